@@ -1,0 +1,1 @@
+"""What a trained classifier is: pixels in, probabilities out. Knows neither HTTP nor training."""

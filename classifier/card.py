@@ -1,0 +1,156 @@
+"""The model card: what a trained classifier says about itself, and is held to.
+
+`card.json` lies beside the weights in `models/NAME/VERSION/`. Unknown keys are refused, so a card written by a newer
+Sightline is an error that says so and not a half-understood model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from classifier.errors import BrokenModel
+
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"  # also a DNS label: usable in URLs, paths and host names as is
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSpec(_Part):
+    """The pixels a network takes: uint8, shape (height, width, channels), values 0..255."""
+
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    channels: Literal[1, 3]
+    resize: ResizeFilter = "bilinear"
+    contrast: Literal["none", "stretch"] = "none"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.height, self.width, self.channels)
+
+
+class Article(_Part):
+    """Where the recipe comes from and the figure it states."""
+
+    title: str
+    author: str | None = None
+    split: Literal["validation", "test"] | None = None
+    accuracy: Probability | None = None
+
+
+class FileRecord(_Part):
+    """One file of the version's folder. `bytes` is its size."""
+
+    sha256: Sha256
+    bytes: int = Field(ge=1)
+
+
+class Metrics(_Part):
+    """Mean categorical cross-entropy in nats and accuracy in 0..1 over `images` images."""
+
+    images: int = Field(ge=1)
+    loss: float = Field(ge=0.0)
+    accuracy: Probability
+
+
+class DatasetRecord(_Part):
+    """The images a training run saw. `fingerprint` is a SHA-256 over the decoded pixels and labels of all splits."""
+
+    name: str
+    fingerprint: Sha256
+    images: dict[str, int]
+
+
+class TrainingRecord(_Part):
+    """How the weights came to be. Epochs count from 1; `seconds` is wall-clock time spent in the epochs."""
+
+    dataset: DatasetRecord
+    seed: int
+    epochs_planned: int = Field(ge=1)
+    epochs_run: int = Field(ge=1)
+    best_epoch: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    precision: Precision
+    seconds: float = Field(ge=0.0)
+    libraries: dict[str, str]
+    commit: str
+
+
+class AgreementCheck(_Part):
+    """One engine at one precision, held against the float32 Keras network on real images when the version was saved."""
+
+    engine: Literal["openvino", "tensorflow"]
+    precision: Precision
+    split: str
+    images: int = Field(ge=1)
+    same_top_class: Probability
+    accuracy: Probability
+    reference_accuracy: Probability
+    largest_difference: Probability
+
+
+class Sample(_Part):
+    """A picture whose answer is known, in float32, by column."""
+
+    file: Literal["sample.png"] = "sample.png"
+    label: str
+    probabilities: tuple[Probability, ...]
+
+
+class Card(_Part):
+    """The contract of `models/NAME/VERSION/`. Labels are in column order."""
+
+    format: Literal[1] = 1
+    name: Name
+    version: int = Field(ge=1)
+    recipe: str
+    article: Article
+    labels: tuple[str, ...] = Field(min_length=2)
+    input: InputSpec
+    parameters: int = Field(ge=1)
+    files: dict[str, FileRecord]
+    metrics: dict[str, Metrics]
+    training: TrainingRecord
+    checks: tuple[AgreementCheck, ...] = ()
+    sample: Sample
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Card:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels repeat; every column needs its own")
+        if len(self.sample.probabilities) != len(self.labels):
+            raise ValueError(f"{len(self.labels)} labels but {len(self.sample.probabilities)} sample probabilities")
+        if self.sample.label not in self.labels:
+            raise ValueError(f"sample label {self.sample.label!r} is not one of the labels")
+        return self
+
+    def check_of(self, engine: str, precision: str) -> AgreementCheck | None:
+        """The recorded comparison for this engine and precision, if one was made."""
+        return next((c for c in self.checks if (c.engine, c.precision) == (engine, precision)), None)
+
+
+def read_card(path: Path) -> Card:
+    """Read and validate a `card.json`. Raises BrokenModel naming the file and each field at fault."""
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
+        raise BrokenModel(f"{path}: not a model card this version of Sightline reads: {faults}") from error
+
+
+def write_card(card: Card, path: Path) -> None:
+    """Write a card as indented UTF-8 JSON with a final newline."""
+    path.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

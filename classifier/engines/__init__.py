@@ -1,0 +1,111 @@
+"""Engines run a network: uint8 [n, height, width, channels] in, float32 [n, classes] out.
+
+OpenVINO is the default on CPUs, TensorFlow where a GPU is visible. Each library is imported only when its engine is
+made, so a CPU server never pays for TensorFlow (seconds to import and about a gigabyte of memory).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.card import AgreementCheck, Card, Precision
+
+Probabilities = npt.NDArray[np.float32]
+
+MIN_SAME_TOP_CLASS = 0.999  # a reduced precision that changes one answer in a thousand is not offered unasked
+MAX_ACCURACY_CHANGE = 0.001
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a network is to be run.
+
+    `streams` is how many batches run at once, 0 leaves it to the engine. `warm_batch_sizes` run once before the
+    engine is handed out, so that no caller pays for the first pass.
+    """
+
+    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    streams: int = 0
+    warm_batch_sizes: tuple[int, ...] = (1,)
+
+
+class Engine(Protocol):
+    """A network ready to run. Safe to call from several threads."""
+
+    @property
+    def name(self) -> Literal["openvino", "tensorflow"]: ...
+
+    @property
+    def precision(self) -> Precision: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def streams(self) -> int: ...
+
+    def submit(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
+        """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
+
+        `pixels_u8` must not change until the future is done. Returns at once while fewer than `streams` batches
+        are running, otherwise waits for a place. A started batch cannot be cancelled. Callbacks of the future run on
+        the engine's thread: they must be short and must not call the engine. Raises ValueError for another dtype or
+        shape, EngineUnavailable once the engine is closed.
+        """
+
+    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        """Run one batch and wait for it; raises as `submit` does."""
+
+    def close(self) -> None:
+        """Let running batches finish and give the memory back. Closing again does nothing."""
+
+
+def open_engine(card: Card, folder: Path, options: EngineOptions = EngineOptions()) -> Engine:
+    """Load a version's network into the engine asked for and warm it.
+
+    Raises BrokenModel where shapes or label counts differ from the card, EngineUnavailable where the library,
+    precision or device is missing.
+    """
+    name = options.engine if options.engine != "auto" else default_engine()
+    if name == "openvino":
+        from classifier.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(card, folder, options)
+    from classifier.engines.tensorflow import TensorFlowEngine
+
+    return TensorFlowEngine(card, folder, options)
+
+
+def check_pixels(pixels_u8: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
+    """Raise ValueError for anything but a batch, uint8 [1 or more, *shape]: that is a mistake of the program."""
+    if pixels_u8.dtype != np.uint8 or pixels_u8.shape[1:] != shape or not len(pixels_u8):
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"expected uint8 [1 or more, {expected}], got {pixels_u8.dtype} {list(pixels_u8.shape)}")
+
+
+def default_engine() -> Literal["openvino", "tensorflow"]:
+    """TensorFlow where it is installed and an NVIDIA GPU is visible, OpenVINO otherwise.
+
+    The GPU is looked for without importing TensorFlow: by the driver's device file and CUDA_VISIBLE_DEVICES.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "none", "void")
+    has_gpu = Path("/dev/nvidiactl").exists() and not hidden
+    return "tensorflow" if has_gpu and importlib.util.find_spec("tensorflow") else "openvino"
+
+
+def close_enough(check: AgreementCheck | None) -> bool:
+    """Whether a recorded comparison allows a reduced precision to be chosen automatically."""
+    return (
+        check is not None
+        and check.same_top_class >= MIN_SAME_TOP_CLASS
+        and abs(check.accuracy - check.reference_accuracy) <= MAX_ACCURACY_CHANGE
+    )

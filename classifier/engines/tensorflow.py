@@ -1,0 +1,107 @@
+"""TensorFlow: `model.keras`, on a GPU where there is one, and the reference that other engines are held to.
+
+The GPU paths (memory growth, float16) follow TensorFlow's documentation; they have not been run by this project.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier import store
+from classifier.card import Card, Precision
+from classifier.engines import EngineOptions, Probabilities, close_enough
+from classifier.errors import BrokenModel, EngineUnavailable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+try:
+    import keras
+    import tensorflow as tf
+except ImportError as missing:
+    raise EngineUnavailable(
+        "the TensorFlow engine needs TensorFlow: install sightline[train], or sightline[gpu] for a GPU"
+    ) from missing
+
+_POLICIES = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+class TensorFlowEngine:
+    """The network as one `tf.function` with an input signature; never `model.predict`, which adds ~55 ms a call."""
+
+    name: Literal["tensorflow"] = "tensorflow"
+
+    def __init__(self, card: Card, folder: Path, options: EngineOptions) -> None:
+        gpus = tf.config.list_physical_devices("GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        self.device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
+        self.precision = _precision(card, options, on_gpu=bool(gpus))
+        network = _lowered(_load(folder / store.KERAS, card), self.precision)
+        self._run = tf.function(
+            lambda pixels: network(pixels, training=False),
+            input_signature=[tf.TensorSpec((None, *card.input.shape), tf.uint8)],
+            jit_compile=False,  # XLA was slower on the CPUs we measured
+        )
+        self._shape = card.input.shape
+        self.streams = options.streams or (2 if gpus else 1)
+        self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="tensorflow")
+        for size in options.warm_batch_sizes:
+            self.infer(np.zeros((size, *self._shape), np.uint8))
+
+    def submit(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
+        return self._threads.submit(self.infer, pixels_u8)
+
+    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        if pixels_u8.dtype != np.uint8 or pixels_u8.shape[1:] != self._shape:
+            raise ValueError(f"expected uint8 [n, {self._shape}], got {pixels_u8.dtype} {pixels_u8.shape}")
+        answer: Probabilities = self._run(tf.constant(pixels_u8)).numpy()
+        return answer
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+
+def _precision(card: Card, options: EngineOptions, *, on_gpu: bool) -> Precision:
+    if options.precision != "auto":
+        return options.precision
+    reduced: Precision = "float16" if on_gpu else "bfloat16"
+    return reduced if close_enough(card.check_of("tensorflow", reduced)) else "float32"
+
+
+def _load(path: Path, card: Card) -> Any:
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise BrokenModel(f"{path}: Keras cannot load it: {str(error).strip()[:300]}") from error
+    expected = ((None, *card.input.shape), "uint8", (None, len(card.labels)))
+    found = (tuple(network.input_shape), network.inputs[0].dtype, tuple(network.output_shape))
+    if found != expected:
+        raise BrokenModel(f"{path}: the card promises {expected}, the network has {found}")
+    return network
+
+
+def _lowered(network: Any, precision: Precision) -> Any:
+    """The same weights with convolutions and inner dense layers in 16 bits.
+
+    Scaling at the front and everything from the last dense layer on stay in float32: a probability in bfloat16 keeps
+    three digits only.
+    """
+    if precision == "float32":
+        return network
+    dense = [layer.name for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    low = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.BatchNormalization, keras.layers.Dense)
+
+    def clone(layer: Any) -> Any:
+        config = layer.get_config()
+        if isinstance(layer, low) and layer.name not in dense[-1:]:
+            config["dtype"] = _POLICIES[precision]
+        return layer.__class__.from_config(config)
+
+    lowered = keras.models.clone_model(network, clone_function=clone)
+    lowered.set_weights(network.get_weights())
+    return lowered

@@ -1,0 +1,191 @@
+"""Image bytes to pixels: the one decoding that training, serving and the command line share.
+
+identify -> refuse too many pixels -> decode (JPEG at a reduced DCT scale) -> EXIF orientation -> RGB or grey -> resize
+-> contrast. Nothing else in the project opens an image, so what a network was trained on is what it is served.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from classifier.card import InputSpec
+from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
+
+MAX_PIXELS = 50_000_000  # Pillow takes 4 bytes for an RGB pixel, so 200 MB; phones stop short of it by default
+
+Pixels = npt.NDArray[np.uint8]
+
+# Pillow's own sniffing accepts dozens of formats, some of which run external programs; these six are all we open.
+FORMATS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "WEBP": (b"RIFF",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": (b"BM",),
+    "TIFF": (b"II*\x00", b"MM\x00*"),
+}
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+_EXIF_ORIENTATION = 0x0112
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING = (5, 6, 7, 8)  # height and width change places
+
+# Pillow remarks on damaged metadata in words that differ from file to file, so every one would be printed, and
+# remembered for good. For the whole process, because `catch_warnings` is not safe among threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# `max_pixels` stands in place of the number of pixels from which Pillow warns.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def identify(body: bytes) -> str:
+    """Name the format of encoded image bytes by their first bytes, never by what a client claims.
+
+    Raises NotAnImage for anything but the formats in FORMATS.
+    """
+    for name, magics in FORMATS.items():
+        if body.startswith(magics) and (name != "WEBP" or body[8:12] == b"WEBP"):
+            return name
+    came = f"{len(body)} bytes beginning {body[:8].hex(' ')}" if body else "no bytes at all"
+    raise NotAnImage(f"expected a {', '.join(FORMATS)} image, got {came}; send the file itself, unwrapped")
+
+
+def decode(body: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Turn one encoded image into the pixels a network was trained on.
+
+    Returns uint8, shape (spec.height, spec.width, spec.channels), values 0..255; scaling lives inside the network.
+    The first frame or page counts. Transparency is laid on white. Raises NotAnImage, ImageTooLarge (from the header,
+    before any pixel is decoded) or UndecodableImage.
+    """
+    kind = identify(body)
+    try:
+        return _prepare(_upright(_open(body, kind, max_pixels), spec), spec)
+    except SightlineError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLarge(f"{error}; at most {max_pixels:,} pixels are read, scale the picture down first") from error
+    except Exception as error:  # damaged files were seen to raise a dozen kinds, and a Pillow release may add one
+        raise UndecodableImage(f"the {kind} image is damaged or incomplete: {_said(error)}") from error
+
+
+def from_array(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> Pixels:
+    """Bring pixels that never were a file (a CSV row, a pickle, a camera frame) to the network's input.
+
+    `pixels` is uint8, shape (height, width) or (height, width, 1 or 3). From the colour step on this is `decode`.
+    Raises UndecodableImage for any other dtype or shape, and for an array without pixels.
+    """
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3))
+    if pixels.dtype != np.uint8 or not fits or pixels.size == 0:
+        raise UndecodableImage(f"expected uint8 [h, w], [h, w, 1] or [h, w, 3], got {pixels.dtype} {pixels.shape}")
+    return _prepare(Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels), spec)
+
+
+def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Encode uint8 (height, width, 1 or 3) losslessly, as `sample.png` is."""
+    out = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _open(body: bytes, kind: str, max_pixels: int) -> Image.Image:
+    if kind == "WEBP":  # libwebp makes room for the whole canvas when the file is opened, the others when it is read
+        _check_size(_webp_canvas(body), max_pixels)
+    image = Image.open(io.BytesIO(body), formats=(kind,))
+    _check_size(image.size, max_pixels)
+    return image
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"{width} x {height} is over {max_pixels:,} pixels; scale the picture down first")
+
+
+def _webp_canvas(body: bytes) -> tuple[int, int]:
+    """Width and height from the first chunk, whichever of the three kinds it is (RFC 9649, section 2)."""
+    if body[12:16] == b"VP8X":
+        return 1 + int.from_bytes(body[24:27], "little"), 1 + int.from_bytes(body[27:30], "little")
+    if body[12:16] == b"VP8L":
+        packed = int.from_bytes(body[21:25], "little")
+        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+    return int.from_bytes(body[26:28], "little") & 0x3FFF, int.from_bytes(body[28:30], "little") & 0x3FFF
+
+
+def _upright(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """Decode and turn as EXIF says; a JPEG no finer than the resize can use."""
+    if image.format in ("JPEG", "MPO"):
+        orientation = _orientation(image)
+        size = (spec.height, spec.width) if orientation in _LYING else (spec.width, spec.height)
+        # libjpeg then decodes at 1/2, 1/4 or 1/8, never below `size`; "L" makes it skip the colour planes.
+        image.draft("L" if spec.channels == 1 else None, size)
+    else:
+        image.load()  # only now is the orientation known: PNG may keep EXIF at its end, TIFF is turned while loading
+        orientation = _orientation(image)
+    turn = _TURN.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # damaged metadata; the pixels may be fine
+        return 1
+
+
+def _prepare(image: Image.Image, spec: InputSpec) -> Pixels:
+    image = _colour(image, "L" if spec.channels == 1 else "RGB")
+    if image.size != (spec.width, spec.height):
+        image = image.resize((spec.width, spec.height), _FILTERS[spec.resize])
+    pixels = np.asarray(image).reshape(spec.shape)
+    return _stretch(pixels) if spec.contrast == "stretch" else pixels
+
+
+def _colour(image: Image.Image, mode: str) -> Image.Image:
+    """Any of Pillow's modes to "L" or "RGB"; 16 bits are scaled to 8, transparency is laid on white."""
+    if image.mode == mode and "transparency" not in image.info:
+        image.load()
+        return image
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        # Pillow clips at 255 where a person expects 65535 to be white. Its "I" holds what TIFF stored in 16 or 32 bits.
+        image = Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise UndecodableImage("floating-point pixels have no agreed white; save the picture with 8 or 16 bits")
+    if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGB", rgba.size, "white")
+        image.paste(rgba, mask=rgba.getchannel("A"))
+    return image.convert(mode)
+
+
+def _stretch(pixels: Pixels) -> Pixels:
+    """Spread one image's values to 0..255; a flat image stays as it is."""
+    low, high = int(pixels.min()), int(pixels.max())
+    if high == low or (low, high) == (0, 255):
+        return pixels
+    return np.rint((pixels.astype(np.float32) - low) * (255.0 / (high - low))).astype(np.uint8)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):  # Pillow's text is the address of our buffer
+        return "its header cannot be read"
+    return str(error) or type(error).__name__

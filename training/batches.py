@@ -1,0 +1,47 @@
+"""Training batches in an order that depends on seed and epoch alone, so a resumed run sees what it would have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from training.datasets.dataset import Split
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
+    """An endless stream of shuffled passes over a split, cut into epochs.
+
+    Pass p is a permutation drawn from (seed, p) and ends with a smaller batch where the images do not fill one. Epoch e
+    is the batches [e * steps, (e + 1) * steps) of the stream, `steps` being one pass unless given. Each batch is
+    (pixels uint8 [n, height, width, channels], labels int64 [n]).
+    """
+
+    def __init__(
+        self, split: Split, batch_size: int, *, seed: int, steps: int | None = None, first_epoch: int = 0
+    ) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.split = split
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = first_epoch
+        self.per_pass = -(-len(split) // batch_size)
+        self.steps = steps or self.per_pass
+        self._pass = -1
+        self._order: npt.NDArray[np.int64] = np.arange(0)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        turn, place = divmod(self.epoch * self.steps + index, self.per_pass)
+        if turn != self._pass:
+            self._order = np.random.default_rng((self.seed, turn)).permutation(len(self.split))
+            self._pass = turn
+        chosen = self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        return self.split.pixels[chosen], self.split.labels[chosen]
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1

@@ -1,0 +1,55 @@
+"""Data sets: public archives and anybody's own photos, read into splits of uint8 pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from classifier.card import InputSpec
+from training.datasets.archive import Archive
+from training.datasets.cats_vs_dogs import CatsVsDogs
+from training.datasets.cifar10 import Cifar10
+from training.datasets.dataset import Dataset, DatasetError, Reader, Skipped, Split
+from training.datasets.folders import LAYOUT, Folders
+from training.datasets.sign_mnist import SignMnist
+
+__all__ = [
+    "READERS",
+    "CatsVsDogs",
+    "Cifar10",
+    "Dataset",
+    "DatasetError",
+    "Folders",
+    "Reader",
+    "SignMnist",
+    "Skipped",
+    "Split",
+    "load_dataset",
+]
+
+READERS: dict[str, Reader] = {
+    "cats-vs-dogs": CatsVsDogs(train=range(1000), validation=range(1000, 1500), test=range(1500, 2500)),
+    "cifar-10": Cifar10(),
+    "sign-mnist": SignMnist(),
+    "folders": Folders(),
+}
+
+
+def load_dataset(path: Path, reader: Reader, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+    """Read `path` (a folder or an archive) with `reader` if it knows the layout, else as class folders of images.
+
+    `limit` is the most images a split may have, spread evenly over the classes. Raises DatasetError.
+    """
+    for candidate in (reader, Folders()):
+        if candidate.recognises(path):
+            return candidate.load(path, spec, limit=limit)
+    raise DatasetError(
+        f"{path}: neither the layout of {reader.name} nor class folders; it holds {_glimpse(path)}. "
+        f"Fetch {reader.name} with `python -m training fetch {reader.name}`, or lay your own photos out as {LAYOUT}"
+    )
+
+
+def _glimpse(path: Path) -> str:
+    """The first few names, for a person who gave the wrong path. Raises DatasetError where nothing can be opened."""
+    with Archive(path) as archive:
+        shown = ", ".join(archive.names[:3])
+        return f"{len(archive.names):,} files ({shown}, …)" if archive.names else "no files"

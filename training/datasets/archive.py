@@ -1,0 +1,187 @@
+"""A folder, a zip or a tar behind one face: the names of its files and their bytes.
+
+Data sets are read where they lie, packed or unpacked. Names are POSIX paths relative to the top of the archive, sorted,
+so that the order of images does not depend on the packing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Protocol
+
+from training.datasets.dataset import DatasetError
+
+ONE_FOLDER_ON_TOP = r"(?:[^/]+/)?"  # for the readers' patterns: zips are often made of the folder, not of its content
+
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
+_UNREADABLE_ZIP = (*_DAMAGED, RuntimeError, NotImplementedError)  # encrypted; packed by a method Python does not have
+
+
+class _Store(Protocol):
+    """Names (a folder's ends in `/`) to bytes; the kinds differ in nothing else. `read` is safe in several threads."""
+
+    def names(self) -> Iterable[str]: ...
+
+    def read(self, name: str) -> bytes: ...
+
+
+class Archive:
+    """The files of a folder, zip or tar at `path`. Use it in a `with` block; `read` is safe in several threads.
+
+    `names` are the files, `folders` (each with a final `/`) those recorded as such; a zip need not record any. Hidden
+    files, `.DS_Store` and `__MACOSX` are in neither. Raises DatasetError when nothing is there, when it is damaged,
+    or when a name or a link in it leads out of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open_files = ExitStack()
+        try:
+            self._store = _store(path, self._open_files)
+            found = sorted(name for name in self._store.names() if _is_wanted(name))
+        except _DAMAGED as error:
+            self._open_files.close()
+            raise DatasetError(f"{path}: cannot be opened ({error}); fetch or pack it again") from error
+        except DatasetError:
+            self._open_files.close()
+            raise
+        self.names = tuple(name for name in found if not name.endswith("/"))
+        self.folders = tuple(name for name in found if name.endswith("/"))
+        self._known = frozenset(self.names)
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open_files.close()
+
+    def read(self, name: str) -> bytes:
+        """The content of one listed file. Raises DatasetError for any other name, and for a damaged member."""
+        if name not in self._known:
+            raise DatasetError(f"{self.path}: has no file {name!r}")
+        try:
+            return self._store.read(name)
+        except _UNREADABLE_ZIP as error:
+            raise DatasetError(f"{self.path}: {name} cannot be read ({error}); fetch or pack it again") from error
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """What `Archive(path).names` lists, or nothing where no archive can be opened: for `recognises`, never raises."""
+    try:
+        with Archive(path) as archive:
+            return archive.names
+    except DatasetError:
+        return ()
+
+
+def stem_of(path: Path) -> str:
+    """The name of a folder or archive without its packing: `photos.zip` and `photos.tar.gz` are both `photos`."""
+    name = path.resolve().name
+    for ending in (".tar.gz", ".tgz", ".tar", ".zip"):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _store(path: Path, open_files: ExitStack) -> _Store:
+    if path.is_dir():
+        return _Folder(path)
+    if not path.exists():
+        raise DatasetError(f"expected a folder, zip or tar at {path}, nothing is there; see `python -m training fetch`")
+    if zipfile.is_zipfile(path):
+        return _Zip(open_files.enter_context(zipfile.ZipFile(path)))
+    if tarfile.is_tarfile(path):
+        return _Tar(open_files.enter_context(_seekable_tar(path, open_files)))
+    raise DatasetError(f"{path}: expected a folder, a zip or a tar, this is a file of {path.stat().st_size:,} bytes")
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real_root = root.resolve()
+
+    def names(self) -> Iterator[str]:
+        return self._below(self._root, "")
+
+    def _below(self, folder: Path, prefix: str) -> Iterator[str]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if not _is_wanted(name):
+                    continue
+                if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._real_root):
+                    raise DatasetError(f"{self._root}: the link {name} leads out of the folder; put the files there")
+                if entry.is_dir(follow_symlinks=False):
+                    yield f"{name}/"
+                    yield from self._below(Path(entry.path), f"{name}/")
+                elif entry.is_file():
+                    yield name
+
+    def read(self, name: str) -> bytes:
+        return (self._root / name).read_bytes()
+
+
+class _Zip:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._lock = Lock()  # ZipFile counts its open members without one; decoding is the slow part, not reading
+
+    def names(self) -> Iterator[str]:
+        return map(_inside, self._archive.namelist())
+
+    def read(self, name: str) -> bytes:
+        with self._lock:
+            return self._archive.read(name)
+
+
+class _Tar:
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self._archive = archive
+        self._members = {_inside(member.name.removeprefix("./")): member for member in archive if member.isfile()}
+        self._folders = [f"{_inside(member.name.removeprefix('./'))}/" for member in archive if member.isdir()]
+        self._lock = Lock()
+
+    def names(self) -> Iterable[str]:
+        return (*self._members, *self._folders)
+
+    def read(self, name: str) -> bytes:
+        with self._lock:
+            member = self._archive.extractfile(self._members[name])
+            return member.read() if member else b""
+
+
+def _seekable_tar(path: Path, open_files: ExitStack) -> tarfile.TarFile:
+    """A compressed tar is unpacked to a nameless temporary file first: gzip goes backwards only from the start."""
+    with path.open("rb") as packed:
+        if packed.read(2) != b"\x1f\x8b":
+            return tarfile.open(path)
+    unpacked = open_files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (open_files closes it)
+    with gzip.open(path) as source:
+        shutil.copyfileobj(source, unpacked, 1 << 20)
+    unpacked.seek(0)
+    return tarfile.open(fileobj=unpacked)
+
+
+def _is_wanted(name: str) -> bool:
+    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _inside(name: str) -> str:
+    """The member's name, unless it would lead out of the archive's folder."""
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+        raise DatasetError(f"the archive's member {name!r} leads out of its folder; this archive is not to be trusted")
+    return name

@@ -1,0 +1,156 @@
+"""CIFAR-10: 32x32 colour pictures of ten kinds, as class folders of images or as the official pickles."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.card import InputSpec
+from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
+from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
+from training.datasets.decoding import IMAGE_ENDINGS, LabelledFile, decode_splits, prepare_arrays
+from training.datasets.restricted_pickle import loads
+from training.datasets.sampling import Indices, check_fraction, hold_out, spread
+
+# The official column order, which happens to be alphabetical.
+LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+TEST_BATCH = "test_batch"
+
+_IMAGE = re.compile(rf"{ONE_FOLDER_ON_TOP}(train|test)/([^/]+)/[^/]+\.(?:{'|'.join(e[1:] for e in IMAGE_ENDINGS)})")
+_BATCH = re.compile(rf"{ONE_FOLDER_ON_TOP}(data_batch_[1-5]|test_batch|batches\.meta)")
+
+
+class _Batch(NamedTuple):
+    images: npt.NDArray[np.uint8]  # [n, 32, 32, 3]
+    labels: Indices
+
+
+@dataclass(frozen=True)
+class Cifar10:
+    """`train/CLASS/*.jpg` and `test/CLASS/*.jpg`, or the official `data_batch_1` … `test_batch`; folder, zip or tar.
+
+    Validation is a seeded random part of the training images; test is never touched. The two layouts hold the same
+    pictures in another order, so the same seed holds out different ones.
+    """
+
+    validation_fraction: float = 0.3
+    split_seed: int = 777
+
+    @property
+    def name(self) -> str:
+        return "cifar-10"
+
+    def __post_init__(self) -> None:
+        check_fraction("validation_fraction", self.validation_fraction)
+
+    def recognises(self, path: Path) -> bool:
+        names = names_in(path)
+        return bool(_batch_files(names)) or {file for _, file in _class_folders(names)} == set(LABELS)
+
+    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+        with Archive(path) as archive:
+            read = self._from_batches if _batch_files(archive.names) else self._from_folders
+            splits, skipped = read(archive, spec, limit)
+        return Dataset(self.name, LABELS, splits, skipped)
+
+    def _from_folders(
+        self, archive: Archive, spec: InputSpec, limit: int | None
+    ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
+        folders = _class_folders(archive.names)
+        _check_folders(archive.path, folders)
+        train = _in_column_order(folders, "train")
+        kept, held = hold_out(len(train), self.validation_fraction, self.split_seed)
+        plan = {
+            "train": [train[i] for i in kept],
+            "validation": [train[i] for i in held],
+            "test": _in_column_order(folders, "test"),
+        }
+        return decode_splits(archive, plan, spec, limit)
+
+    def _from_batches(
+        self, archive: Archive, spec: InputSpec, limit: int | None
+    ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
+        train, test = _read_batches(archive)
+        kept, held = hold_out(len(train.labels), self.validation_fraction, self.split_seed)
+        everything = np.arange(len(test.labels))
+        parts = {"train": (train, kept), "validation": (train, held), "test": (test, everything)}
+        return {name: _take(batch, chosen, spec, limit) for name, (batch, chosen) in parts.items()}, ()
+
+
+def _class_folders(names: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Files by ("train" or "test", class folder)."""
+    folders = defaultdict(list)
+    for name in names:
+        if match := _IMAGE.fullmatch(name.lower()):
+            folders[match[1], match[2]].append(name)
+    return folders
+
+
+def _check_folders(path: Path, folders: dict[tuple[str, str], list[str]]) -> None:
+    expected = {(split, label) for split in ("train", "test") for label in LABELS}
+    if missing := sorted("/".join(folder) for folder in expected - folders.keys()):
+        raise DatasetError(f"{path}: CIFAR-10 has no images in {', '.join(missing)}; fetch it again")
+    if strange := sorted("/".join(folder) for folder in folders.keys() - expected):
+        raise DatasetError(f"{path}: not a class of CIFAR-10: {', '.join(strange)}; expected {', '.join(LABELS)}")
+
+
+def _in_column_order(folders: dict[tuple[str, str], list[str]], split: str) -> list[LabelledFile]:
+    return [LabelledFile(name, i) for i, label in enumerate(LABELS) for name in folders[split, label]]
+
+
+def _batch_files(names: Iterable[str]) -> dict[str, str]:
+    """Names in the archive by the official file names; empty where the layout is another."""
+    found = {match[1]: name for name in names if (match := _BATCH.fullmatch(name))}
+    return found if found.keys() & {*TRAIN_BATCHES, TEST_BATCH} else {}
+
+
+def _read_batches(archive: Archive) -> tuple[_Batch, _Batch]:
+    files = _batch_files(archive.names)
+    if missing := [name for name in (*TRAIN_BATCHES, TEST_BATCH) if name not in files]:
+        raise DatasetError(f"{archive.path}: expected CIFAR-10's six batches, {', '.join(missing)} is missing")
+    if meta := files.get("batches.meta"):
+        _check_meta(meta, _load(archive, meta).get(b"label_names"))
+    train = [_read_batch(archive, files[name]) for name in TRAIN_BATCHES]
+    images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    return _Batch(images, labels), _read_batch(archive, files[TEST_BATCH])
+
+
+def _read_batch(archive: Archive, name: str) -> _Batch:
+    batch = _load(archive, name)
+    rows, labels = batch.get(b"data"), batch.get(b"labels")
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
+        raise DatasetError(f"{name}: expected b'data' to be uint8 [n, 3072], got {_kind(rows)}")
+    if not isinstance(labels, list) or len(labels) != len(rows) or not set(labels) <= set(range(len(LABELS))):
+        raise DatasetError(f"{name}: expected b'labels' to be {len(rows)} numbers 0..9, got {_kind(labels)}")
+    return _Batch(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.array(labels, np.int64))
+
+
+def _load(archive: Archive, name: str) -> dict[object, object]:
+    loaded = loads(archive.read(name), name)
+    if not isinstance(loaded, dict):
+        raise DatasetError(f"{name}: expected a pickled dict, got {_kind(loaded)}")
+    return loaded
+
+
+def _check_meta(name: str, label_names: object) -> None:
+    if label_names != [label.encode() for label in LABELS]:
+        raise DatasetError(f"{name}: expected the classes {', '.join(LABELS)}, got {label_names!r}")
+
+
+def _take(batch: _Batch, chosen: Indices, spec: InputSpec, limit: int | None) -> Split:
+    chosen = chosen[spread(batch.labels[chosen], limit)]
+    return Split(prepare_arrays((batch.images[i] for i in chosen), len(chosen), spec), batch.labels[chosen])
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, Sequence) else type(value).__name__

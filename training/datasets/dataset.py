@@ -1,0 +1,98 @@
+"""What a data set is once it has been read: splits of uint8 pixels with labels, and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.card import InputSpec
+from classifier.errors import SightlineError
+
+
+class DatasetError(SightlineError):
+    """The data is not what the reader expects. The message says what was expected, what was found and what to do."""
+
+    code = "dataset"
+    title = "The data set cannot be used"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their classes: pixels uint8 [n, height, width, channels], labels int64 [n] (column index)."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len(self.pixels) != len(self.labels):
+            raise DatasetError(f"{len(self.pixels)} images but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was passed over, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Splits by name ("train", "validation", "test"), label names in column order, and what was passed over."""
+
+    name: str
+    labels: tuple[str, ...]
+    splits: Mapping[str, Split]
+    skipped: tuple[Skipped, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items():
+            missing = [label for i, label in enumerate(self.labels) if not (split.labels == i).any()]
+            if missing:
+                raise DatasetError(
+                    f"{self.name}: the {name} split of {len(split)} images has none of {', '.join(missing)}; "
+                    "every class needs images in every split"
+                )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over label names, pixels and labels of all splits: the same images give the same fingerprint."""
+        digest = hashlib.sha256("\0".join(self.labels).encode())
+        for name in sorted(self.splits):
+            split = self.splits[name]
+            digest.update(f"{name} {split.pixels.shape}".encode())
+            digest.update(np.ascontiguousarray(split.pixels).data)
+            digest.update(np.ascontiguousarray(split.labels).data)
+        return digest.hexdigest()
+
+    def describe(self) -> str:
+        """One line for a person: `cats-vs-dogs: train 2,000, validation 1,000, test 2,000 images; 2 classes`."""
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        skipped = f"; {len(self.skipped):,} files skipped" if self.skipped else ""
+        return f"{self.name}: {sizes} images; {len(self.labels)} classes{skipped}"
+
+
+class Reader(Protocol):
+    """Reads one layout from a folder or from a zip of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def recognises(self, path: Path) -> bool:
+        """Whether `path` (a folder or a zip) looks like this layout. Never raises for a path that exists."""
+
+    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+        """Read, check and decode. `limit` is the most images a split may have, spread evenly over the classes.
+
+        Raises DatasetError.
+        """

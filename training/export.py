@@ -1,0 +1,200 @@
+"""From trained weights to a version in the store: Keras file, ONNX file, both checked, pictures and card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier import store
+from classifier.card import AgreementCheck, Card, DatasetRecord, FileRecord, Precision, Sample, TrainingRecord
+from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
+from classifier.engines.openvino import supports_bfloat16
+from classifier.errors import SightlineError
+from classifier.images import encode_png, from_array
+from training.datasets.dataset import Dataset, Split
+from training.evaluation import Evaluation, evaluate
+from training.plots import draw_confusion, draw_curves
+from training.recipe import Recipe
+from training.run import Epoch, best_epoch, write_history
+
+MAX_EXPORT_DIFFERENCE = 1e-4  # float32 in another order of summation; a wrong export is off by orders more
+
+LIBRARIES = ("sightline", "tensorflow", "keras", "numpy", "pillow", "openvino", "tf2onnx", "onnx")
+
+
+class BadExport(SightlineError):
+    """The exported network does not answer as the trained one; nothing was saved."""
+
+    code = "bad-export"
+    title = "The export does not match"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All that a finished run has to say for its card."""
+
+    recipe: Recipe
+    name: str
+    dataset: Dataset
+    network: Any  # the inference network, float32
+    history: list[Epoch]
+    seed: int
+    precision: Precision
+
+
+def save_version(models: store.ModelStore, fitted: Fitted) -> Card:
+    """Export, check against the Keras network on the evaluation images, and add the version to the store.
+
+    Raises BadExport when the ONNX network's answers differ by more than 1e-4 or in a top class.
+    """
+    return models.save(fitted.name, lambda folder: _fill(folder, fitted))
+
+
+def _fill(folder: Path, fitted: Fitted) -> Card:
+    network, dataset = fitted.network, fitted.dataset
+    network.save(folder / store.KERAS)
+    network(np.zeros((1, *fitted.recipe.input.shape), np.uint8))  # Keras exports a network only once it was called
+    network.export(folder / store.ONNX, format="onnx", verbose=False)
+    run = keras_function(network)
+    answers = {name: evaluate(run, dataset.splits[name]) for name in dataset.splits if name != "train"}
+    held_out = "test" if "test" in answers else "validation"
+    sample = from_array(sample_picture(dataset.splits[held_out]), fitted.recipe.input)
+    (folder / store.SAMPLE).write_bytes(encode_png(sample))
+    card = _card(fitted, answers, run(sample[None])[0])
+    title = f"{fitted.recipe.name}, seed {fitted.seed}"
+    draw_curves(fitted.history, folder / "curves.png", title)
+    draw_confusion(answers[held_out].confusion, dataset.labels, folder / "confusion.png", f"{title}: {held_out}")
+    write_history(fitted.history, folder / store.HISTORY)
+    return card.model_copy(
+        update={"checks": agreement_checks(card, folder, held_out, dataset.splits[held_out], answers[held_out])}
+    )
+
+
+def keras_function(network: Any) -> Any:
+    """The Keras network as a plain function on NumPy arrays, compiled once."""
+    import tensorflow as tf
+
+    compiled = tf.function(
+        lambda pixels: network(pixels, training=False),
+        input_signature=[tf.TensorSpec(network.input_shape, tf.uint8)],
+        jit_compile=False,
+    )
+
+    def run(pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        answer: Probabilities = compiled(tf.constant(pixels_u8)).numpy()
+        return answer
+
+    return run
+
+
+def sample_picture(split: Split) -> npt.NDArray[np.uint8]:
+    """A picture for the card: the mean image of the first class, which shows nobody's photo.
+
+    uint8 [height, width, channels]. Data sets whose images may not be passed on can so still ship a sample.
+    """
+    mean = split.pixels[split.labels == 0][:256].mean(axis=0, dtype=np.float64)
+    return np.asarray(np.rint(mean), np.uint8)
+
+
+def agreement_checks(
+    card: Card, folder: Path, name: str, split: Split, reference: Evaluation
+) -> tuple[AgreementCheck, ...]:
+    """Run the saved ONNX file at every precision this processor has and compare with the Keras answers.
+
+    Raises BadExport where float32 differs. What a reduced precision changes is recorded, not judged.
+    """
+    precisions: list[Precision] = ["float32", *(["bfloat16"] if supports_bfloat16() else [])]  # type: ignore[list-item]
+    checks = []
+    for precision in precisions:
+        engine = open_engine(card, folder, EngineOptions(engine="openvino", precision=precision))
+        try:
+            checks.append(_agreement(engine, name, split, reference))
+        finally:
+            engine.close()
+    exact = checks[0]
+    if exact.largest_difference > MAX_EXPORT_DIFFERENCE or exact.same_top_class < 1.0:
+        raise BadExport(
+            f"{folder / store.ONNX}: differs from the Keras network by up to {exact.largest_difference:.2g} on "
+            f"{exact.images} images (same top class on {exact.same_top_class:.2%}); allowed: {MAX_EXPORT_DIFFERENCE}"
+        )
+    return tuple(checks)
+
+
+def _agreement(engine: Engine, name: str, split: Split, reference: Evaluation) -> AgreementCheck:
+    answers = evaluate(engine.infer, split)
+    return AgreementCheck(
+        engine=engine.name,
+        precision=engine.precision,
+        split=name,
+        images=len(split),
+        same_top_class=float((answers.predicted == reference.predicted).mean()),
+        accuracy=answers.accuracy,
+        reference_accuracy=reference.accuracy,
+        largest_difference=float(np.abs(answers.probabilities - reference.probabilities).max()),
+    )
+
+
+def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities) -> Card:
+    recipe, dataset = fitted.recipe, fitted.dataset
+    return Card(
+        name=fitted.name,
+        version=1,  # the store counts
+        recipe=recipe.name,
+        article=recipe.article,
+        labels=dataset.labels,
+        input=recipe.input,
+        parameters=fitted.network.count_params(),
+        files={store.KERAS: FileRecord(sha256="0" * 64, bytes=1)},  # the store hashes
+        metrics={name: answer.metrics() for name, answer in answers.items()},
+        training=TrainingRecord(
+            dataset=DatasetRecord(
+                name=dataset.name,
+                fingerprint=dataset.fingerprint,
+                images={name: len(split) for name, split in dataset.splits.items()},
+            ),
+            seed=fitted.seed,
+            epochs_planned=recipe.epochs,
+            epochs_run=len(fitted.history),
+            best_epoch=best_epoch(fitted.history).epoch,
+            batch_size=recipe.batch_size,
+            precision=fitted.precision,
+            seconds=round(sum(row.seconds for row in fitted.history), 1),
+            libraries=libraries(),
+            commit=commit(),
+        ),
+        sample=Sample(
+            label=dataset.labels[int(sample.argmax())], probabilities=tuple(float(p) for p in np.clip(sample, 0, 1))
+        ),
+    )
+
+
+def libraries() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape a trained network."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # run from a checkout, Sightline itself is not installed; the commit names it
+    return found
+
+
+def commit() -> str:
+    """The git commit of this checkout, with `-dirty` where its code was changed since; "unknown" outside one."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../classifier", ".")
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,84 @@
+"""A recipe: everything an article fixes about a training run, as data.
+
+Recipes are listed without importing TensorFlow, which takes seconds; the functions they hold import Keras when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.card import Article, InputSpec
+from classifier.errors import SightlineError
+from training.datasets.dataset import Dataset, Reader
+
+Layer: TypeAlias = Any  # keras.Layer; Keras ships no types
+Optimizer: TypeAlias = Any  # keras.Optimizer
+
+
+class RecipeError(SightlineError):
+    """A recipe cannot be used as asked."""
+
+    code = "recipe"
+    title = "The recipe cannot be used"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of the pixel values 0..255, one per channel."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+def no_augmentation() -> Sequence[Layer]:
+    """The images as they are."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network of one article is built and trained.
+
+    `network(classes, statistics)` gives the layers from uint8 or float32 pixels 0..255 to probabilities; its last layer
+    has one sigmoid unit or `classes` softmax units. `augmentation()` gives the layers put in front of it while
+    training. An epoch is `steps_per_epoch` batches, or one pass over the training images where that is None.
+    `validation_split`, `test_split` and the accuracies in `article` are fractions of 1.
+    """
+
+    name: str
+    model: str
+    article: Article
+    reader: Reader
+    input: InputSpec
+    network: Callable[[int, Statistics], Sequence[Layer]]
+    optimizer: Callable[[], Optimizer]
+    epochs: int
+    batch_size: int
+    parameters: int  # trainable and not, for the article's own classes
+    augmentation: Callable[[], Sequence[Layer]] = no_augmentation
+    steps_per_epoch: int | None = None
+    baseline: str | None = None  # the same recipe without augmentation, for the comparison in the report
+
+    @property
+    def augments(self) -> bool:
+        return self.augmentation is not no_augmentation
+
+
+def statistics_of(dataset: Dataset) -> Statistics:
+    """Per-channel statistics over training and validation images together, the articles' "training set"."""
+    known = [dataset.splits[name].pixels for name in ("train", "validation")]
+    count = sum(p.size // p.shape[-1] for p in known)
+    mean = sum(_channel_sums(p) for p in known) / count
+    squares = sum(_channel_sums(p, power=2) for p in known) / count
+    return Statistics(tuple(mean.tolist()), tuple(np.sqrt(np.maximum(squares - mean**2, 1e-12)).tolist()))
+
+
+def _channel_sums(pixels: npt.NDArray[np.uint8], power: int = 1) -> npt.NDArray[np.float64]:
+    # In slices: a float copy of 50,000 images would take gigabytes.
+    parts = (pixels[i : i + 1000].astype(np.float64) ** power for i in range(0, len(pixels), 1000))
+    return np.asarray(sum(part.sum(axis=(0, 1, 2)) for part in parts))
