@@ -15,18 +15,17 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
     """An endless stream of shuffled passes over a split, cut into epochs.
 
     Pass p is a permutation drawn from (seed, p) and ends with a smaller batch where the images do not fill one. Epoch e
-    is the batches [e * steps, (e + 1) * steps) of the stream, `steps` being one pass unless given. Each batch is
-    (pixels uint8 [n, height, width, channels], labels int64 [n]).
+    is the batches [e * steps, (e + 1) * steps) of the stream, `steps` being one pass unless given; whoever fits sets
+    `epoch` before each one. Each batch is (pixels uint8 [n, height, width, channels], labels int64 [n]).
+    Fit with `shuffle=False`: Keras would shuffle the batches again, from a state that a resumed run does not have.
     """
 
-    def __init__(
-        self, split: Split, batch_size: int, *, seed: int, steps: int | None = None, first_epoch: int = 0
-    ) -> None:
+    def __init__(self, split: Split, batch_size: int, *, seed: int, steps: int | None = None) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.split = split
         self.batch_size = batch_size
         self.seed = seed
-        self.epoch = first_epoch
+        self.epoch = 0
         self.per_pass = -(-len(split) // batch_size)
         self.steps = steps or self.per_pass
         self._pass = -1
@@ -42,6 +41,3 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
             self._pass = turn
         chosen = self._order[place * self.batch_size : (place + 1) * self.batch_size]
         return self.split.pixels[chosen], self.split.labels[chosen]
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1

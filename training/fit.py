@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from classifier.card import Precision
 from classifier.engines.openvino import supports_bfloat16
@@ -39,14 +40,17 @@ class FitOptions:
 
 
 class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Hands every finished epoch to the run."""
+    """Seeds every epoch by its number and hands it to the run when it is done."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, batches: Batches) -> None:
         super().__init__()
         self.run = run
+        self.batches = batches
         self.began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.epoch = epoch
+        seed_randomness(self.model, self.batches.seed, epoch)
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -85,22 +89,34 @@ def train(network: Any, recipe: Recipe, dataset: Dataset, run: Run, *, epochs: i
         run.restore(network, run.epochs)
     if run.epochs >= epochs:
         return
+    batches = Batches(dataset.splits["train"], recipe.batch_size, seed=seed, steps=recipe.steps_per_epoch)
     validation = dataset.splits["validation"]
     network.fit(
-        Batches(
-            dataset.splits["train"],
-            recipe.batch_size,
-            seed=seed,
-            steps=recipe.steps_per_epoch,
-            first_epoch=run.epochs,
-        ),
+        batches,
+        shuffle=False,  # they are shuffled, by seed and epoch
         validation_data=(validation.pixels, validation.labels),
         validation_batch_size=VALIDATION_BATCH,
         initial_epoch=run.epochs,
         epochs=epochs,
-        callbacks=[_EpochRecorder(run)],
+        callbacks=[_EpochRecorder(run, batches)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+
+
+def seed_randomness(network: Any, seed: int, epoch: int) -> None:
+    """Set the random state of augmentation and dropout from the seed and the epoch.
+
+    Keras does not save this state with the weights; so set, a resumed run draws what an uninterrupted one does.
+    """
+    generators = [
+        value
+        for layer in network.layers
+        for value in vars(layer).values()
+        if isinstance(value, keras.random.SeedGenerator)
+    ]
+    for place, generator in enumerate(generators):
+        drawn = np.random.default_rng((seed, epoch, place)).integers(1, 2**31)
+        generator.state.assign([drawn, 0])
 
 
 def chosen_precision(asked: Literal["auto", "float32", "bfloat16", "float16"]) -> Precision:

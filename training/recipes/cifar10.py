@@ -28,8 +28,10 @@ def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
     def rectified(layer: Layer) -> list[Layer]:
         return [layer, layers.BatchNormalization(), layers.Activation("relu")]
 
-    variance = [deviation**2 for deviation in statistics.deviation]
-    stack = [layers.Normalization(mean=statistics.mean, variance=variance, dtype="float32")]
+    # Not layers.Normalization: its constants become extra inputs of the exported ONNX graph (Keras 3.15, tf2onnx 1.17).
+    scale = [1 / deviation for deviation in statistics.deviation]
+    offset = [-mean / deviation for mean, deviation in zip(statistics.mean, statistics.deviation, strict=True)]
+    stack = [layers.Rescaling(scale, offset, dtype="float32")]
     for filters in (32, 64, 128):
         for _ in range(2):
             stack += rectified(layers.Conv2D(filters, 3, padding="same"))

@@ -1,0 +1,23 @@
+"""Small synthetic copies of the three data sets, in their real layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import archives
+from training.recipe import Recipe
+
+
+@pytest.fixture(scope="session")
+def data_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Path]:
+    """Where a recipe finds data of its own layout."""
+    root = tmp_path_factory.mktemp("data")
+    made = {
+        "cats-vs-dogs": archives.cats_vs_dogs_zip(root / "cats-vs-dogs.zip", per_class=32),
+        "cifar-10": archives.cifar10_zip(root / "cifar-10.zip"),
+        "sign-mnist": archives.sign_mnist_zip(root / "sign-mnist.zip"),
+    }
+    return lambda recipe: made[recipe.reader.name]
