@@ -17,13 +17,14 @@ NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"  # also a DNS label: us
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Label = Annotated[str, StringConstraints(min_length=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class InputSpec(_Part):
@@ -73,7 +74,10 @@ class DatasetRecord(_Part):
 
 
 class TrainingRecord(_Part):
-    """How the weights came to be. Epochs count from 1; `seconds` is wall-clock time spent in the epochs."""
+    """How the weights came to be. Epochs count from 1; `seconds` is wall-clock time spent in the epochs.
+
+    `machine` is its processor and cores, `finished` an ISO date; cards of the first runs have neither.
+    """
 
     dataset: DatasetRecord
     seed: int
@@ -85,6 +89,8 @@ class TrainingRecord(_Part):
     seconds: float = Field(ge=0.0)
     libraries: dict[str, str]
     commit: str
+    machine: str | None = None
+    finished: str | None = None
 
 
 class AgreementCheck(_Part):
@@ -101,7 +107,7 @@ class AgreementCheck(_Part):
 
 
 class Sample(_Part):
-    """A picture whose answer is known, in float32, by column."""
+    """A picture whose answer is known, in float32, by column; `label` is the most probable."""
 
     file: Literal["sample.png"] = "sample.png"
     label: str
@@ -116,7 +122,7 @@ class Card(_Part):
     version: int = Field(ge=1)
     recipe: str
     article: Article
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[Label, ...] = Field(min_length=2)
     input: InputSpec
     parameters: int = Field(ge=1)
     files: dict[str, FileRecord]
@@ -131,8 +137,11 @@ class Card(_Part):
             raise ValueError("labels repeat; every column needs its own")
         if len(self.sample.probabilities) != len(self.labels):
             raise ValueError(f"{len(self.labels)} labels but {len(self.sample.probabilities)} sample probabilities")
-        if self.sample.label not in self.labels:
+        answers = dict(zip(self.labels, self.sample.probabilities, strict=True))
+        if self.sample.label not in answers:
             raise ValueError(f"sample label {self.sample.label!r} is not one of the labels")
+        if answers[self.sample.label] < max(answers.values()):
+            raise ValueError(f"sample label {self.sample.label!r} is not the most probable; are the labels in order?")
         return self
 
     def check_of(self, engine: str, precision: str) -> AgreementCheck | None:

@@ -156,7 +156,7 @@ def _prepare(image: Image.Image, spec: InputSpec) -> Pixels:
     image = _colour(image, "L" if spec.channels == 1 else "RGB")
     if image.size != (spec.width, spec.height):
         image = image.resize((spec.width, spec.height), _FILTERS[spec.resize])
-    pixels = np.asarray(image).reshape(spec.shape)
+    pixels: Pixels = np.asarray(image).reshape(spec.shape)
     return _stretch(pixels) if spec.contrast == "stretch" else pixels
 
 
@@ -182,7 +182,8 @@ def _stretch(pixels: Pixels) -> Pixels:
     low, high = int(pixels.min()), int(pixels.max())
     if high == low or (low, high) == (0, 255):
         return pixels
-    return np.rint((pixels.astype(np.float32) - low) * (255.0 / (high - low))).astype(np.uint8)
+    stretched: Pixels = np.rint((pixels.astype(np.float32) - low) * (255.0 / (high - low))).astype(np.uint8)
+    return stretched
 
 
 def _said(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from classifier import store
 from classifier.card import Card
 from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
-from classifier.errors import BrokenModel
+from classifier.errors import BrokenModel, ImageError
 from classifier.images import MAX_PIXELS, Pixels, decode
 from classifier.ranking import Prediction, rank
 
@@ -36,11 +36,14 @@ class LoadedModel:
         """
         card = models.verify(name, version)
         folder = models.folder(name, card.version)
-        loaded = cls(card, open_engine(card, folder, options), _read(folder / store.SAMPLE))
+        sample = _read(folder / store.SAMPLE)
+        loaded = cls(card, open_engine(card, folder, options), sample)
         try:
-            loaded.check_sample_answer(loaded.classify([loaded.sample])[0])
-        except Exception:
+            loaded.check_sample_answer(loaded.classify([sample])[0])
+        except Exception as error:
             loaded.close()
+            if isinstance(error, ImageError):
+                raise BrokenModel(f"{folder / store.SAMPLE}: {error}") from error
             raise
         return loaded
 

@@ -1,8 +1,8 @@
 """The model store: `models/NAME/VERSION/`, whole-number versions, newest complete one first.
 
-A version is complete when it holds `card.json`. It is filled in a hidden folder beside its place and renamed into it,
-so a reader sees all of a version or none of it. Names and versions that come from outside are looked up in a listing
-of the folder and never become part of a path by themselves.
+A version is complete when it holds `card.json`. It is filled in a hidden folder of the store and renamed into its
+place, so a reader sees all of a version or none of it. Names and versions that come from outside are looked up in a
+listing of the folder and never become part of a path by themselves.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ModelStore:
         """Names of all models that have a complete version, and those versions ascending."""
         if not self.root.is_dir():
             return {}
-        homes = sorted(p for p in self.root.iterdir() if p.is_dir() and _NAME.match(p.name))
+        homes = sorted(p for p in self.root.iterdir() if p.is_dir() and _NAME.fullmatch(p.name))
         found = {home.name: _complete_versions(home) for home in homes}
         return {name: versions for name, versions in found.items() if versions}
 
@@ -82,13 +82,13 @@ class ModelStore:
         The store sets the card's name, version and file hashes, and returns the card as written. Whatever `fill`
         raises leaves the store as it was.
         """
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise UnknownModel(f"{name!r} cannot name a model: lower-case letters, digits and hyphens, 64 at most")
-        home = self.root / name
-        home.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
+        self.root.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".draft-{name}-", dir=self.root))
         try:
-            return _publish(draft, fill(draft).model_copy(update={"name": name}))
+            card = fill(draft).model_copy(update={"name": name})
+            return _publish(draft, card, self.root / name)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -98,20 +98,21 @@ def _complete_versions(home: Path) -> tuple[int, ...]:
     return tuple(sorted(int(p.name) for p in numbered))
 
 
-def _publish(draft: Path, card: Card) -> Card:
+def _publish(draft: Path, card: Card, home: Path) -> Card:
     if missing := [file for file in REQUIRED if not (draft / file).is_file()]:
         raise BrokenModel(f"a version needs {', '.join(REQUIRED)}; {', '.join(missing)} was not written")
     files = {file: _record(draft / file) for file in HASHED if (draft / file).is_file()}
     draft.chmod(0o755)  # mkdtemp makes it private, but a server may run as another user
-    version = max(_complete_versions(draft.parent), default=0) + 1
+    home.mkdir(exist_ok=True)
+    version = max(_complete_versions(home), default=0) + 1
     while True:
         card = card.model_copy(update={"version": version, "files": files})
         write_card(card, draft / CARD)
         try:
-            draft.rename(draft.parent / str(version))
+            draft.rename(home / str(version))
             return card
         except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
             version += 1  # another writer, or a folder without a card, took this number
 
@@ -127,5 +128,9 @@ def _compare(folder: Path, file: str, record: FileRecord) -> None:
         raise BrokenModel(f"{path}: a version's files lie in its own folder, and are no links")
     if not path.is_file():
         raise BrokenModel(f"{path}: the card names this file, but it is not there")
-    if _record(path) != record:
+    try:
+        found = _record(path)
+    except OSError as error:
+        raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+    if found != record:
         raise BrokenModel(f"{path}: its SHA-256 is not the card's; restore the file or save the version anew")

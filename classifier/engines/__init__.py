@@ -37,6 +37,12 @@ class EngineOptions:
     streams: int = 0
     warm_batch_sizes: tuple[int, ...] = (1,)
 
+    def __post_init__(self) -> None:
+        if self.streams < 0 or min(self.warm_batch_sizes, default=1) < 1:
+            raise ValueError(
+                f"streams={self.streams} must be 0 or more, warm_batch_sizes={self.warm_batch_sizes} 1 or more"
+            )
+
 
 class Engine(Protocol):
     """A network ready to run. Safe to call from several threads."""
@@ -57,9 +63,9 @@ class Engine(Protocol):
         """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
 
         `pixels_u8` must not change until the future is done. Returns at once while fewer than `streams` batches
-        are running, otherwise waits for a place. A started batch cannot be cancelled. Callbacks of the future run on
-        the engine's thread: they must be short and must not call the engine. Raises ValueError for another dtype or
-        shape, EngineUnavailable once the engine is closed.
+        are running, otherwise it may wait for a place. A started batch cannot be cancelled. Callbacks of the future
+        run on the engine's thread: they must be short and must not call the engine. Raises ValueError for another
+        dtype or shape, EngineUnavailable once the engine is closed.
         """
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import queue
@@ -20,7 +19,7 @@ from classifier.engines import EngineOptions, Probabilities, check_pixels, close
 from classifier.errors import BrokenModel, EngineUnavailable
 
 os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
-import openvino as ov  # noqa: E402  (after the opt-out above)
+import openvino as ov
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _FAILURES_EVERY_S = 0.2
@@ -43,22 +42,20 @@ class OpenVinoEngine:
 
     def __init__(self, card: Card, folder: Path, options: EngineOptions) -> None:
         self.precision = _precision(card, options)
-        compiled = _compile(folder / store.ONNX, card, _configuration(self.precision, options.streams))
+        self._compiled = _compile(folder / store.ONNX, card, _configuration(self.precision, options.streams))
         self.device = str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
-        self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._shape = card.input.shape
         self._running: dict[ov.InferRequest, _Batch] = {}
         self._idle: queue.SimpleQueue[ov.InferRequest | None] = queue.SimpleQueue()  # None: closed
         for _ in range(self.streams):
-            request = compiled.create_infer_request()
-            request.set_callback(functools.partial(self._succeeded, request), None)
-            self._idle.put(request)
+            self._idle.put(self._new_request())
         self._closing = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._look_for_failures, name="openvino-failures", daemon=True).start()
         try:
             for size in options.warm_batch_sizes:
-                self.infer(np.zeros((size, *self._shape), np.uint8))
+                self._warm(size)
         except RuntimeError as error:
             self.close()
             raise BrokenModel(f"{folder / store.ONNX}: OpenVINO cannot run it: {_said(error)}") from error
@@ -86,19 +83,27 @@ class OpenVinoEngine:
             if self._closed.is_set():
                 return
             for _ in range(self.streams):
-                request = self._take_idle()
-                request.set_callback(_nothing, None)  # request and callback hold each other where Python cannot see it
+                _forget_callback(self._take_idle())
             self._closed.set()
             self._idle.put(None)
+            del self._compiled
+
+    def _warm(self, size: int) -> None:
+        pixels_u8 = np.zeros((size, *self._shape), np.uint8)
+        for future in [self.submit(pixels_u8) for _ in range(self.streams)]:  # at once, so that each stream has one
+            future.result()
+
+    def _new_request(self) -> ov.InferRequest:
+        request = self._compiled.create_infer_request()
+        request.set_callback(functools.partial(self._succeeded, request), None)
+        return request
 
     def _take_idle(self) -> ov.InferRequest:
         request = self._idle.get()
         if request is None:
             self._idle.put(None)  # for the next who waits
             raise EngineUnavailable("the engine was closed; open the model again")
-        # The callback runs a moment before the request may be started again; a failed run raises here once more.
-        with contextlib.suppress(RuntimeError):
-            request.wait()
+        request.wait()  # its callback ran a moment before it may be started again
         return request
 
     def _succeeded(self, request: ov.InferRequest, _: Any) -> None:
@@ -113,10 +118,10 @@ class OpenVinoEngine:
             for request in tuple(self._running):
                 try:
                     request.wait_for(0)
-                except RuntimeError as error:
-                    batch = self._running.pop(request)
-                    self._idle.put(request)
-                    batch.future.set_exception(error)
+                except Exception as error:  # belongs to the caller who waits on the future
+                    self._running.pop(request).future.set_exception(error)
+                    _forget_callback(request)
+                    self._idle.put(self._new_request())  # the old one would go on raising this error
 
 
 class _Batch(NamedTuple):
@@ -126,8 +131,9 @@ class _Batch(NamedTuple):
     future: Future[Probabilities]
 
 
-def _nothing(_: Any) -> None:
-    pass
+def _forget_callback(request: ov.InferRequest) -> None:
+    """A request and its callback hold each other in a way that Python's collector cannot see."""
+    request.set_callback(lambda _: None, None)
 
 
 def _precision(card: Card, options: EngineOptions) -> Precision:

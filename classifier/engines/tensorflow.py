@@ -5,6 +5,7 @@ The GPU paths (memory growth, float16) follow TensorFlow's documentation; they h
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from classifier import store
 from classifier.card import Card, Precision
-from classifier.engines import EngineOptions, Probabilities, close_enough
+from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough
 from classifier.errors import BrokenModel, EngineUnavailable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -37,8 +38,9 @@ class TensorFlowEngine:
 
     def __init__(self, card: Card, folder: Path, options: EngineOptions) -> None:
         gpus = tf.config.list_physical_devices("GPU")
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
+        with contextlib.suppress(RuntimeError):  # too late: whoever used the GPU before us has decided
+            for gpu in gpus:
+                tf.config.experimental.set_memory_growth(gpu, True)
         self.device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
         self.precision = _precision(card, options, on_gpu=bool(gpus))
         network = _lowered(_load(folder / store.KERAS, card), self.precision)
@@ -46,24 +48,33 @@ class TensorFlowEngine:
             lambda pixels: network(pixels, training=False),
             input_signature=[tf.TensorSpec((None, *card.input.shape), tf.uint8)],
             jit_compile=False,  # XLA was slower on the CPUs we measured
-        )
+        ).get_concrete_function()
         self._shape = card.input.shape
         self.streams = options.streams or (2 if gpus else 1)
         self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="tensorflow")
-        for size in options.warm_batch_sizes:
-            self.infer(np.zeros((size, *self._shape), np.uint8))
+        try:
+            for size in options.warm_batch_sizes:
+                self.infer(np.zeros((size, *self._shape), np.uint8))
+        except tf.errors.OpError as error:
+            self.close()
+            raise BrokenModel(f"{folder / store.KERAS}: TensorFlow cannot run it: {error.message[:300]}") from error
 
     def submit(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
-        return self._threads.submit(self.infer, pixels_u8)
+        check_pixels(pixels_u8, self._shape)
+        try:
+            return self._threads.submit(self._answer, pixels_u8)
+        except RuntimeError as error:
+            raise EngineUnavailable("the engine was closed; open the model again") from error
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
-        if pixels_u8.dtype != np.uint8 or pixels_u8.shape[1:] != self._shape:
-            raise ValueError(f"expected uint8 [n, {self._shape}], got {pixels_u8.dtype} {pixels_u8.shape}")
-        answer: Probabilities = self._run(tf.constant(pixels_u8)).numpy()
-        return answer
+        return self.submit(pixels_u8).result()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
+
+    def _answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        answer: Probabilities = self._run(tf.constant(pixels_u8)).numpy()
+        return answer
 
 
 def _precision(card: Card, options: EngineOptions, *, on_gpu: bool) -> Precision:
@@ -76,13 +87,17 @@ def _precision(card: Card, options: EngineOptions, *, on_gpu: bool) -> Precision
 def _load(path: Path, card: Card) -> Any:
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+        found = tuple(_said(port) for port in (*network.inputs, *network.outputs))
+    except Exception as error:  # a zip of JSON and HDF5: each has its own kinds
         raise BrokenModel(f"{path}: Keras cannot load it: {str(error).strip()[:300]}") from error
-    expected = ((None, *card.input.shape), "uint8", (None, len(card.labels)))
-    found = (tuple(network.input_shape), network.inputs[0].dtype, tuple(network.output_shape))
+    expected = (f"{[None, *card.input.shape]} uint8", f"{[None, len(card.labels)]} float32")
     if found != expected:
-        raise BrokenModel(f"{path}: the card promises {expected}, the network has {found}")
+        raise BrokenModel(f"{path}: the card promises {' -> '.join(expected)}, the network has {' -> '.join(found)}")
     return network
+
+
+def _said(port: Any) -> str:
+    return f"{list(port.shape)} {port.dtype}"
 
 
 def _lowered(network: Any, precision: Precision) -> Any:

@@ -1,0 +1,72 @@
+# One target per intent. `make serve` and `make test` are all a fresh machine needs: Python 3.11, pip, make, git.
+
+PYTHON ?= python3
+PORT ?= 3000
+HOST ?= 127.0.0.1
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := classifier training service
+CODE := $(PACKAGES) tests load_tests requirements docs
+INSTALL := $(BIN)/python -m pip install --quiet --require-hashes
+
+export BENTOML_DO_NOT_TRACK := True
+
+.PHONY: help serve test check fix e2e load train-env bento docs lock clean
+
+help:  ## say what the targets do
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+serve: $(VENV)/.serve  ## serve the models in models/ at http://$(HOST):$(PORT)
+	$(BIN)/bentoml serve service.app:Sightline --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.dev  ## run every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## format, lint, types and the quick tests; changes nothing
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow and not e2e"
+
+fix: $(VENV)/.dev  ## format and mend what can be mended
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+e2e: $(VENV)/.dev  ## the tests that start real servers
+	$(BIN)/python -m pytest -m e2e
+
+load: $(VENV)/.dev  ## a short load test of a server that it starts
+	$(BIN)/python load_tests/run.py
+
+train-env: $(VENV)/.train  ## install what training needs (TensorFlow and more)
+
+bento: $(VENV)/.dev  ## build the Bento: service, classifier and models
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/bentoml build  # BentoML wants uv on the path, and would install it unlocked
+
+docs: $(VENV)/.dev  ## write the tables of README.md anew from code and cards
+	$(BIN)/python -m docs.tables
+
+lock: $(VENV)/.dev  ## resolve requirements/*.txt anew from pyproject.toml
+	$(BIN)/python requirements/lock.py
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# serve.txt is a subset of train.txt, and that of dev.txt, with the same versions: all share one environment, and a
+# larger set already installed stands in for a smaller one.
+$(VENV)/.serve: requirements/serve.txt | $(VENV)/bin/python
+	test $(VENV)/.dev -nt $< -o $(VENV)/.train -nt $< || $(INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.train: requirements/train.txt | $(VENV)/bin/python
+	test $(VENV)/.dev -nt $< || $(INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+	$(INSTALL) -r $<
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Sightline needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)

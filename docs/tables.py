@@ -1,0 +1,102 @@
+"""The parts of README.md that code and model cards already say: `make docs` writes them, a test holds them to it.
+
+Each stands between `<!-- name -->` and `<!-- /name -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from classifier.card import Card
+from classifier.engines import EngineOptions
+from classifier.loaded_model import LoadedModel
+from classifier.store import ModelStore
+from service.settings import describe
+from training.recipes import RECIPES
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+STORE = ModelStore(ROOT / "models")
+
+
+def main() -> None:
+    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def written(text: str) -> str:
+    """The document with every part made anew."""
+    for name, part in {"models": models, "answer": answer, "recipes": recipes, "settings": settings}.items():
+        text, places = re.subn(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, lines=part(): found[1] + "".join(f"{line}\n" for line in lines) + found[2],
+            text,
+            flags=re.DOTALL,
+        )
+        if places != 1:
+            raise SystemExit(f"{README} has {places} places for {name!r}, expected one")
+    return text
+
+
+def models() -> Iterable[str]:
+    """One row per model: its newest version."""
+    return table(
+        ("model", "tells apart", "input", "accuracy on unseen images", "made by"),
+        [_model_row(STORE.card(name)) for name in STORE.versions()],
+    )
+
+
+def answer() -> Iterable[str]:
+    """What the README's first request is answered with, in float32."""
+    model = LoadedModel.open(STORE, "cats-vs-dogs", options=EngineOptions(engine="openvino", precision="float32"))
+    predictions = [
+        {"label": label, "probability": round(probability, 2)}
+        for label, probability in model.predict((ROOT / "docs" / "chelsea.jpg").read_bytes())
+    ]
+    model.close()
+    return [
+        "```json",
+        json.dumps({"model": model.card.name, "version": model.card.version, "predictions": predictions}),
+        "```",
+    ]
+
+
+def recipes() -> Iterable[str]:
+    """One row per recipe with what its article states."""
+    rows = []
+    for recipe in RECIPES.values():
+        article = recipe.article
+        figure = f"{article.split} {article.accuracy:.4g}" if article.accuracy else "(the comparison)"
+        rows.append((f"`{recipe.name}`", article.title, figure, str(recipe.epochs), f"{recipe.parameters:,}"))
+    return table(("recipe", "article", "it states", "epochs", "parameters"), rows)
+
+
+def settings() -> Iterable[str]:
+    """One row per setting of the server."""
+    return table(
+        ("variable", "default", "meaning"), [(f"`{row.variable}`", row.default, row.meaning) for row in describe()]
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _model_row(card: Card) -> tuple[str, ...]:
+    split = "test" if "test" in card.metrics else "validation"
+    metrics, spec = card.metrics[split], card.input
+    labels = (
+        ", ".join(card.labels)
+        if len(card.labels) <= 10
+        else f"{len(card.labels)} letters, {card.labels[0]} to {card.labels[-1]}"
+    )
+    colour = "grey" if spec.channels == 1 else "colour"
+    made = f"`{card.recipe}`, {card.training.epochs_run} of {card.training.epochs_planned} epochs"
+    accuracy = f"{metrics.accuracy:.3f} ({split}, {metrics.images:,} images)"
+    return f"`{card.name}` {card.version}", labels, f"{spec.width}x{spec.height} {colour}", accuracy, made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What the command line answers to the same pictures: the truth that answers over HTTP are held to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from load_tests.pictures import Picture
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# OpenVINO answered bit for bit the same alone and in batches of 2 to 32, in float32 and in bfloat16 (a 180x180 convnet
+# with random weights, AVX512-BF16, 1 and 2 streams, n=64 images). The room is for other engines, which round otherwise
+# when the batch grows; a neighbour's answer is farther off than this.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-3, "float16": 5e-3}
+
+
+def answers(model: Mapping[str, Any], pictures: Iterable[Picture]) -> dict[Path, dict[str, float]]:
+    """Probabilities by label for each picture, of a model as `GET /v1/models/{model}` describes it.
+
+    Reads the model store that the server reads: SIGHTLINE_MODELS, or models/ of this checkout.
+    """
+    store = os.environ.get("SIGHTLINE_MODELS", str(ROOT / "models"))
+    reference = f"{model['model']}@{model['version']}"
+    how = ["--engine", model["engine"], "--precision", model["precision"], "--models", store, "--json"]
+    files = [str(picture.path) for picture in pictures]
+    command = [sys.executable, "-m", "classifier", "predict", reference, *files, *how]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:5])}: {done.stderr.strip()}")
+    return {Path(entry["image"]): by_label(entry["predictions"]) for entry in json.loads(done.stdout)}
+
+
+def by_label(predictions: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    return {entry["label"]: entry["probability"] for entry in predictions}
+
+
+def difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+    """The largest difference of any probability; infinite where the labels differ."""
+    if ours.keys() != theirs.keys():
+        return float("inf")
+    return max(abs(ours[label] - theirs[label]) for label in ours)

@@ -1,0 +1,1 @@
+"""How a classifier is offered over HTTP. Knows `classifier`, never `training`."""

@@ -1,0 +1,87 @@
+"""What clients read: the JSON of every answer on /v1, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from classifier.card import Card
+from classifier.engines import Probabilities
+from classifier.errors import SightlineError
+from classifier.ranking import rank
+from service.catalog import Broken, Catalog, Entry
+from service.classify import Classifier
+from service.errors import problem, problem_headers
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type=JSON)
+
+
+def problem_response(error: BaseException) -> Response:
+    """The answer to a request that failed, as RFC 9457 has it."""
+    content = problem(error)
+    return Response(orjson.dumps(content), content["status"], problem_headers(error), PROBLEM_JSON)
+
+
+def prediction(card: Card, row: Probabilities, top_k: int | None) -> Response:
+    """`predict`: labels and probabilities, most probable first."""
+    return json_response(_head(card) | {"predictions": _ranked(card, row, top_k)})
+
+
+def prediction_of_each(card: Card, rows: Sequence[Probabilities | SightlineError], top_k: int | None) -> Response:
+    """`predict-batch`: in the order of the images, predictions or what is wrong with the image."""
+    results = [
+        {"error": problem(row)} if isinstance(row, SightlineError) else {"predictions": _ranked(card, row, top_k)}
+        for row in rows
+    ]
+    return json_response(_head(card) | {"results": results})
+
+
+def models(catalog: Catalog) -> Response:
+    """Every model with its versions, and whether the default one answers."""
+    return json_response(
+        {"models": [_summary(name, versions) for name, versions in catalog.entries.items()], "ready": catalog.is_ready}
+    )
+
+
+def model(name: str, version: int, entry: Entry, versions: Sequence[int]) -> Response:
+    """What the card says that a caller needs, and how the version is run here."""
+    about: dict[str, Any] = {"model": name, "version": version, "versions": list(versions)} | _state(entry)
+    if isinstance(entry, Classifier):
+        about |= _essentials(entry.card) | _running(entry)
+    return json_response(about)
+
+
+def _head(card: Card) -> dict[str, Any]:
+    return {"model": card.name, "version": card.version}
+
+
+def _ranked(card: Card, row: Probabilities, top_k: int | None) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": probability} for label, probability in rank(row, card.labels, top_k)]
+
+
+def _summary(name: str, versions: Mapping[int, Entry]) -> dict[str, Any]:
+    default = max(versions)
+    return {"model": name, "version": default, "versions": sorted(versions)} | _state(versions[default])
+
+
+def _state(entry: Entry) -> dict[str, Any]:
+    if isinstance(entry, Broken):
+        return {"ready": False, "reason": entry.reason}
+    return {"ready": True} if isinstance(entry, Classifier) else {"ready": False, "reason": "still loading"}
+
+
+def _essentials(card: Card) -> dict[str, Any]:
+    return card.model_dump(include={"labels", "input", "parameters", "metrics", "recipe", "article"}, mode="json")
+
+
+def _running(classifier: Classifier) -> dict[str, Any]:
+    engine = classifier.model.engine
+    return {"engine": engine.name, "precision": engine.precision, "device": engine.device, "streams": engine.streams}

@@ -1,0 +1,143 @@
+"""The BentoML service: `bentoml serve service.app:Sightline`.
+
+BentoML launches, packages and measures; every answer to a classification comes from `routes`, or from the one native
+endpoint below, which uses the same engines and batches. Importing this module reads the settings, so that a wrong one
+stops the start, and is light: no engine is imported before a model needs it.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator"
+# (BentoML's classes and decorators count as untyped here.)
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from classifier.errors import SightlineError
+from service import answers, bodies, routes
+from service.callers import deadline_after, while_present
+from service.catalog import Catalog
+from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
+from service.settings import Settings
+
+try:
+    SETTINGS = Settings.from_environment(os.environ)
+except SettingsError as wrong:
+    raise SystemExit(f"sightline: {wrong}") from None  # one line for the operator in place of BentoML's traceback
+
+_APP = routes.create_app()
+
+# BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
+# request for the whole time, so it should not be much longer.
+_BENTOML_TIMEOUT_S = SETTINGS.request_timeout_ms / 1000 + 5
+
+# Its smallest default bucket is 5 ms; a thumbnail is classified in one.
+_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]
+
+
+class Classification(bentoml.IODescriptor):
+    """Labels with their probabilities, most probable first."""
+
+    model: str
+    version: int
+    predictions: list[dict[str, Any]]
+
+
+class ClassificationRequest(bentoml.IODescriptor):
+    """An image file and the name of the model that is to classify it."""
+
+    image: Path
+    model: str
+    version: int | None = None
+    top_k: int | None = None
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: object) -> ClassificationRequest:
+        """Leave the body to `classify`: BentoML's parser has no size limit and downloads URLs that a client names."""
+        nothing: ClassificationRequest = cls.model_construct(image=Path(), model="")
+        return nothing
+
+
+@bentoml.asgi_app(_APP)
+@bentoml.service(
+    name="sightline",
+    workers=1,  # one process feeds all cores: two were slower, and each would hold its own copy of the models
+    traffic={"timeout": _BENTOML_TIMEOUT_S},
+    tracing={"excluded_urls": ".*"},  # its middleware costs most of a thumbnail's time, even when nothing is sampled
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": True, "duration": {"buckets": _BUCKETS_S}},
+)
+class Sightline:
+    """Image classification over HTTP."""
+
+    def __init__(self) -> None:
+        self._catalog = Catalog(SETTINGS)
+        routes.serve_catalog(_APP, self._catalog)
+
+    @bentoml.on_startup
+    async def load_models(self) -> None:
+        """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
+        _log_beside_bentoml()
+        self._catalog.start()
+
+    @bentoml.on_shutdown
+    async def close_models(self) -> None:
+        await self._catalog.close()
+
+    async def __is_alive__(self) -> bool:
+        return self._catalog.is_alive
+
+    async def __is_ready__(self) -> bool:
+        try:
+            self._catalog.check_ready()
+        except TryLater as error:  # an exception, because a plain False makes BentoML keep the reason to itself
+            raise HTTPException(error.status, str(error), problem_headers(error)) from error
+        return True
+
+    @bentoml.api(route="/classify", input_spec=ClassificationRequest, output_spec=Classification)
+    async def classify(self, ctx: bentoml.Context, **_: Any) -> Response:
+        """Classify one image, for BentoML's own clients: `client.classify(image=Path("cat.jpg"), model="asl")`."""
+        try:
+            answer = await self._classify(ctx.request)
+        except SightlineError as error:
+            answer = answers.problem_response(error)
+        ctx.response.status_code = answer.status_code  # BentoML puts this one over the answer's own
+        return answer
+
+    async def _classify(self, request: Request) -> Response:
+        async with deadline_after(SETTINGS.request_timeout_ms) as deadline:
+            files, fields = await bodies.read_form(request, SETTINGS.max_body_bytes)
+            image = bodies.the_image(files, {})
+            given = {name: _text(value) for name, value in fields.items()}
+            if unknown := given.keys() - {"model", "version", "top_k"}:
+                raise MalformedRequest(f"no field {', '.join(sorted(unknown))}; there is: image, model, version, top_k")
+            version = routes.read_version(given["version"]) if given.get("version") else None
+            classifier = self._catalog.find(given.get("model", ""), version)
+            top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
+            async with while_present(request):
+                row = await classifier.classify(image, deadline)
+        return answers.prediction(classifier.card, row, top_k)
+
+
+def _log_beside_bentoml() -> None:
+    """Send our log lines where BentoML's go; it configures its own logger only."""
+    ours, theirs = logging.getLogger("service"), logging.getLogger("bentoml")
+    ours.handlers, ours.propagate = theirs.handlers, False
+    ours.setLevel(theirs.level)
+
+
+def _text(value: str) -> str:
+    """A form field as BentoML's clients write it, which is JSON, or as everybody else does; "" for null."""
+    try:
+        meant = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+    return "" if meant is None else str(meant)

@@ -1,0 +1,128 @@
+"""Request bodies to image bytes, never more of them than allowed. Nothing that a client names is ever fetched."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import BodyTooLarge, CallerGone, MalformedRequest, UnsupportedMediaType
+
+# curl --data-binary sends a form's type unless told otherwise; what came is judged by its bytes anyway.
+_RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+_FORM = "multipart/form-data"
+_JSON = "application/json"
+
+_MAX_FIELDS = 16  # parts of one form beyond the images of predict-batch; no route knows more than four
+
+Files = list[tuple[str, bytes]]
+Fields = dict[str, str]
+
+
+async def read_image(request: Request, max_bytes: int) -> bytes:
+    """The one encoded image of a request: raw, the multipart file `image`, or JSON {"image": "<base64>"}.
+
+    Raises MalformedRequest, UnsupportedMediaType, BodyTooLarge or CallerGone.
+    """
+    kind = media_type(request)
+    if kind in _RAW or kind.startswith("image/"):
+        return await read_bytes(request, max_bytes)
+    if kind == _FORM:
+        return the_image(*await read_form(request, max_bytes))
+    if kind == _JSON:
+        return _image_of_json(await read_bytes(request, max_bytes))
+    raise UnsupportedMediaType(
+        f"expected the image as image/* or application/octet-stream, {_FORM} with a file `image`, or {_JSON} "
+        f'{{"image": "<base64>"}}; got {kind}'
+    )
+
+
+async def read_images(request: Request, max_bytes: int, max_images: int) -> list[bytes]:
+    """The encoded images of a request: one or more multipart files, each named `images`. Raises as `read_image`."""
+    files, fields = await read_form(request, max_bytes, max_files=max_images)
+    if not files or fields or any(name != "images" for name, _ in files):
+        came = _named(files, fields)
+        raise MalformedRequest(f"expected files named `images` and nothing else, got {came}; curl: -F images=@cat.jpg")
+    return [body for _, body in files]
+
+
+def the_image(files: Files, fields: Fields) -> bytes:
+    """The one file of a form, which must be called `image`; text beside it is refused. Raises MalformedRequest."""
+    if fields or [name for name, _ in files] != ["image"]:
+        came = _named(files, fields)
+        raise MalformedRequest(f"expected one file named `image` and nothing else, got {came}; curl: -F image=@cat.jpg")
+    return files[0][1]
+
+
+async def read_form(request: Request, max_bytes: int, max_files: int = _MAX_FIELDS) -> tuple[Files, Fields]:
+    """Files in order and text fields by name of a multipart body. A text field stays text: a URL in it is not followed.
+
+    Raises UnsupportedMediaType, MalformedRequest, BodyTooLarge or CallerGone.
+    """
+    if (kind := media_type(request)) != _FORM:
+        raise UnsupportedMediaType(f"expected a {_FORM} body, got {kind or 'no Content-Type'}")
+    async with aclosing(_chunks(request, max_bytes)) as chunks:
+        parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=_MAX_FIELDS)
+        parser.spool_max_size = max_bytes + 1  # the body is bounded already, so nothing need touch the disk
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            if error.message.startswith("Too many files"):
+                raise BodyTooLarge(f"at most {max_files} files are read in one request, more came") from error
+            raise MalformedRequest(f"the multipart body is malformed: {error.message}") from error
+    try:
+        files = [(name, part.file.read()) for name, part in form.multi_items() if isinstance(part, UploadFile)]
+        return files, {name: part for name, part in form.multi_items() if isinstance(part, str)}
+    finally:
+        await form.close()
+
+
+async def read_bytes(request: Request, max_bytes: int) -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as it is known to be, or CallerGone."""
+    async with aclosing(_chunks(request, max_bytes)) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+def media_type(request: Request) -> str:
+    """The Content-Type in lower case without its parameters; "" where there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, {int(announced):,} were announced")
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_bytes:
+                raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, more came")
+            yield chunk
+    except ClientDisconnect as error:
+        raise CallerGone("the caller hung up before the body was complete") from error
+
+
+def _image_of_json(body: bytes) -> bytes:
+    try:
+        content: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(content, dict) or set(content) != {"image"} or not isinstance(content["image"], str):
+        came = f"an object with {', '.join(content) or 'nothing'}" if isinstance(content, dict) else "no object"
+        raise MalformedRequest(f'expected {{"image": "<base64>"}} and nothing else, got {came}')
+    try:
+        return binascii.a2b_base64(content["image"], strict_mode=True)
+    except ValueError as error:  # binascii.Error, or a character outside ASCII
+        raise MalformedRequest(f"`image` is not base64 (RFC 4648, no line breaks, no data: prefix): {error}") from error
+
+
+def _named(files: Files, fields: Fields) -> str:
+    names = [f"the file {name!r}" for name, _ in files] + [f"the text field {name!r}" for name in fields]
+    return ", ".join(names[:8]) or "none"

@@ -1,0 +1,166 @@
+"""Every version of every model that this server offers, loaded in the background and proved before it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from classifier.errors import SightlineError, UnknownModel
+from classifier.loaded_model import LoadedModel
+from classifier.store import ModelStore
+from service.batching import Slots
+from service.classify import Classifier
+from service.errors import NotReady, NotServed
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A version that failed its checks. The reason is fit for clients; paths and tracebacks are in the log."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A version that is on disk and will be offered once it has proved itself."""
+
+
+Entry = Classifier | Broken | Loading
+
+
+class Catalog:
+    """The newest complete version of a model is its default, every version stays addressable.
+
+    `entries` is by model name and version. A broken version does not keep the others from serving, but keeps the
+    server from being ready: somebody meant it to be served.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.entries: dict[str, dict[int, Entry]] = {}
+        self._store = ModelStore(settings.models)
+        self._slots = Slots(max(1, settings.streams))
+        threads = settings.decode_threads or os.cpu_count() or 1
+        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._loading: asyncio.Task[None] | None = None
+        self._loaded = False
+
+    def start(self) -> None:
+        """Begin to load, and return at once."""
+        self._loading = asyncio.create_task(self.load())
+        self._loading.add_done_callback(_log_failure)
+
+    async def loaded(self) -> None:
+        """Wait until everything has been loaded or found broken."""
+        if self._loading:
+            await self._loading
+
+    async def load(self) -> None:
+        """Load every version there is, newest first."""
+        known = await asyncio.to_thread(self._store.versions)
+        self.entries = {name: {version: Loading() for version in versions} for name, versions in known.items()}
+        # The defaults of all models come before anybody's older versions.
+        for name, version in sorted(((n, v) for n, v, _ in self.all()), key=lambda nv: (nv[1] != known[nv[0]][-1], nv)):
+            self.entries[name][version] = await self._proved(name, version)
+        self._loaded = True
+        served = [f"{name} {version}" for name, version, entry in self.all() if isinstance(entry, Classifier)]
+        log.info("serving %s from %s", ", ".join(served) or "nothing", self.settings.models)
+
+    def find(self, name: str, version: int | None = None) -> Classifier:
+        """The classifier of a version, by default the newest. Raises UnknownModel, NotReady or NotServed."""
+        version, entry = self.entry(name, version)
+        if isinstance(entry, Classifier):
+            return entry
+        if isinstance(entry, Broken):
+            others = [str(v) for v, other in sorted(self.entries[name].items()) if isinstance(other, Classifier)]
+            hint = f"; version {', '.join(others)} answers under its own path" if others else ""
+            raise NotServed(f"{name} version {version}: {entry.reason}{hint}")
+        raise NotReady(f"{name} version {version} is still loading")
+
+    def entry(self, name: str, version: int | None = None) -> tuple[int, Entry]:
+        """A version and its state, whatever it is. Raises UnknownModel listing what there is, or NotReady."""
+        if not self.entries and not self._loaded:
+            raise NotReady("the models are still being looked up")
+        if (versions := self.entries.get(name)) is None:
+            there = ", ".join(self.entries) or "none"
+            raise UnknownModel(f"no model {name!r}; this server has: {there}")
+        version = max(versions) if version is None else version
+        if version not in versions:
+            there = ", ".join(map(str, sorted(versions)))
+            raise UnknownModel(f"model {name!r} has no version {version}; there is: {there}")
+        return version, versions[version]
+
+    @property
+    def is_ready(self) -> bool:
+        return self._loaded and bool(self.entries) and all(isinstance(entry, Classifier) for _, _, entry in self.all())
+
+    @property
+    def is_alive(self) -> bool:
+        """False when loading itself failed, say because the folder may not be read: only a new start can help."""
+        return self._loaded or self._loading is None or not self._loading.done()
+
+    def check_ready(self) -> None:
+        """Raise NotReady, naming what is missing, until every version has given its sample's answer."""
+        if self.is_ready:
+            return
+        if not self._loaded:
+            raise NotReady(
+                "the models are still being loaded" if self.is_alive else "the models could not be looked up"
+            )
+        if not self.entries:
+            raise NotReady(f"there is no complete model version in the folder {self.settings.models.name}")
+        broken = [f"{name} version {version}: {e.reason}" for name, version, e in self.all() if isinstance(e, Broken)]
+        raise NotReady("; ".join(broken))
+
+    def all(self) -> Iterator[tuple[str, int, Entry]]:
+        """Name, version and state of everything on offer, versions ascending."""
+        for name, versions in self.entries.items():
+            for version, entry in sorted(versions.items()):
+                yield name, version, entry
+
+    async def close(self) -> None:
+        """Stop loading, answer everybody who waits, and give the memory back."""
+        if self._loading:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        for _, _, entry in self.all():
+            if isinstance(entry, Classifier):
+                await entry.close()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+
+    async def _proved(self, name: str, version: int) -> Entry:
+        try:
+            return await self._open(name, version)
+        except SightlineError as error:
+            log.error("%s version %d is not served: %s", name, version, error)
+            return Broken(error.title)
+        except Exception:
+            log.exception("%s version %d is not served", name, version)
+            return Broken("it failed to load; the server's log says why")
+
+    async def _open(self, name: str, version: int) -> Classifier:
+        """Load a version and send its sample the way every image goes: decoder, batch, engine."""
+        options = self.settings.engine_options
+        model = await asyncio.to_thread(LoadedModel.open, self._store, name, version, options)
+        self._slots.widen(model.engine.streams)
+        classifier = Classifier(model, self._slots, self._decoders, self.settings)
+        deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_ms / 1000
+        try:
+            async with asyncio.timeout_at(deadline):
+                model.check_sample_answer(await classifier.classify(model.sample, deadline))
+        except BaseException:
+            await classifier.close()
+            raise
+        return classifier
+
+
+def _log_failure(loading: asyncio.Task[None]) -> None:
+    if not loading.cancelled() and (error := loading.exception()):
+        log.error("the models could not be looked up", exc_info=error)

@@ -1,0 +1,158 @@
+"""The branches of the error tree that only a server needs, and the one translation to a problem (RFC 9457)."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+from classifier.errors import SightlineError
+
+
+class SettingsError(SightlineError):
+    """A setting that stops the start: an unknown name or a wrong value."""
+
+    code = "settings"
+    title = "Wrong setting"
+
+
+class RequestError(SightlineError):
+    """The request is not one we can act on; sending it again as it is will not help."""
+
+    status = 400
+    code = "malformed-request"
+    title = "The request is malformed"
+
+
+class MalformedRequest(RequestError):
+    """A body, parameter or path of the wrong form."""
+
+
+class NoSuchPath(RequestError):
+    """Nothing is served under this path."""
+
+    status = 404
+    code = "no-such-path"
+    title = "Nothing is served here"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, but not for this method. `allowed` goes into the Allow header."""
+
+    status = 405
+    code = "method-not-allowed"
+    title = "The method is not allowed here"
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class BodyTooLarge(RequestError):
+    """More bytes, or more images, than one request may carry."""
+
+    status = 413
+    code = "body-too-large"
+    title = "The request is too large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The Content-Type is none of those that the route takes."""
+
+    status = 415
+    code = "unsupported-media-type"
+    title = "The Content-Type is not supported"
+
+
+class CallerGone(SightlineError):
+    """The caller hung up; nobody reads the answer. The status is for the metrics, as nginx has it."""
+
+    status = 499
+    code = "caller-gone"
+    title = "The caller hung up"
+
+
+class TryLater(SightlineError):
+    """Not now. `retry_after_s` goes into the Retry-After header, rounded up to whole seconds."""
+
+    status = 503
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(TryLater):
+    """As many images wait as may wait."""
+
+    status = 429
+    code = "queue-full"
+    title = "The queue is full"
+
+
+class NotReady(TryLater):
+    """The server, or the model asked for, is still loading."""
+
+    code = "not-ready"
+    title = "Not ready yet"
+
+
+class Closing(TryLater):
+    """The server is shutting down; another one, or a later one, will answer."""
+
+    code = "closing"
+    title = "The server is shutting down"
+
+
+class NotServed(SightlineError):
+    """The model version exists but failed its checks; only its owner can mend that."""
+
+    status = 503
+    code = "model-not-served"
+    title = "The model version is not served"
+
+
+class DeadlinePassed(SightlineError):
+    """The answer was not there in time."""
+
+    status = 504
+    code = "deadline-passed"
+    title = "The answer was not ready in time"
+
+
+class BrokenForward(SightlineError):
+    """The network failed, or its answer is not one row of probabilities per image."""
+
+    code = "broken-forward"
+    title = "The network failed"
+
+
+class Problem(TypedDict):
+    """The members of RFC 9457, and the stable code that programs should look at."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+def problem(error: BaseException) -> Problem:
+    """What a client is told. An error outside the tree tells it nothing; its traceback is for the log."""
+    if not isinstance(error, SightlineError):
+        error = SightlineError("something went wrong in the server; its log says what")
+    return {
+        "type": f"urn:sightline:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": str(error),
+        "code": error.code,
+    }
+
+
+def problem_headers(error: BaseException) -> dict[str, str]:
+    """The headers that belong to a problem."""
+    if isinstance(error, TryLater):
+        return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, MethodNotAllowed):
+        return {"allow": error.allowed}
+    return {}

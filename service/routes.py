@@ -1,0 +1,143 @@
+"""The HTTP surface as a Starlette app. Each route reads, asks a classifier, and answers; errors are translated here."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from functools import wraps
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from classifier.errors import SightlineError
+from service import answers, bodies, page
+from service.callers import deadline_after, while_present
+from service.catalog import Catalog
+from service.classify import Classifier
+from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+log = logging.getLogger(__name__)
+
+_WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def create_app() -> Starlette:
+    """The app to mount. `serve_catalog` gives it its models; until then nothing may be asked of it."""
+    one, version = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
+    routes = [
+        Route("/", _answered(page.index)),
+        Route("/v1/models", _answered(list_models)),
+        Route(one, _answered(describe_model)),
+        Route(version, _answered(describe_model)),
+        *(Route(f"{path}/predict", _answered(predict), methods=["POST"]) for path in (one, version)),
+        *(Route(f"{path}/predict-batch", _answered(predict_batch), methods=["POST"]) for path in (one, version)),
+        Route("/v1", _answered(no_such_path), methods=_ALL_METHODS),
+        Route("/v1/{rest:path}", _answered(no_such_path), methods=_ALL_METHODS),
+    ]
+    return Starlette(routes=routes)
+
+
+def serve_catalog(app: Starlette, catalog: Catalog) -> None:
+    """Have an app answer for these models."""
+    app.state.catalog = catalog
+
+
+async def list_models(request: Request) -> Response:
+    return answers.models(_catalog(request))
+
+
+async def describe_model(request: Request) -> Response:
+    name = request.path_params["model"]
+    version, entry = _catalog(request).entry(name, _version(request))
+    return answers.model(name, version, entry, sorted(_catalog(request).entries[name]))
+
+
+async def predict(request: Request) -> Response:
+    catalog, classifier = _catalog(request), _classifier(request)
+    top_k = _top_k(request, classifier)
+    async with deadline_after(catalog.settings.request_timeout_ms) as deadline:
+        body = await bodies.read_image(request, catalog.settings.max_body_bytes)
+        async with while_present(request):
+            row = await classifier.classify(body, deadline)
+    return answers.prediction(classifier.card, row, top_k)
+
+
+async def predict_batch(request: Request) -> Response:
+    catalog, classifier = _catalog(request), _classifier(request)
+    top_k = _top_k(request, classifier)
+    async with deadline_after(catalog.settings.request_timeout_ms) as deadline:
+        images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
+        async with while_present(request):
+            rows = await classifier.classify_each(images, deadline)
+    return answers.prediction_of_each(classifier.card, rows, top_k)
+
+
+async def no_such_path(request: Request) -> Response:
+    """What every path under /v1 comes to that no route above takes with this method."""
+    path = request.scope["path"]
+    partial = [route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    if partial:
+        allowed = ", ".join(sorted(partial[0].methods))
+        raise MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
+    raise NoSuchPath(f"nothing is served under {path}; GET /v1/models lists the models")
+
+
+def read_top_k(text: str, classes: int) -> int:
+    """A `top_k` parameter. Raises MalformedRequest naming the range."""
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) > classes:
+        raise MalformedRequest(f"top_k must be a whole number from 1 to {classes}, not {text!r}")
+    return int(text)
+
+
+def read_version(text: str) -> int:
+    """A version. Raises MalformedRequest."""
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise MalformedRequest(f"a version is a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    """The one place where an error becomes an answer."""
+
+    @wraps(endpoint)
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except SightlineError as error:
+            return answers.problem_response(error)
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.scope["path"])
+            return answers.problem_response(error)
+
+    return answer
+
+
+def _catalog(request: Request) -> Catalog:
+    catalog: Catalog = request.app.state.catalog
+    return catalog
+
+
+def _version(request: Request) -> int | None:
+    text = request.path_params.get("version")
+    return None if text is None else read_version(text)
+
+
+def _classifier(request: Request) -> Classifier:
+    return _catalog(request).find(request.path_params["model"], _version(request))
+
+
+def _top_k(request: Request, classifier: Classifier) -> int | None:
+    if not request.scope["query_string"]:
+        return None
+    parameters = request.query_params
+    if unknown := sorted(set(parameters) - {"top_k"}):
+        raise MalformedRequest(f"no parameter {', '.join(unknown)}; there is: top_k")
+    if len(given := parameters.getlist("top_k")) > 1:
+        raise MalformedRequest("top_k is given more than once")
+    return read_top_k(given[0], len(classifier.card.labels))

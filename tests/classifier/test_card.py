@@ -1,0 +1,97 @@
+"""Promises of `classifier.card`: a card is understood completely or refused by name of the field."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from classifier.card import InputSpec, Metrics, Sample, read_card, write_card
+from classifier.errors import BrokenModel
+from tests.tiny_models import passed_check, tiny_card
+
+
+def test_a_written_card_reads_back_equal(tmp_path: Path):
+    card = tiny_card(checks=(passed_check("openvino", "bfloat16"),), labels=("ä", "ö", "ü"), sample=sample_of("ä"))
+    write_card(card, tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json") == card
+
+
+def test_cards_are_text_for_people(tmp_path: Path):
+    write_card(tiny_card(labels=("ä", "b", "c"), sample=sample_of("ä")), tmp_path / "card.json")
+    text = (tmp_path / "card.json").read_text(encoding="utf-8")
+    assert '\n  "name": "tiny",\n' in text
+    assert '"ä"' in text
+    assert text.endswith("}\n")
+
+
+def sample_of(label: str) -> Sample:
+    return Sample(label=label, probabilities=(0.5, 0.25, 0.25))
+
+
+def changed(**changes: object) -> bytes:
+    return json.dumps(json.loads(tiny_card().model_dump_json()) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        pytest.param(changed(future=1), "future: Extra inputs", id="a key that is not known"),
+        pytest.param(
+            changed(input={"height": 8, "width": 8, "channels": 3, "mean": 0.5}),
+            "input.mean: Extra inputs",
+            id="a key that is not known, deeper",
+        ),
+        pytest.param(changed(format=2), "format: Input should be 1", id="another format"),
+        pytest.param(changed(name="../evil"), "name:", id="a name that is a path"),
+        pytest.param(changed(name="tiny\n"), "name:", id="a name with a line feed"),
+        pytest.param(changed(labels=["a", "a", "b"]), "labels repeat", id="a label twice"),
+        pytest.param(changed(labels=["a", "b", ""]), "labels.2:", id="a label without letters"),
+        pytest.param(changed(labels=["a", "b"]), "2 labels but 3 sample", id="fewer labels than columns"),
+        pytest.param(changed(sample={"label": "z", "probabilities": [1, 0, 0]}), "'z' is not one", id="another label"),
+        pytest.param(changed(labels=["b", "a", "c"]), "are the labels in order", id="labels in another order"),
+        pytest.param(changed(files={"model.keras": {"sha256": "0", "bytes": 1}}), "sha256:", id="a short hash"),
+        pytest.param(changed(input={"height": 8, "width": 8, "channels": 2}), "channels:", id="two channels"),
+        pytest.param(b"{", "Invalid JSON", id="half a file"),
+        pytest.param(b"", "Invalid JSON", id="an empty file"),
+        pytest.param(b"\xff\xfe", "Invalid JSON", id="not UTF-8"),
+        pytest.param(b"[]", "card:", id="a list"),
+    ],
+)
+def test_what_is_not_understood_is_refused_naming_file_and_field(tmp_path: Path, body, fault):
+    path = tmp_path / "card.json"
+    path.write_bytes(body)
+    with pytest.raises(BrokenModel) as raised:
+        read_card(path)
+    assert str(path) in str(raised.value)
+    assert fault in str(raised.value)
+
+
+def test_a_missing_card_is_an_error_that_names_it(tmp_path: Path):
+    with pytest.raises(BrokenModel, match=r"card\.json: cannot be read"):
+        read_card(tmp_path / "card.json")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -1.0])
+def test_a_loss_is_a_number(loss):
+    with pytest.raises(ValidationError):
+        Metrics(images=1, loss=loss, accuracy=0.5)
+
+
+def test_a_card_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        tiny_card().version = 2
+
+
+def test_the_shape_is_height_width_channels():
+    assert InputSpec(height=2, width=3, channels=1).shape == (2, 3, 1)
+
+
+def test_a_comparison_is_found_by_engine_and_precision():
+    check = passed_check("openvino", "bfloat16")
+    card = tiny_card(checks=(passed_check("tensorflow", "bfloat16"), check))
+    assert card.check_of("openvino", "bfloat16") == check
+    assert card.check_of("openvino", "float16") is None

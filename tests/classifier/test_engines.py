@@ -1,0 +1,323 @@
+"""Promises of `classifier.engines`, held by both engines alike: one contract, one answer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import classifier.engines
+from classifier import store
+from classifier.engines import Engine, EngineOptions, close_enough, default_engine, open_engine
+from classifier.errors import BrokenModel, EngineUnavailable
+from classifier.store import ModelStore
+from tests.tiny_models import COLOUR, GREY, passed_check
+
+ENGINES = ("openvino", "tensorflow")
+FILES = {"openvino": store.ONNX, "tensorflow": store.KERAS}
+
+
+def batch(size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (size, 8, 8, 3), np.uint8)
+
+
+def open_tiny(models: ModelStore, name: str = COLOUR, **options: Any) -> Engine:
+    options = {"precision": "float32"} | options
+    return open_engine(models.card(name), models.folder(name), EngineOptions(**options))
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(models: ModelStore, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    engine = open_tiny(models, engine=request.param, streams=2)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=ENGINES)
+def own_engine(models: ModelStore, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An engine that a test may close."""
+    engine = open_tiny(models, engine=request.param, streams=2)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def keras_network(models: ModelStore) -> Any:
+    import keras
+
+    return keras.saving.load_model(models.folder(COLOUR) / store.KERAS)
+
+
+# Answers
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_answers_are_those_of_keras_in_float32(engine, keras_network, size):
+    pixels = batch(size, seed=size)
+    probabilities = engine.infer(pixels)
+    assert (probabilities.shape, probabilities.dtype) == ((size, 3), np.float32)
+    np.testing.assert_allclose(probabilities, keras_network(pixels).numpy(), atol=1e-4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_grey_networks_run_too(models, engine_name):
+    engine = open_tiny(models, GREY, engine=engine_name)
+    probabilities = engine.infer(np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8))
+    engine.close()
+    assert probabilities.shape == (3, 4)
+
+
+def test_answers_do_not_depend_on_how_the_pixels_lie_in_memory(engine):
+    pixels = batch(4)
+    mirrored = pixels[:, :, ::-1]
+    np.testing.assert_array_equal(engine.infer(mirrored), engine.infer(mirrored.copy()))
+    pixels.flags.writeable = False
+    np.testing.assert_array_equal(engine.infer(pixels), engine.infer(pixels.copy()))
+
+
+def test_answers_belong_to_the_caller(engine):
+    first = engine.infer(batch(2, seed=1))
+    kept = first.copy()
+    engine.infer(batch(2, seed=2))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_every_thread_gets_the_answers_to_its_own_pixels(engine):
+    batches = [batch(1 + seed % 5, seed) for seed in range(200)]
+    alone = [engine.infer(pixels) for pixels in batches]
+    with ThreadPoolExecutor(16) as threads:
+        together = list(threads.map(engine.infer, batches))
+        submitted = [future.result(10) for future in threads.map(engine.submit, batches)]
+    for expected, inferred, later in zip(alone, together, submitted, strict=True):
+        np.testing.assert_allclose(inferred, expected, atol=1e-6)
+        np.testing.assert_allclose(later, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        pytest.param(np.zeros((1, 8, 8, 3), np.float32), id="floats"),
+        pytest.param(np.zeros((8, 8, 3), np.uint8), id="one image without a batch"),
+        pytest.param(np.zeros((1, 8, 8, 1), np.uint8), id="another number of channels"),
+        pytest.param(np.zeros((0, 8, 8, 3), np.uint8), id="no images"),
+    ],
+)
+def test_other_pixels_are_a_mistake_of_the_program(engine, pixels):
+    with pytest.raises(ValueError, match=r"expected uint8 \[1 or more, 8, 8, 3\], got"):
+        engine.submit(pixels)
+    assert engine.infer(batch(1)).shape == (1, 3)
+
+
+def test_a_caller_who_loses_interest_disturbs_nobody(engine):
+    futures = [engine.submit(batch(2, seed)) for seed in range(20)]
+    for future in futures[::2]:
+        future.cancel()
+    for future in futures[1::2]:
+        assert future.result(10).shape == (2, 3)
+    assert engine.infer(batch(1)).shape == (1, 3)
+
+
+def test_engines_say_how_they_run(engine):
+    assert engine.name in ENGINES
+    assert (engine.precision, engine.streams) == ("float32", 2)
+    assert engine.device
+
+
+# Closing
+
+
+def test_closing_lets_running_batches_finish(own_engine):
+    futures = [own_engine.submit(batch(8, seed)) for seed in range(20)]
+    own_engine.close()
+    assert all(future.done() and future.result().shape == (8, 3) for future in futures)
+
+
+def test_closing_twice_is_closing_once(own_engine):
+    own_engine.close()
+    own_engine.close()
+
+
+def test_a_closed_engine_says_so_and_never_hangs(own_engine):
+    own_engine.close()
+    for ask in (own_engine.infer, own_engine.submit, own_engine.infer):
+        with pytest.raises(EngineUnavailable, match="closed"):
+            ask(batch(1))
+
+
+def test_who_asks_while_the_engine_closes_gets_an_answer_or_is_told(own_engine):
+    outcomes = []
+    started = threading.Barrier(9)
+
+    def ask_until_closed() -> None:
+        started.wait()
+        try:
+            while True:
+                assert own_engine.infer(batch(2)).shape == (2, 3)
+        except EngineUnavailable:
+            outcomes.append("told")
+
+    threads = [threading.Thread(target=ask_until_closed, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    time.sleep(0.05)
+    own_engine.close()
+    for thread in threads:
+        thread.join(10)
+    assert outcomes == ["told"] * 8
+
+
+# The card
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"labels": ("red", "green")}, id="fewer labels"),
+        pytest.param({"labels": ("red", "green", "blue", "black")}, id="more labels"),
+        pytest.param({"input": {"height": 9}}, id="another height"),
+        pytest.param({"input": {"width": 7}}, id="another width"),
+        pytest.param({"input": {"channels": 1}}, id="another number of channels"),
+    ],
+)
+def test_a_network_that_does_not_fit_its_card_is_broken(models, engine_name, changes):
+    card = models.card(COLOUR)
+    if "input" in changes:
+        changes = {"input": card.input.model_copy(update=changes["input"])}
+    with pytest.raises(BrokenModel, match=rf"{FILES[engine_name]}: the card promises .* the network has"):
+        open_engine(card.model_copy(update=changes), models.folder(COLOUR), EngineOptions(engine=engine_name))
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize("body", [b"", b"not a network", None], ids=["empty", "text", "half"])
+def test_a_damaged_network_is_broken_and_the_file_is_named(own_models, engine_name, body):
+    path = own_models.folder(COLOUR) / FILES[engine_name]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if body is None else body)
+    with pytest.raises(BrokenModel, match=f"{COLOUR}/2/{path.name}: "):
+        open_tiny(own_models, engine=engine_name)
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_a_missing_network_is_broken(own_models, engine_name):
+    (own_models.folder(COLOUR) / FILES[engine_name]).unlink()
+    with pytest.raises(BrokenModel, match=FILES[engine_name]):
+        open_tiny(own_models, engine=engine_name)
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_each_engine_needs_its_own_file_only(own_models, tmp_path, engine_name):
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    shutil.copy(own_models.folder(COLOUR) / FILES[engine_name], folder)
+    engine = open_engine(own_models.card(COLOUR), folder, EngineOptions(engine=engine_name, precision="float32"))
+    assert engine.infer(batch(1)).shape == (1, 3)
+    engine.close()
+
+
+# Precision
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_auto_stays_in_float32_where_nobody_compared(models, engine_name):
+    engine = open_tiny(models, engine=engine_name, precision="auto")
+    engine.close()
+    assert engine.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        pytest.param({}, True, id="nothing changed"),
+        pytest.param({"same_top_class": 0.9991, "accuracy": 0.4991}, True, id="within a thousandth"),
+        pytest.param({"accuracy": 0.5009}, True, id="a little better"),
+        pytest.param({"same_top_class": 0.998}, False, id="other answers"),
+        pytest.param({"accuracy": 0.498}, False, id="worse"),
+        pytest.param({"accuracy": 0.502}, False, id="better by chance"),
+    ],
+)
+def test_a_reduced_precision_is_chosen_only_where_answers_stay_the_same(changes, allowed):
+    assert close_enough(passed_check("openvino", "bfloat16").model_copy(update=changes)) is allowed
+
+
+def test_without_a_comparison_no_precision_is_close_enough():
+    assert not close_enough(None)
+
+
+# Choosing
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make the machine look as if it had an NVIDIA GPU, TensorFlow, or neither."""
+
+    def pretend(*, gpu: bool, tensorflow: bool = True, visible: str | None = None) -> None:
+        monkeypatch.setattr(Path, "exists", lambda path: gpu and path.name == "nvidiactl")
+        monkeypatch.setattr(classifier.engines.importlib.util, "find_spec", lambda name: name if tensorflow else None)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    return pretend
+
+
+def test_a_machine_without_gpu_gets_openvino(machine):
+    machine(gpu=False)
+    assert default_engine() == "openvino"
+
+
+@pytest.mark.parametrize("visible", [None, "0", "1,2", "GPU-8932f937"])
+def test_a_visible_gpu_gets_tensorflow(machine, visible):
+    machine(gpu=True, visible=visible)
+    assert default_engine() == "tensorflow"
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "none", "void"])
+def test_a_gpu_that_is_hidden_does_not_count(machine, visible):
+    machine(gpu=True, visible=visible)
+    assert default_engine() == "openvino"
+
+
+def test_a_gpu_without_tensorflow_gets_openvino(machine):
+    machine(gpu=True, tensorflow=False)
+    assert default_engine() == "openvino"
+
+
+def test_tensorflow_that_is_not_installed_is_an_error_that_says_what_to_install(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.delitem(sys.modules, "classifier.engines.tensorflow", raising=False)
+    with pytest.raises(EngineUnavailable, match=r"sightline\[train\]"):
+        open_tiny(models, engine="tensorflow")
+
+
+@pytest.mark.parametrize("options", [{"streams": -1}, {"warm_batch_sizes": (1, 0)}])
+def test_options_that_cannot_be_meant_are_refused(options):
+    with pytest.raises(ValueError, match="or more"):
+        EngineOptions(**options)
+
+
+def test_serving_on_a_cpu_never_imports_tensorflow(tiny_models_root):
+    script = f"""
+import sys
+from pathlib import Path
+from classifier.engines import EngineOptions
+from classifier.loaded_model import LoadedModel
+from classifier.store import ModelStore
+model = LoadedModel.open(ModelStore(Path({str(tiny_models_root)!r})), {COLOUR!r}, options=EngineOptions("openvino"))
+assert model.predict(model.sample)
+assert "openvino" in sys.modules
+for library in ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"):
+    assert library not in sys.modules, library
+"""  # and leaves without closing, as a server that is killed does
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

@@ -1,0 +1,153 @@
+"""Promises of `classifier.engines.openvino` alone."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifier import store
+from classifier.engines import EngineOptions, open_engine
+from classifier.engines import openvino as module
+from classifier.engines.openvino import OpenVinoEngine, supports_bfloat16
+from classifier.errors import BrokenModel, EngineUnavailable
+from tests.tiny_models import COLOUR, passed_check, tiny_card
+
+has_bfloat16 = pytest.mark.skipif(not supports_bfloat16(), reason="this processor has no native bfloat16")
+
+RNG = np.random.default_rng(0)
+
+
+def options(**changes: object) -> EngineOptions:
+    return EngineOptions(**({"engine": "openvino", "precision": "float32"} | changes))
+
+
+@has_bfloat16
+def test_bfloat16_stays_within_five_hundredths_of_float32(models):
+    card, folder = models.card(COLOUR), models.folder(COLOUR)
+    pixels = RNG.integers(0, 256, (64, 8, 8, 3), np.uint8)
+    answers = {}
+    for precision in ("float32", "bfloat16"):
+        engine = open_engine(card, folder, options(precision=precision))
+        assert engine.precision == precision
+        answers[precision] = engine.infer(pixels)
+        engine.close()
+    difference = np.abs(answers["float32"] - answers["bfloat16"]).max()
+    assert 0 < difference <= 0.05  # 0 would mean that the hint was ignored
+    np.testing.assert_allclose(answers["bfloat16"].sum(axis=1), 1, atol=1e-5)
+
+
+@has_bfloat16
+def test_auto_takes_bfloat16_where_a_comparison_allows_it(models):
+    card = models.card(COLOUR).model_copy(update={"checks": (passed_check("openvino", "bfloat16"),)})
+    engine = open_engine(card, models.folder(COLOUR), options(precision="auto"))
+    engine.close()
+    assert engine.precision == "bfloat16"
+
+
+def test_auto_stays_in_float32_on_a_processor_without_bfloat16(models, monkeypatch):
+    monkeypatch.setattr(module, "supports_bfloat16", lambda: False)
+    card = models.card(COLOUR).model_copy(update={"checks": (passed_check("openvino", "bfloat16"),)})
+    engine = open_engine(card, models.folder(COLOUR), options(precision="auto"))
+    engine.close()
+    assert engine.precision == "float32"
+
+
+def test_bfloat16_that_the_processor_does_not_have_is_refused_in_words(models, monkeypatch):
+    monkeypatch.setattr(module, "supports_bfloat16", lambda: False)
+    with pytest.raises(EngineUnavailable, match="choose float32 or auto"):
+        open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision="bfloat16"))
+
+
+def test_float16_is_refused_in_words(models):
+    with pytest.raises(EngineUnavailable, match="choose bfloat16 or float32"):
+        open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision="float16"))
+
+
+@pytest.mark.parametrize("streams", [1, 2, 1000])
+def test_streams_are_as_many_as_wanted_and_no_more_than_processors(models, streams):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(streams=streams))
+    engine.close()
+    assert engine.streams == min(streams, len(os.sched_getaffinity(0)))
+
+
+def test_a_full_engine_makes_the_next_caller_wait(models):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(streams=1))
+    pixels = RNG.integers(0, 256, (20_000, 8, 8, 3), np.uint8)
+    first = engine.submit(pixels)
+    second = engine.submit(pixels[:1])
+    assert first.done()
+    assert second.result(10).shape == (1, 3)
+    engine.close()
+
+
+def test_every_stream_is_warm_when_the_engine_is_handed_out(models, monkeypatch):
+    sizes, submit = [], OpenVinoEngine.submit
+    monkeypatch.setattr(OpenVinoEngine, "submit", lambda engine, x: sizes.append(len(x)) or submit(engine, x))
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(warm_batch_sizes=(1, 4)))
+    engine.close()
+    assert sizes == [1] * engine.streams + [4] * engine.streams
+
+
+def save_network_for_even_batches(path: Path) -> None:
+    """An ONNX network, uint8 [n, 8, 8, 3] to float32 [n, 3], with a reshape in it that only fits an even n."""
+    onnx = pytest.importorskip("onnx")
+    helper, types = onnx.helper, onnx.TensorProto
+    constants = {"pairs": [-1, 2 * 192], "images": [-1, 192], "first": [0], "third": [3], "columns": [1]}
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=types.FLOAT),
+        helper.make_node("Reshape", ["floats", "pairs"], ["in_pairs"]),
+        helper.make_node("Softmax", ["in_pairs"], ["mixed"], axis=1),
+        helper.make_node("Reshape", ["mixed", "images"], ["alone"]),
+        helper.make_node("Slice", ["alone", "first", "third", "columns"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "even",
+        [helper.make_tensor_value_info("x", types.UINT8, ["n", 8, 8, 3])],
+        [helper.make_tensor_value_info("y", types.FLOAT, ["n", 3])],
+        [helper.make_tensor(name, types.INT64, [len(value)], value) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+ODD, EVEN = np.zeros((5, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_callers_of_runs_that_fail_are_told_and_nobody_waits_for_ever(tmp_path, streams):
+    save_network_for_even_batches(tmp_path / store.ONNX)
+    engine = open_engine(tiny_card(), tmp_path, options(streams=streams, warm_batch_sizes=(2,)))
+    for failing in [engine.submit(ODD) for _ in range(3)]:
+        assert isinstance(failing.exception(10), RuntimeError)
+    # Seen in OpenVINO 2026.4: a stream whose run failed may fail the next one too. That one ends as well.
+    assert [engine.submit(EVEN).exception(10) for _ in range(3)]
+    last = engine.submit(ODD)
+    engine.close()  # waits for a failure as for any other end
+    assert last.done()
+
+
+def test_a_network_that_cannot_run_at_the_sizes_it_is_warmed_at_is_broken(tmp_path):
+    save_network_for_even_batches(tmp_path / store.ONNX)
+    with pytest.raises(BrokenModel, match=r"model\.onnx: OpenVINO cannot run it: .*reshape"):
+        open_engine(tiny_card(), tmp_path, options(warm_batch_sizes=(2, 5)))
+
+
+def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
+    before = set(threading.enumerate())
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
+    engine.infer(np.zeros((1, 8, 8, 3), np.uint8))
+    (thread,) = set(threading.enumerate()) - before
+    gone = weakref.ref(engine)
+    engine.close()
+    del engine
+    thread.join(5)
+    gc.collect()
+    assert not thread.is_alive()
+    assert gone() is None

@@ -1,0 +1,91 @@
+"""Promises of `classifier.engines.tensorflow` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classifier import store
+from classifier.engines import EngineOptions, open_engine
+from classifier.errors import BrokenModel
+from tests.tiny_models import COLOUR, GREY, passed_check
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
+
+
+def options(**changes: object) -> EngineOptions:
+    return EngineOptions(**({"engine": "tensorflow", "precision": "float32"} | changes))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_sixteen_bits_stay_within_five_hundredths_of_float32(models, precision):
+    card, folder = models.card(COLOUR), models.folder(COLOUR)
+    exact = open_engine(card, folder, options())
+    reduced = open_engine(card, folder, options(precision=precision))
+    difference = np.abs(exact.infer(PIXELS) - reduced.infer(PIXELS)).max()
+    assert reduced.precision == precision
+    assert 0 < difference <= 0.05
+    np.testing.assert_allclose(reduced.infer(PIXELS).sum(axis=1), 1, atol=1e-6)  # the last layer stays in float32
+    exact.close()
+    reduced.close()
+
+
+def test_auto_takes_bfloat16_where_a_comparison_allows_it(models):
+    card = models.card(GREY).model_copy(update={"checks": (passed_check("tensorflow", "bfloat16"),)})
+    engine = open_engine(card, models.folder(GREY), options(precision="auto"))
+    engine.close()
+    assert engine.precision == "bfloat16"
+
+
+def test_the_network_is_traced_once_whatever_the_batch_size(models, monkeypatch):
+    from classifier.engines import tensorflow as module
+
+    traces = []
+
+    def counted(network: Any, _: str) -> Callable[..., Any]:
+        return lambda pixels, training: traces.append(pixels.shape) or network(pixels, training=training)
+
+    monkeypatch.setattr(module, "_lowered", counted)
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(warm_batch_sizes=()))
+    for size in (1, 2, 5):
+        engine.infer(PIXELS[:size])
+    engine.close()
+    assert [tuple(shape) for shape in traces] == [(None, 8, 8, 3)]
+
+
+def test_the_engine_is_warm_when_it_is_handed_out(models, monkeypatch):
+    from classifier.engines.tensorflow import TensorFlowEngine
+
+    sizes = []
+    monkeypatch.setattr(TensorFlowEngine, "infer", lambda _, pixels: sizes.append(pixels.shape))
+    open_engine(models.card(COLOUR), models.folder(COLOUR), options(warm_batch_sizes=(1, 4))).close()
+    assert sizes == [(1, 8, 8, 3), (4, 8, 8, 3)]
+
+
+def test_a_network_that_cannot_run_at_the_sizes_it_is_warmed_at_is_broken(own_models):
+    import keras
+
+    pixels = keras.Input((8, 8, 3), dtype="uint8")
+    x = keras.ops.reshape(keras.layers.Rescaling(1 / 255)(pixels), (-1, 2 * 192))  # pairs: an odd batch does not fit
+    x = keras.ops.reshape(keras.ops.softmax(x), (-1, 192))
+    network = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+    path = own_models.folder(COLOUR) / store.KERAS
+    network.save(path)
+    open_engine(own_models.card(COLOUR), path.parent, options(warm_batch_sizes=(2,))).close()
+    with pytest.raises(BrokenModel, match=r"model\.keras: TensorFlow cannot run it"):
+        open_engine(own_models.card(COLOUR), path.parent, options(warm_batch_sizes=(2, 5)))
+
+
+def test_a_network_with_code_inside_is_not_loaded(own_models):
+    import keras
+
+    pixels = keras.Input((8, 8, 3), dtype="uint8")
+    x = keras.layers.Lambda(lambda x: x * 1.0)(keras.layers.Rescaling(1 / 255)(pixels))
+    network = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(x)))
+    path = own_models.folder(COLOUR) / store.KERAS
+    network.save(path)
+    with pytest.raises(BrokenModel, match=r"model\.keras: Keras cannot load it"):
+        open_engine(own_models.card(COLOUR), path.parent, options())

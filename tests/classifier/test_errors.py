@@ -1,0 +1,30 @@
+"""Promises of `classifier.errors`: the edge translates an error without a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from classifier import errors
+
+TREE = [value for value in vars(errors).values() if isinstance(value, type)]
+
+
+@pytest.mark.parametrize("error", TREE)
+def test_every_error_is_in_the_tree_and_carries_status_code_and_title(error):
+    assert issubclass(error, errors.SightlineError)
+    assert 400 <= error.status < 600
+    assert error.code.replace("-", "").islower()
+    assert error.title
+
+
+def test_codes_are_stable_and_say_one_thing_each():
+    assert {error.__name__: (error.status, error.code) for error in TREE} == {
+        "SightlineError": (500, "internal"),
+        "ImageError": (422, "bad-image"),
+        "NotAnImage": (415, "not-an-image"),
+        "UndecodableImage": (422, "undecodable-image"),
+        "ImageTooLarge": (413, "too-many-pixels"),
+        "UnknownModel": (404, "unknown-model"),
+        "BrokenModel": (500, "broken-model"),
+        "EngineUnavailable": (500, "engine-unavailable"),
+    }

@@ -1,0 +1,124 @@
+"""Promises of `classifier.loaded_model`: what is handed out has proved itself on its sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from classifier import store
+from classifier.card import Card, Sample
+from classifier.engines import EngineOptions, openvino
+from classifier.errors import BrokenModel, ImageTooLarge, NotAnImage, UnknownModel
+from classifier.images import from_array
+from classifier.loaded_model import LoadedModel
+from classifier.store import ModelStore
+from tests import pictures
+from tests.tiny_models import COLOUR, GREY
+
+FLOAT32 = EngineOptions(engine="openvino", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def loaded(models: ModelStore):
+    loaded = LoadedModel.open(models, COLOUR, options=FLOAT32)
+    yield loaded
+    loaded.close()
+
+
+def change_card(models: ModelStore, change: Callable[[Card], Card]) -> None:
+    """Rewrite a card with its hashes still right."""
+    path = models.folder(COLOUR) / store.CARD
+    path.write_text(change(models.card(COLOUR)).model_dump_json(), encoding="utf-8")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+@pytest.mark.parametrize("name", [COLOUR, GREY])
+def test_a_version_answers_for_its_sample_as_the_card_says(models, engine, name):
+    loaded = LoadedModel.open(models, name, options=EngineOptions(engine=engine))
+    probabilities = loaded.classify([loaded.sample])
+    loaded.close()
+    np.testing.assert_allclose(probabilities, [loaded.card.sample.probabilities], atol=1e-4)
+
+
+def test_the_newest_version_is_opened_unless_another_is_named(models):
+    for version, expected in ((None, 2), (1, 1)):
+        loaded = LoadedModel.open(models, COLOUR, version, FLOAT32)
+        loaded.close()
+        assert loaded.card.version == expected
+
+
+def test_predictions_are_labels_most_probable_first(loaded):
+    predictions = loaded.predict(pictures.jpeg())
+    assert {label for label, _ in predictions} == {"red", "green", "blue"}
+    assert [p for _, p in predictions] == sorted((p for _, p in predictions), reverse=True)
+    assert sum(p for _, p in predictions) == pytest.approx(1, abs=1e-5)
+    assert loaded.predict(pictures.jpeg(), top_k=1) == predictions[:1]
+
+
+def test_several_images_are_classified_as_each_alone(loaded):
+    bodies = [pictures.png(pictures.noise(seed=seed)) for seed in range(5)]
+    together = loaded.classify(bodies)
+    np.testing.assert_allclose(together, [loaded.classify([body])[0] for body in bodies], atol=1e-6)
+
+
+def test_pixels_are_decoded_as_the_card_says(models):
+    loaded = LoadedModel.open(models, GREY, options=FLOAT32)
+    loaded.close()
+    pixels = pictures.noise(30, 40)
+    np.testing.assert_array_equal(loaded.decode(pictures.png(pixels)), from_array(pixels, loaded.card.input))
+    assert loaded.card.input.contrast == "stretch"
+
+
+def test_bad_images_are_the_errors_of_decoding(loaded):
+    with pytest.raises(NotAnImage):
+        loaded.predict(b"text")
+    with pytest.raises(ImageTooLarge):
+        loaded.decode(pictures.png(), max_pixels=10)
+
+
+def test_an_unknown_model_is_an_error(models):
+    with pytest.raises(UnknownModel):
+        LoadedModel.open(models, "../x")
+
+
+def test_a_tampered_file_is_noticed_before_it_is_loaded(own_models, monkeypatch):
+    path = own_models.folder(COLOUR) / store.ONNX
+    path.write_bytes(path.read_bytes() + b"\0")
+    monkeypatch.setattr(openvino, "OpenVinoEngine", None)  # must not be reached
+    with pytest.raises(BrokenModel, match=r"model\.onnx: its SHA-256"):
+        LoadedModel.open(own_models, COLOUR, options=FLOAT32)
+
+
+@pytest.fixture
+def closed_engines(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    closed, close = [], openvino.OpenVinoEngine.close
+    monkeypatch.setattr(openvino.OpenVinoEngine, "close", lambda engine: closed.append(engine) or close(engine))
+    return closed
+
+
+def test_another_answer_than_the_cards_is_broken_and_gives_the_memory_back(own_models, closed_engines):
+    def another(card: Card) -> Card:
+        sample = Sample(label="blue", probabilities=(0.0, 0.0, 1.0))
+        return card.model_copy(update={"sample": sample})
+
+    change_card(own_models, another)
+    with pytest.raises(BrokenModel, match=r"sample\.png is off by 0\.\d+ with openvino in float32"):
+        LoadedModel.open(own_models, COLOUR, options=FLOAT32)
+    assert len(closed_engines) == 1
+
+
+def test_a_sample_that_does_not_decode_is_the_models_fault(own_models, closed_engines):
+    sample = own_models.folder(COLOUR) / store.SAMPLE
+    sample.write_bytes(b"no picture")
+    record = store._record(sample)
+    change_card(own_models, lambda card: card.model_copy(update={"files": card.files | {store.SAMPLE: record}}))
+    with pytest.raises(BrokenModel, match=r"sample\.png: expected a JPEG"):
+        LoadedModel.open(own_models, COLOUR, options=FLOAT32)
+    assert len(closed_engines) == 1
+
+
+def test_answers_that_are_not_numbers_are_broken(loaded):
+    with pytest.raises(BrokenModel, match="off by nan"):
+        loaded.check_sample_answer(np.full(3, np.nan, np.float32))

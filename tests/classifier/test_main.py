@@ -1,0 +1,312 @@
+"""Promises of `python -m classifier`: answers on stdout, troubles on stderr, and the exit code tells them apart."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from classifier import store
+from classifier.__main__ import main
+from tests import pictures
+from tests.tiny_models import COLOUR, GREY
+
+
+class Run(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(tiny_models_root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run one command on the tiny models, or on those of `--models`."""
+
+    def run(*words: object, models: Path = tiny_models_root) -> Run:
+        code = main([*map(str, words), "--models", str(models)])
+        return Run(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.bin"  # formats are told by bytes, not by names
+    path.write_bytes(pictures.jpeg())
+    return path
+
+
+# list
+
+
+def test_list_shows_every_version(run):
+    code, out, err = run("list")
+    assert (code, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        ["MODEL", "VERSION"],
+        [COLOUR, "1"],
+        [COLOUR, "2"],
+        [GREY, "1"],
+    ]
+    assert "8x8 RGB" in out
+    assert "28x28 grey" in out
+    assert "50.0% test" in out
+    assert "red, green, blue" in out
+
+
+def test_list_speaks_json(run):
+    listed = json.loads(run("list", "--json").out)
+    assert [(model["model"], model["version"]) for model in listed] == [(COLOUR, 1), (COLOUR, 2), (GREY, 1)]
+    assert listed[0]["labels"] == ["red", "green", "blue"]
+    assert listed[0]["metrics"]["test"]["accuracy"] == 0.5
+
+
+def test_list_of_an_empty_store_says_where_it_looked(run, tmp_path):
+    assert run("list", models=tmp_path) == (0, "", f"no models yet in {tmp_path}\n")
+    assert run("list", "--json", models=tmp_path).out == "[]\n"
+
+
+def test_list_shows_the_others_when_a_card_is_broken(run, own_models):
+    (own_models.folder(COLOUR, 1) / store.CARD).write_text("{}", encoding="utf-8")
+    code, out, err = run("list", models=own_models.root)
+    assert code == 1
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [[COLOUR, "2"], [GREY, "1"]]
+    assert err.startswith("error: ")
+    assert "tiny-colour/1/card.json" in err
+
+
+@pytest.mark.parametrize("words", [["list"], ["--help"], ["predict", "--help"]], ids=" ".join)
+def test_looking_around_is_quick(words, tiny_models_root):
+    script = f"""
+import sys
+from classifier.__main__ import main
+try:
+    code = main({words!r} + (["--models", {str(tiny_models_root)!r}] if {words == ["list"]} else []))
+except SystemExit as stop:
+    code = stop.code
+for library in ("tensorflow", "keras", "openvino", "PIL"):
+    assert library not in sys.modules, library
+sys.exit(code)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+# verify
+
+
+def test_verify_prints_a_line_per_version(run):
+    code, out, err = run("verify")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "ok      tiny-colour@1  openvino, tensorflow",
+        "ok      tiny-colour@2  openvino, tensorflow",
+        "ok      tiny-grey@1  openvino, tensorflow",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ([COLOUR], [f"{COLOUR}@1", f"{COLOUR}@2"]),
+        ([f"{COLOUR}@1"], [f"{COLOUR}@1"]),
+        ([GREY, f"{COLOUR}@2"], [f"{GREY}@1", f"{COLOUR}@2"]),
+    ],
+)
+def test_verify_looks_at_what_is_named(run, named, expected):
+    assert [line.split()[1] for line in run("verify", *named).out.splitlines()] == expected
+
+
+def test_verify_says_what_is_broken_and_goes_on(run, own_models):
+    (own_models.folder(COLOUR, 1) / store.ONNX).unlink()
+    code, out, err = run("verify", models=own_models.root)
+    broken, *others = out.splitlines()
+    assert (code, err) == (1, "")
+    assert broken.startswith("BROKEN  tiny-colour@1  ")
+    assert "model.onnx: the card names this file, but it is not there" in broken
+    assert [line[:6].strip() for line in others] == ["ok", "ok"]
+
+
+def test_verify_speaks_json(run, own_models):
+    (own_models.folder(COLOUR, 1) / store.ONNX).unlink()
+    code, out, _ = run("verify", COLOUR, "--json", models=own_models.root)
+    broken, fine = json.loads(out)
+    assert code == 1
+    assert (broken["model"], broken["version"], broken["ok"], broken["engines"]) == (COLOUR, 1, False, [])
+    assert "model.onnx" in broken["error"]
+    assert fine == {
+        "model": COLOUR,
+        "version": 2,
+        "ok": True,
+        "engines": ["openvino", "tensorflow"],
+        "error": None,
+    }
+
+
+def test_verify_without_tensorflow_says_what_it_skips(run, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else name)
+    code, out, err = run("verify", GREY)
+    assert (code, out) == (0, "ok      tiny-grey@1  openvino\n")
+    assert err == "TensorFlow is not installed: model.keras is compared by its hash only\n"
+
+
+def test_verifying_nothing_is_no_success(run, tmp_path):
+    assert run("verify", models=tmp_path) == (1, "", f"error: no models yet in {tmp_path}\n")
+
+
+# predict
+
+
+def test_predict_prints_a_table_per_image(run, picture):
+    code, out, err = run("predict", COLOUR, picture, picture)
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[:4] == lines[4:]
+    assert lines[0] == str(picture)
+    assert {line.split()[0] for line in lines[1:4]} == {"red", "green", "blue"}
+    percentages = [float(line.split()[1].rstrip("%")) for line in lines[1:4]]
+    assert percentages == sorted(percentages, reverse=True)
+    assert sum(percentages) == pytest.approx(100, abs=0.2)
+
+
+def test_predict_speaks_the_json_of_the_http_api(run, picture):
+    code, out, _ = run("predict", f"{COLOUR}@1", picture, "--json", "--top-k", 2)
+    (answer,) = json.loads(out)
+    assert code == 0
+    assert list(answer) == ["image", "model", "version", "predictions"]
+    assert (answer["image"], answer["model"], answer["version"]) == (str(picture), COLOUR, 1)
+    assert [list(prediction) for prediction in answer["predictions"]] == [["label", "probability"]] * 2
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_predict_runs_on_the_engine_that_is_asked_for(run, picture, engine):
+    code, out, _ = run("predict", COLOUR, picture, "--engine", engine, "--precision", "float32", "--json")
+    assert code == 0
+    assert sum(p["probability"] for p in json.loads(out)[0]["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_one_bad_image_does_not_cost_the_others_their_answers(run, picture, tmp_path):
+    text, missing = tmp_path / "text.jpg", tmp_path / "missing.jpg"
+    text.write_text("no picture", encoding="utf-8")
+    code, out, err = run("predict", COLOUR, missing, picture, text, tmp_path, picture)
+    assert code == 1
+    assert out.count(str(picture)) == 2
+    assert [line.split(": ")[:3] for line in err.splitlines()] == [
+        ["error", str(missing), "cannot be read (No such file or directory)"],
+        ["error", str(text), err.splitlines()[1].split(": ")[2]],
+        ["error", str(tmp_path), "cannot be read (Is a directory)"],
+    ]
+    assert "expected a JPEG" in err
+
+
+def test_bad_images_have_their_error_in_the_json(run, picture, tmp_path):
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture", encoding="utf-8")
+    code, out, err = run("predict", COLOUR, text, tmp_path / "missing", picture, "--json")
+    bad, missing, good = json.loads(out)
+    assert (code, err) == (1, "")
+    assert bad["error"]["code"] == "not-an-image"
+    assert missing["error"] == {
+        "code": "unreadable-file",
+        "title": "The file cannot be read",
+        "detail": "cannot be read (No such file or directory)",
+    }
+    assert good["predictions"]
+
+
+def test_bars_are_for_terminals(run, picture, monkeypatch):
+    assert run("predict", COLOUR, picture).out.isascii()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "\u2588" in run("predict", COLOUR, picture).out
+
+
+def test_file_names_that_are_no_text_can_be_printed(run, tmp_path):
+    name = tmp_path / "caf\udce9.jpg"  # Latin-1 bytes, as Python reads them from the command line
+    name.write_bytes(pictures.jpeg())
+    code, out, _ = run("predict", COLOUR, name)
+    assert code == 0
+    assert "caf\\udce9.jpg" in out
+
+
+# export
+
+
+def test_export_says_where_it_went_and_never_overwrites(run, tmp_path):
+    out = tmp_path / "exported"
+    assert run("export", GREY, "--format", "savedmodel", "--out", out)[:2] == (0, f"{out}\n")
+    code, _, err = run("export", GREY, "--format", "savedmodel", "--out", out)
+    assert (code, err) == (1, f"error: {out} exists; remove it or choose another place with --out\n")
+
+
+# Troubles
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "nobody", "x.jpg"], "no model 'nobody'; there is: tiny-colour, tiny-grey"),
+        (["predict", "../x", "x.jpg"], "no model '../x'"),
+        (["predict", f"{COLOUR}@9", "x.jpg"], "no version 9; there is: 1, 2"),
+        (["predict", COLOUR, "x.jpg", "--engine", "openvino", "--precision", "float16"], "choose bfloat16 or float32"),
+        (["verify", "nobody"], "no model 'nobody'"),
+        (["export", "nobody", "--format", "tflite"], "no model 'nobody'"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else None,
+)
+def test_errors_are_one_line_without_a_traceback(run, words, said):
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["train"],
+        ["predict", COLOUR],
+        ["predict", "@1", "x.jpg"],
+        ["predict", f"{COLOUR}@", "x.jpg"],
+        ["predict", f"{COLOUR}@0", "x.jpg"],
+        ["predict", f"{COLOUR}@latest", "x.jpg"],
+        ["predict", COLOUR, "x.jpg", "--top-k", "0"],
+        ["predict", COLOUR, "x.jpg", "--top-k", "-1"],
+        ["predict", COLOUR, "x.jpg", "--engine", "onnxruntime"],
+        ["export", COLOUR],
+        ["export", COLOUR, "--format", "caffe"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_has_its_own_exit_code(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert "usage: python -m classifier" in capsys.readouterr().err
+
+
+def test_a_reader_who_leaves_early_is_no_trouble(tiny_models_root):
+    command = [sys.executable, "-m", "classifier", "list", "--json", "--models", str(tiny_models_root)]
+    for unbuffered in ("", "1"):
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+            assert run.stdout
+            assert run.stderr
+            run.stdout.close()
+            assert run.stderr.read() == b""
+
+
+def test_the_models_beside_the_package_are_the_default(tmp_path, monkeypatch):
+    from classifier.__main__ import _models_folder
+
+    monkeypatch.chdir(tmp_path)
+    assert _models_folder() == Path(__file__).resolve().parents[2] / "models"
+    (tmp_path / "models").mkdir()
+    assert _models_folder() == Path("models")

@@ -1,0 +1,47 @@
+"""Every version in `models/` is what its card says, in both engines. Nothing runs while the folder is empty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifier.engines import EngineOptions, open_engine
+from classifier.loaded_model import LoadedModel
+from classifier.store import ModelStore
+
+SHIPPED = ModelStore(Path(__file__).resolve().parents[2] / "models")
+VERSIONS = [(name, version) for name, versions in SHIPPED.versions().items() for version in versions]
+
+every_version = pytest.mark.parametrize(("name", "version"), VERSIONS, ids=str)
+
+
+@every_version
+def test_files_and_card_agree(name, version):
+    assert SHIPPED.verify(name, version).version == version
+
+
+@every_version
+def test_both_engines_give_the_same_float32_answers(name, version):
+    card = SHIPPED.card(name, version)
+    noise = np.random.default_rng(0).integers(0, 256, (4, *card.input.shape), np.uint8)
+    answers = []
+    for engine_name in ("openvino", "tensorflow"):
+        loaded = LoadedModel.open(SHIPPED, name, version, EngineOptions(engine=engine_name, precision="float32"))
+        pixels = np.concatenate([loaded.decode(loaded.sample)[None], noise])
+        answers.append(loaded.engine.infer(pixels))
+        loaded.close()
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+    np.testing.assert_allclose(answers[0][0], card.sample.probabilities, atol=1e-4)
+
+
+@every_version
+@pytest.mark.parametrize("engine_name", ["openvino", "tensorflow"])
+def test_the_precision_chosen_automatically_keeps_the_samples_label(name, version, engine_name):
+    card = SHIPPED.card(name, version)
+    engine = open_engine(card, SHIPPED.folder(name, version), EngineOptions(engine=engine_name))
+    loaded = LoadedModel(card, engine, (SHIPPED.folder(name, version) / card.sample.file).read_bytes())
+    (best,) = loaded.predict(loaded.sample, top_k=1)
+    loaded.close()
+    assert best.label == card.sample.label

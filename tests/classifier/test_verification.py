@@ -1,0 +1,44 @@
+"""Promises of `classifier.verification`."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from classifier import store, verification
+from classifier.verification import installed_engines, verify
+from tests.tiny_models import COLOUR, GREY
+
+
+def test_a_sound_version_is_proved_in_every_engine(models):
+    verdict = verify(models, GREY, 1, installed_engines())
+    assert (verdict.name, verdict.version, verdict.fault) == (GREY, 1, None)
+    assert verdict.engines == ("openvino", "tensorflow")
+
+
+@pytest.mark.parametrize("file", store.HASHED)
+def test_a_changed_file_is_the_verdict_and_no_engine_is_started(own_models, file):
+    path = own_models.folder(COLOUR) / file
+    path.write_bytes(path.read_bytes() + b"\0")
+    verdict = verify(own_models, COLOUR, 2, installed_engines())
+    assert file in str(verdict.fault)
+    assert verdict.engines == ()
+
+
+def test_an_engine_that_disagrees_is_the_verdict(own_models):
+    other = own_models.folder(COLOUR, 1) / store.KERAS
+    path = own_models.folder(COLOUR, 2) / store.KERAS
+    path.write_bytes(other.read_bytes())
+    card = own_models.card(COLOUR)
+    card = card.model_copy(update={"files": card.files | {store.KERAS: store._record(path)}})
+    store.write_card(card, path.with_name(store.CARD))
+    verdict = verify(own_models, COLOUR, 2, ("openvino", "tensorflow"))
+    assert "off by" in str(verdict.fault)
+    assert "tensorflow" in str(verdict.fault)
+    assert verdict.engines == ("openvino",)
+
+
+def test_engines_are_found_without_importing_them(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else name)
+    assert verification.installed_engines() == ("openvino",)

@@ -1,0 +1,56 @@
+"""The load test itself: it passes on a right server, and a server with other answers fails it."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from classifier.store import ModelStore
+from tests.e2e.servers import ROOT, Server
+from tests.tiny_models import COLOUR, GREY, save_tiny_model
+
+pytestmark = pytest.mark.e2e
+
+
+def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "load_tests/run.py", "--users", "3", "--seconds", "3", *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=180)
+
+
+def counted(out: Path) -> dict[str, tuple[int, int]]:
+    """Requests and failures by name."""
+    with (out / "run_stats.csv").open() as file:
+        return {row["Name"]: (int(row["Request Count"]), int(row["Failure Count"])) for row in csv.DictReader(file)}
+
+
+def test_it_starts_a_server_asks_every_model_in_every_way_and_passes(tiny_models_root: Path, tmp_path: Path) -> None:
+    done = run("--models", tiny_models_root, "--out", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = counted(tmp_path)
+    for model in (COLOUR, GREY):
+        for what in ("predict raw", "predict form", "predict json", "predict-batch of"):
+            assert any(name.startswith(f"{model} {what}") for name in names), what
+    assert names["Aggregated"][1] == 0
+    assert (tmp_path / "run.html").stat().st_size > 0
+
+
+def test_wrong_answers_fail_the_run(server: Server, tmp_path: Path) -> None:
+    other = ModelStore(tmp_path / "other")  # the same names and versions with other weights
+    save_tiny_model(other, COLOUR, labels=("red", "green", "blue"), seed=7)
+    save_tiny_model(other, COLOUR, labels=("red", "green", "blue"), seed=8)
+    save_tiny_model(other, GREY, labels=("a", "b", "c", "d"), shape=(28, 28, 1), contrast="stretch", seed=9)
+    done = run("--url", server.url, "--models", other.root, "--out", tmp_path / "out")
+    assert done.returncode == 1, done.stdout + done.stderr
+    requests, failures = counted(tmp_path / "out")["Aggregated"]
+    assert failures > requests / 2
+    assert "from the offline answer" in (tmp_path / "out" / "run_failures.csv").read_text()
+
+
+def test_a_server_that_is_not_there_fails_the_run(tmp_path: Path) -> None:
+    done = run("--url", "http://127.0.0.1:9", "--out", tmp_path)
+    assert done.returncode != 0
+    assert "no right answers to compare with" in done.stderr

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean | {"BENTOML_DO_NOT_TRACK": "True"} | environ,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_importing_the_service_imports_no_engine() -> None:
+    heavy = "{'tensorflow', 'keras', 'openvino', 'onnx', 'torch', 'matplotlib', 'training'}"
+    done = start(f"import sys, service.app; print(sorted({heavy} & set(sys.modules)))")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
+    done = start("import service.app", SIGHTLINE_MAX_BATCH="many")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "sightline: SIGHTLINE_MAX_BATCH must be a whole number, not 'many'"

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from service.callers import deadline_after, while_present
+from service.errors import CallerGone, DeadlinePassed
+
+pytestmark = pytest.mark.anyio
+
+
+class Caller:
+    """The other end of a connection whose body has been read: silent until it hangs up."""
+
+    def __init__(self) -> None:
+        self._gone = asyncio.Event()
+        self.request = Request({"type": "http", "method": "POST", "headers": []}, self._receive)
+
+    def hang_up(self) -> None:
+        self._gone.set()
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def test_work_that_takes_too_long_ends_with_deadline_passed() -> None:
+    with pytest.raises(DeadlinePassed, match=r"no answer within 0\.01 s"):
+        async with deadline_after(10):
+            await asyncio.sleep(5)
+
+
+async def test_the_block_knows_its_deadline_in_the_clock_of_the_loop() -> None:
+    async with deadline_after(2_000) as deadline:
+        assert 1.5 < deadline - asyncio.get_running_loop().time() <= 2.0
+
+
+async def test_work_goes_on_while_the_caller_is_there() -> None:
+    async with while_present(Caller().request):
+        await asyncio.sleep(0.01)
+
+
+async def test_work_stops_when_the_caller_hangs_up() -> None:
+    caller, answer = Caller(), asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, caller.hang_up)
+    with pytest.raises(CallerGone):
+        async with while_present(caller.request):
+            await answer
+    assert answer.cancelled()
+
+
+async def test_a_hang_up_after_the_work_cancels_nothing() -> None:
+    caller = Caller()
+    async with while_present(caller.request):
+        await asyncio.sleep(0)
+        caller.hang_up()
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_cancellation_from_elsewhere_stays_a_cancellation() -> None:
+    async def work() -> None:
+        async with while_present(Caller().request):
+            await asyncio.sleep(5)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_deadline_holds_inside_the_watch_for_the_caller() -> None:
+    with pytest.raises(DeadlinePassed):
+        async with deadline_after(10), while_present(Caller().request):
+            await asyncio.sleep(5)

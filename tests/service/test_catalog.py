@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from classifier.errors import UnknownModel
+from classifier.store import ModelStore
+from service.catalog import Broken, Catalog, Loading
+from service.classify import Classifier
+from service.errors import NotReady, NotServed
+from service.settings import Settings
+from tests.tiny_models import COLOUR, GREY
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def models(tiny_models_root: Path, tmp_path: Path) -> Path:
+    """A copy that may be broken."""
+    return Path(shutil.copytree(tiny_models_root, tmp_path / "models"))
+
+
+@pytest.fixture
+async def unloaded(models: Path) -> AsyncIterator[Catalog]:
+    catalog = Catalog(Settings(models=models, engine="openvino", precision="float32"))
+    yield catalog
+    await catalog.close()
+
+
+async def test_the_newest_version_is_the_default(catalog: Catalog) -> None:
+    assert catalog.find(COLOUR).card.version == 2
+    assert catalog.find(GREY).card.version == 1
+
+
+async def test_every_version_stays_addressable(catalog: Catalog) -> None:
+    assert [catalog.find(COLOUR, version).card.version for version in (1, 2)] == [1, 2]
+
+
+async def test_an_unknown_model_lists_the_known_ones(catalog: Catalog) -> None:
+    with pytest.raises(UnknownModel, match=f"no model 'dogs'; this server has: {COLOUR}, {GREY}"):
+        catalog.find("dogs")
+
+
+async def test_an_unknown_version_lists_the_known_ones(catalog: Catalog) -> None:
+    with pytest.raises(UnknownModel, match="no version 9; there is: 1, 2"):
+        catalog.find(COLOUR, 9)
+
+
+async def test_nothing_is_ready_before_it_is_loaded(unloaded: Catalog) -> None:
+    assert not unloaded.is_ready
+    with pytest.raises(NotReady, match="still being loaded"):
+        unloaded.check_ready()
+    with pytest.raises(NotReady):
+        unloaded.find(COLOUR)
+
+
+async def test_a_version_that_is_not_loaded_yet_says_so(unloaded: Catalog) -> None:
+    unloaded.entries = {COLOUR: {1: Loading()}}
+    with pytest.raises(NotReady, match=f"{COLOUR} version 1 is still loading"):
+        unloaded.find(COLOUR)
+
+
+async def test_a_broken_version_is_named_and_the_others_serve(unloaded: Catalog, models: Path) -> None:
+    (models / COLOUR / "2" / "model.onnx").write_bytes(b"not what the card promises")
+    await unloaded.load()
+    with pytest.raises(NotReady, match=f"{COLOUR} version 2: The model's files do not match its card"):
+        unloaded.check_ready()
+    with pytest.raises(NotServed, match="version 1 answers under its own path"):
+        unloaded.find(COLOUR)
+    assert isinstance(unloaded.find(COLOUR, 1), Classifier)
+    assert isinstance(unloaded.find(GREY), Classifier)
+
+
+async def test_the_reason_that_clients_see_names_no_path(unloaded: Catalog, models: Path) -> None:
+    (models / GREY / "1" / "sample.png").unlink()
+    await unloaded.load()
+    entry = unloaded.entry(GREY)[1]
+    assert isinstance(entry, Broken)
+    assert str(models) not in entry.reason
+
+
+async def test_an_empty_folder_is_never_ready(tmp_path: Path) -> None:
+    catalog = Catalog(Settings(models=tmp_path))
+    await catalog.load()
+    with pytest.raises(NotReady, match="no complete model version"):
+        catalog.check_ready()
+    with pytest.raises(UnknownModel, match="this server has: none"):
+        catalog.find(COLOUR)
+
+
+async def test_loading_happens_in_the_background(unloaded: Catalog) -> None:
+    unloaded.start()
+    assert not unloaded.is_ready
+    await unloaded.loaded()
+    unloaded.check_ready()
+
+
+async def test_closing_while_loading_stops_it(unloaded: Catalog) -> None:
+    unloaded.start()
+    await unloaded.close()
+    assert not unloaded.is_ready
+
+
+async def test_a_server_that_cannot_look_its_models_up_is_dead(
+    unloaded: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: ModelStore) -> None:
+        raise PermissionError("may not be read")
+
+    monkeypatch.setattr(ModelStore, "versions", refuse)
+    unloaded.start()
+    with pytest.raises(PermissionError):
+        await unloaded.loaded()
+    assert not unloaded.is_alive
+    with pytest.raises(NotReady, match="could not be looked up"):
+        unloaded.check_ready()
+    assert "may not be read" in caplog.text
+
+
+async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Catalog, models: Path) -> None:
+    (models / GREY / "1" / "card.json").write_text("{}")
+    unloaded.start()
+    await unloaded.loaded()
+    assert unloaded.is_alive
+    assert not unloaded.is_ready

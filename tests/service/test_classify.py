@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classifier.errors import ImageTooLarge, NotAnImage, UndecodableImage
+from classifier.loaded_model import LoadedModel
+from service.batching import Slots
+from service.classify import Classifier
+from service.errors import BrokenForward, Closing, QueueFull
+from service.settings import Settings
+from tests.service.pictures import TEXT, jpeg, of_one_colour, truncated
+
+pytestmark = pytest.mark.anyio
+
+
+class HeldEngine:
+    """An engine whose answers come when the test says so."""
+
+    name, precision, device, streams = "openvino", "float32", "a fake", 1
+
+    def __init__(self) -> None:
+        self.batches: asyncio.Queue[tuple[Any, Future[Any]]] = asyncio.Queue()
+
+    def submit(self, pixels_u8: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.batches.put_nowait((pixels_u8, future))
+        return future
+
+    async def answer(self, *row: float) -> None:
+        """Wait for a batch and give each of its images this row."""
+        pixels, future = await self.batches.get()
+        future.set_result(np.array([row] * len(pixels), np.float32))
+
+    def close(self) -> None: ...
+
+
+class CountingThreads(ThreadPoolExecutor):
+    jobs = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.jobs += 1
+        return super().submit(*args, **kwargs)
+
+
+@pytest.fixture
+def engine() -> HeldEngine:
+    return HeldEngine()
+
+
+@pytest.fixture
+def decoders() -> Iterator[CountingThreads]:
+    with CountingThreads(2) as threads:
+        yield threads
+
+
+@pytest.fixture
+def held(offline: LoadedModel, engine: HeldEngine, decoders: CountingThreads, settings: Settings) -> Classifier:
+    """A classifier of the colour model with a fake in place of its engine, and room for four images."""
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    small = dataclasses.replace(settings, queue_limit=4, max_batch=2, max_images=4)
+    return Classifier(model, Slots(1), decoders, small)
+
+
+@pytest.fixture
+def classifier(offline: LoadedModel, decoders: CountingThreads, settings: Settings) -> Classifier:
+    return Classifier(offline, Slots(2), decoders, settings)
+
+
+def soon() -> float:
+    return asyncio.get_running_loop().time() + 5
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 8), (40, 30), (640, 480)])
+async def test_an_image_gets_the_probabilities_of_the_model_itself(
+    classifier: Classifier, offline: LoadedModel, width: int, height: int
+) -> None:
+    body = jpeg(width, height)
+    row = await classifier.classify(body, soon())
+    np.testing.assert_allclose(row, offline.classify([body])[0], atol=1e-5)
+
+
+async def test_images_sent_together_get_their_own_probabilities(classifier: Classifier, offline: LoadedModel) -> None:
+    bodies = [jpeg(20 + seed, 30, seed) for seed in range(20)]
+    rows = await asyncio.gather(*(classifier.classify(body, soon()) for body in bodies))
+    np.testing.assert_allclose(np.stack(rows), offline.classify(bodies), atol=1e-5)
+
+
+async def test_a_bad_image_fails_before_it_can_enter_a_batch(held: Classifier, engine: HeldEngine) -> None:
+    with pytest.raises(NotAnImage):
+        await held.classify(TEXT, soon())
+    assert engine.batches.empty()
+
+
+async def test_each_image_of_several_is_judged_on_its_own(classifier: Classifier, offline: LoadedModel) -> None:
+    good, broken = jpeg(seed=1), truncated(jpeg(300, 200))
+    row, *rest = await classifier.classify_each([good, TEXT, broken], soon())
+    assert isinstance(row, np.ndarray)
+    np.testing.assert_allclose(row, offline.classify([good])[0], atol=1e-5)
+    assert [type(error) for error in rest] == [NotAnImage, UndecodableImage]
+
+
+async def test_a_thumbnail_is_decoded_on_the_loop(classifier: Classifier, decoders: CountingThreads) -> None:
+    await classifier.classify(jpeg(), soon())
+    assert decoders.jobs == 0
+
+
+@pytest.mark.parametrize("body", [jpeg(900, 700), of_one_colour(600, 600)], ids=["many bytes", "many pixels"])
+async def test_a_large_picture_is_decoded_in_a_thread(
+    classifier: Classifier, decoders: CountingThreads, body: bytes
+) -> None:
+    await classifier.classify(body, soon())
+    assert decoders.jobs == 1
+
+
+async def test_more_pixels_than_allowed_are_refused(offline: LoadedModel, settings: Settings) -> None:
+    few = dataclasses.replace(settings, max_pixels=1_000)
+    with ThreadPoolExecutor(1) as threads, pytest.raises(ImageTooLarge, match="1,000 pixels"):
+        await Classifier(offline, Slots(1), threads, few).classify(jpeg(40, 30), soon())
+
+
+async def test_a_full_queue_refuses_before_anything_is_decoded(held: Classifier, engine: HeldEngine) -> None:
+    work = []
+    for images in (2, 4):  # two run, and four wait
+        work += [asyncio.create_task(held.classify(jpeg(), soon())) for _ in range(images)]
+        await asyncio.sleep(0.01)
+    with pytest.raises(QueueFull):
+        await held.classify(TEXT, soon())  # a decoder would have said that this is no image
+    for _ in range(3):
+        await engine.answer(0.2, 0.3, 0.5)
+    assert len(await asyncio.gather(*work)) == 6
+
+
+async def test_images_that_are_still_being_decoded_count_against_the_queue(held: Classifier) -> None:
+    work = [asyncio.create_task(held.classify(jpeg(600, 400), soon())) for _ in range(5)]
+    first, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+    assert [type(task.exception()) for task in first] == [QueueFull]
+    for task in work:
+        task.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
+
+
+async def test_a_batch_request_has_room_for_all_its_images_or_is_refused(held: Classifier) -> None:
+    with pytest.raises(QueueFull, match="no room for 5 more"):
+        await held.classify_each([jpeg()] * 5, soon())
+
+
+async def test_callers_who_leave_give_their_room_back(held: Classifier, engine: HeldEngine) -> None:
+    for _ in range(3):
+        work = asyncio.create_task(held.classify_each([jpeg(600, 400)] * 4, soon()))
+        await asyncio.sleep(0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    work = asyncio.create_task(held.classify_each([jpeg()] * 4, soon()))
+    for _ in range(2):
+        await engine.answer(0.2, 0.3, 0.5)
+    assert len(await work) == 4
+
+
+async def test_an_answer_that_is_no_number_is_the_servers_fault(held: Classifier, engine: HeldEngine) -> None:
+    work = asyncio.create_task(held.classify(jpeg(), soon()))
+    await engine.answer(0.5, float("nan"), 0.5)
+    with pytest.raises(BrokenForward, match="NaN or infinity"):
+        await work
+
+
+async def test_an_engine_that_fails_says_nothing_of_it_to_the_client(held: Classifier, engine: HeldEngine) -> None:
+    work = asyncio.create_task(held.classify(jpeg(), soon()))
+    (await engine.batches.get())[1].set_exception(RuntimeError("/opt/secret.so"))
+    with pytest.raises(BrokenForward) as failed:
+        await work
+    assert "secret" not in str(failed.value)
+
+
+async def test_close_answers_those_who_wait(held: Classifier, engine: HeldEngine) -> None:
+    running, _, queued = [asyncio.create_task(held.classify(jpeg(), soon())) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(held.close())
+    with pytest.raises(Closing):
+        await queued
+    await engine.answer(0.2, 0.3, 0.5)
+    assert (await running).tolist() == pytest.approx([0.2, 0.3, 0.5])
+    await closing

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from service.errors import SettingsError
+from service.settings import PREFIX, Settings, describe
+
+
+def test_without_environment_every_default_holds() -> None:
+    assert Settings.from_environment({"PATH": "/bin"}) == Settings()
+
+
+def test_models_lie_beside_the_package_by_default() -> None:
+    assert Settings().models == Path(__file__).parents[2] / "models"
+
+
+def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
+    settings = Settings.from_environment(
+        {
+            "SIGHTLINE_MODELS": str(tmp_path),
+            "SIGHTLINE_ENGINE": "tensorflow",
+            "SIGHTLINE_MAX_BATCH": "8",
+            "SIGHTLINE_MAX_WAIT_MS": "2.5",
+        }
+    )
+    assert settings == Settings(models=tmp_path, engine="tensorflow", max_batch=8, max_wait_ms=2.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("MAX_BATCH", "many", "a whole number"),
+        ("MAX_BATCH", "2.5", "a whole number"),
+        ("MAX_BATCH", "0", "1 or more"),
+        ("STREAMS", "-1", "0 or more"),
+        ("MAX_WAIT_MS", "soon", "a number"),
+        ("MAX_WAIT_MS", "nan", "0 or more"),
+        ("REQUEST_TIMEOUT_MS", "inf", "1 or more"),
+        ("ENGINE", "onnx", "one of auto, openvino, tensorflow"),
+        ("MODELS", "/nowhere/at/all", "a folder that exists"),
+        ("MODELS", "", "a folder that exists"),
+        ("QUEUE_LIMIT", "4", "no room for SIGHTLINE_MAX_BATCH=16"),
+        ("MAX_IMAGES", "300", "no room for SIGHTLINE_MAX_IMAGES=300"),
+    ],
+)
+def test_a_wrong_value_stops_the_start_saying_what_was_expected(name: str, text: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected) as error:
+        Settings.from_environment({PREFIX + name: text})
+    assert PREFIX + name in str(error.value)
+
+
+def test_a_misspelt_name_stops_the_start_listing_the_right_ones() -> None:
+    with pytest.raises(SettingsError, match=r"no setting SIGHTLINE_MAX_BTCH; there is .*SIGHTLINE_MAX_BATCH"):
+        Settings.from_environment({"SIGHTLINE_MAX_BTCH": "8"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SIGHTLINE_SERVICE_HOST",
+        "SIGHTLINE_SERVICE_PORT",
+        "SIGHTLINE_SERVICE_PORT_HTTP",
+        "SIGHTLINE_PORT",
+        "SIGHTLINE_PORT_3000_TCP_ADDR",
+    ],
+)
+def test_what_kubernetes_says_of_a_service_named_sightline_is_no_setting(name: str) -> None:
+    assert Settings.from_environment({name: "tcp://10.0.0.1:3000"}) == Settings()
+
+
+def test_engines_are_warmed_with_the_smallest_and_the_largest_batch() -> None:
+    assert Settings(max_batch=8).engine_options.warm_batch_sizes == (1, 8)
+    assert Settings(max_batch=1).engine_options.warm_batch_sizes == (1,)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])
+def test_every_setting_is_described(name: str) -> None:
+    rows = {row.variable: row for row in describe()}
+    assert len(rows[PREFIX + name.upper()].meaning) > 20
+    assert rows[PREFIX + name.upper()].default
