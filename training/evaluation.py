@@ -1,9 +1,10 @@
-"""What a network's answers are worth: loss, accuracy and the confusion of classes."""
+"""What a network's answers are worth: loss, accuracy, the confusion of classes, and how far to trust its confidence."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,41 @@ from classifier.card import Metrics
 from classifier.engines import Probabilities
 from training.datasets.dataset import Split
 
+CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks, 2017
+
 _EPSILON = 1e-7  # Keras clips probabilities here before the logarithm; the same clip keeps losses comparable
+
+
+class ClassScore(NamedTuple):
+    """One class: of those called so, how many are (precision); of those that are, how many are called so (recall).
+
+    0..1; None where none was called so, or none is.
+    """
+
+    images: int
+    precision: float | None
+    recall: float | None
+
+
+class Confusion(NamedTuple):
+    """How many images of class `true` were taken for `predicted`; both are columns."""
+
+    true: int
+    predicted: int
+    images: int
+
+
+class CalibrationBin(NamedTuple):
+    """The images whose top probability is above `lower` and at most `upper`: its mean, and how many are right.
+
+    Both 0..1, None where no image is.
+    """
+
+    lower: float
+    upper: float
+    images: int
+    confidence: float | None
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -44,6 +79,44 @@ class Evaluation:
         cells = np.bincount(self.labels * classes + self.predicted, minlength=classes * classes)
         return cells.reshape(classes, classes)
 
+    @property
+    def class_scores(self) -> list[ClassScore]:
+        """One for each column."""
+        counts = self.confusion
+        right, called, there = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+        return [
+            ClassScore(int(n), _ratio(hits, calls), _ratio(hits, n))
+            for hits, calls, n in zip(right, called, there, strict=True)
+        ]
+
+    def top_confusions(self, count: int = 10) -> list[Confusion]:
+        """The most frequent mistakes, most frequent first, equal ones by columns."""
+        cells = np.ndenumerate(self.confusion)
+        mistakes = [Confusion(true, called, int(n)) for (true, called), n in cells if true != called and n]
+        return sorted(mistakes, key=lambda mistake: (-mistake.images, mistake))[:count]
+
+    @property
+    def calibration(self) -> list[CalibrationBin]:
+        """`CALIBRATION_BINS` bins of equal width over the top probability, ascending."""
+        confidence = self.probabilities.max(axis=1).astype(np.float64)
+        right = self.predicted == self.labels
+        edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
+        place = np.digitize(confidence, edges[1:-1], right=True)
+        bins = []
+        for i in range(CALIBRATION_BINS):
+            inside = place == i
+            means = (float(confidence[inside].mean()), float(right[inside].mean())) if inside.any() else (None, None)
+            bins.append(CalibrationBin(float(edges[i]), float(edges[i + 1]), int(inside.sum()), *means))
+        return bins
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error, 0..1: how far confidence and accuracy of a bin lie apart, a mean over images."""
+        gaps = ((b.images, b.confidence, b.accuracy) for b in self.calibration)
+        return sum(n * abs(said - was) for n, said, was in gaps if said is not None and was is not None) / len(
+            self.labels
+        )
+
     def metrics(self) -> Metrics:
         return Metrics(images=len(self.labels), loss=round(self.loss, 6), accuracy=self.accuracy)
 
@@ -52,3 +125,7 @@ def evaluate(infer: Callable[[npt.NDArray[np.uint8]], Probabilities], split: Spl
     """Run a split through `infer` (uint8 [n, h, w, c] to float32 [n, classes]) in batches."""
     rows = [infer(split.pixels[i : i + batch_size]) for i in range(0, len(split), batch_size)]
     return Evaluation(np.concatenate(rows), split.labels)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
+import re
 import subprocess
+import warnings
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +64,7 @@ def save_version(models: store.ModelStore, fitted: Fitted) -> Card:
 def _fill(folder: Path, fitted: Fitted) -> Card:
     network, dataset = fitted.network, fitted.dataset
     network.save(folder / store.KERAS)
-    network(np.zeros((1, *fitted.recipe.input.shape), np.uint8))  # Keras exports a network only once it was called
-    network.export(folder / store.ONNX, format="onnx", verbose=False)
+    export_onnx(network, folder / store.ONNX)
     run = keras_function(network)
     answers = {name: evaluate(run, dataset.splits[name]) for name in dataset.splits if name != "train"}
     held_out = "test" if "test" in answers else "validation"
@@ -75,6 +78,15 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
     return card.model_copy(
         update={"checks": agreement_checks(card, folder, held_out, dataset.splits[held_out], answers[held_out])}
     )
+
+
+def export_onnx(network: Any, path: Path) -> None:
+    """Write a Keras network as ONNX, the batch dimension left open."""
+    network(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports a network only once it was called
+    with warnings.catch_warnings():
+        # Keras' patch of tf2onnx asks whether NumPy still has `np.object`.
+        warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
+        network.export(path, format="onnx", verbose=False)
 
 
 def keras_function(network: Any) -> Any:
@@ -154,11 +166,7 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
         files={store.KERAS: FileRecord(sha256="0" * 64, bytes=1)},  # the store hashes
         metrics={name: answer.metrics() for name, answer in answers.items()},
         training=TrainingRecord(
-            dataset=DatasetRecord(
-                name=dataset.name,
-                fingerprint=dataset.fingerprint,
-                images={name: len(split) for name, split in dataset.splits.items()},
-            ),
+            dataset=dataset_record(dataset),
             seed=fitted.seed,
             epochs_planned=recipe.epochs,
             epochs_run=len(fitted.history),
@@ -168,11 +176,37 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
             seconds=round(sum(row.seconds for row in fitted.history), 1),
             libraries=libraries(),
             commit=commit(),
+            machine=machine(),
+            finished=today(),
         ),
         sample=Sample(
             label=dataset.labels[int(sample.argmax())], probabilities=tuple(float(p) for p in np.clip(sample, 0, 1))
         ),
     )
+
+
+def dataset_record(dataset: Dataset) -> DatasetRecord:
+    """What a card says of a data set."""
+    images = {name: len(split) for name, split in dataset.splits.items()}
+    return DatasetRecord(name=dataset.name, fingerprint=dataset.fingerprint, images=images)
+
+
+def machine() -> str:
+    """Processor and number of cores, as in `AMD EPYC 9R14, 2 cores`; nothing that names the computer."""
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def _processor() -> str:
+    try:
+        named = re.search(r"^model name\s*:\s*(.+?)\s*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        named = None
+    return named[1] if named else platform.processor() or platform.machine()
+
+
+def today() -> str:
+    """The date, UTC, as in `2026-01-31`."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def libraries() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The pictures of a run: learning curves and confusion matrix."""
+"""The pictures of a run and of an evaluation: learning curves, confusion matrix, reliability diagram."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 
-from training.run import Epoch, best_epoch
+from training.evaluation import CalibrationBin
+from training.run import Epoch, best_epoch, most_accurate_epoch
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 _TRAINING, _VALIDATION, _KEPT = "#6b7280", "#2563eb", "#dc2626"
 
 
 def draw_curves(history: Sequence[Epoch], path: Path, title: str) -> None:
-    """Loss and accuracy over the epochs, training and validation, marking the kept epoch."""
+    """Loss and accuracy over the epochs, training and validation, marking the kept and the most accurate epoch."""
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     kept = best_epoch(history)
+    top = most_accurate_epoch(history)
     epochs = [row.epoch for row in history]
     for panel, quantity in zip(panels, ("loss", "accuracy"), strict=True):
         panel.plot(epochs, [getattr(row, quantity) for row in history], color=_TRAINING, label="training")
@@ -29,7 +32,10 @@ def draw_curves(history: Sequence[Epoch], path: Path, title: str) -> None:
         panel.plot(epochs, validation, color=_VALIDATION, label="validation")
         panel.axvline(kept.epoch, color=_KEPT, linestyle=":", label=f"kept: epoch {kept.epoch}")
         panel.set(xlabel="epoch", title=quantity)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.25)
+    panels[1].plot(top.epoch, top.val_accuracy, "o", color=_KEPT, mfc="none", label=f"highest: epoch {top.epoch}")
+    for panel in panels:
         panel.legend(frameon=False)
     figure.suptitle(title)
     _save(figure, path)
@@ -48,6 +54,32 @@ def draw_confusion(confusion: npt.NDArray[np.int64], labels: Sequence[str], path
     panel.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="true", title=title)
     panel.set_xticklabels(labels, rotation=90 if len(labels) > 2 else 0)
     panel.set_yticklabels(labels)
+    _save(figure, path)
+
+
+def draw_reliability(bins: Sequence[CalibrationBin], error: float, path: Path, title: str) -> None:
+    """How often answers of some confidence are right, beside the diagonal they should lie on; below, their share."""
+    figure, (panel, shares) = plt.subplots(
+        2, 1, figsize=(5, 6.5), height_ratios=(3, 1), sharex=True, layout="constrained"
+    )
+    middles = [(b.lower + b.upper) / 2 for b in bins]
+    width = 0.9 / len(bins)
+    filled = [(b.confidence, b.accuracy) for b in bins if b.images]
+    panel.bar(middles, [b.accuracy or 0.0 for b in bins], width, color=_VALIDATION, alpha=0.3)
+    panel.plot(
+        *zip(*filled, strict=True),
+        "o-",
+        color=_VALIDATION,
+        clip_on=False,
+        label="mean confidence and accuracy of a bin",
+    )
+    panel.plot((0, 1), (0, 1), color=_TRAINING, linestyle=":", label="neither too sure nor too modest")
+    panel.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=f"{title}\nexpected calibration error {error:.4f}")
+    panel.legend(frameon=False, loc="upper left")
+    shares.bar(middles, [b.images / sum(b.images for b in bins) for b in bins], width, color=_TRAINING)
+    shares.set(xlabel="probability of the answer", ylabel="part of images", ylim=(0, 1))
+    for each in (panel, shares):
+        each.grid(alpha=0.25)
     _save(figure, path)
 
 

@@ -25,8 +25,8 @@ from training.datasets.dataset import DatasetError
 
 ONE_FOLDER_ON_TOP = r"(?:[^/]+/)?"  # for the readers' patterns: zips are often made of the folder, not of its content
 
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
-_UNREADABLE_ZIP = (*_DAMAGED, RuntimeError, NotImplementedError)  # encrypted; packed by a method Python does not have
+# RuntimeError is zipfile's word for an encrypted member, and NotImplementedError for a method Python cannot unpack.
+_UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 class _Store(Protocol):
@@ -51,7 +51,7 @@ class Archive:
         try:
             self._store = _store(path, self._open_files)
             found = sorted(name for name in self._store.names() if _is_wanted(name))
-        except _DAMAGED as error:
+        except _UNREADABLE as error:
             self._open_files.close()
             raise DatasetError(f"{path}: cannot be opened ({error}); fetch or pack it again") from error
         except DatasetError:
@@ -75,7 +75,7 @@ class Archive:
             raise DatasetError(f"{self.path}: has no file {name!r}")
         try:
             return self._store.read(name)
-        except _UNREADABLE_ZIP as error:
+        except _UNREADABLE as error:
             raise DatasetError(f"{self.path}: {name} cannot be read ({error}); fetch or pack it again") from error
 
 
@@ -138,21 +138,22 @@ class _Folder:
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
+        self._members = {_inside(member.filename): member for member in archive.infolist()}
         self._lock = Lock()  # ZipFile counts its open members without one; decoding is the slow part, not reading
 
-    def names(self) -> Iterator[str]:
-        return map(_inside, self._archive.namelist())
+    def names(self) -> Iterable[str]:
+        return self._members
 
     def read(self, name: str) -> bytes:
         with self._lock:
-            return self._archive.read(name)
+            return self._archive.read(self._members[name])
 
 
 class _Tar:
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive = archive
-        self._members = {_inside(member.name.removeprefix("./")): member for member in archive if member.isfile()}
-        self._folders = [f"{_inside(member.name.removeprefix('./'))}/" for member in archive if member.isdir()]
+        self._members = {_inside(member.name): member for member in archive if member.isfile()}
+        self._folders = [f"{_inside(member.name)}/" for member in archive if member.isdir()]
         self._lock = Lock()
 
     def names(self) -> Iterable[str]:
@@ -181,7 +182,8 @@ def _is_wanted(name: str) -> bool:
 
 
 def _inside(name: str) -> str:
-    """The member's name, unless it would lead out of the archive's folder."""
-    if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+    """A member's name with plain slashes, which some Windows programs do not write. Refuses one that leads out."""
+    plain = name.replace("\\", "/").removeprefix("./")
+    if plain.startswith("/") or ".." in plain.split("/"):
         raise DatasetError(f"the archive's member {name!r} leads out of its folder; this archive is not to be trusted")
-    return name
+    return plain

@@ -78,7 +78,7 @@ class Dataset:
     def describe(self) -> str:
         """One line for a person: `cats-vs-dogs: train 2,000, validation 1,000, test 2,000 images; 2 classes`."""
         sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
-        skipped = f"; {len(self.skipped):,} files skipped" if self.skipped else ""
+        skipped = f"; files skipped: {len(self.skipped):,}" if self.skipped else ""
         return f"{self.name}: {sizes} images; {len(self.labels)} classes{skipped}"
 
 

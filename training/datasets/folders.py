@@ -13,7 +13,7 @@ import numpy as np
 
 from classifier.card import InputSpec
 from training.datasets.archive import Archive, stem_of
-from training.datasets.dataset import Dataset, DatasetError, Skipped
+from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
 from training.datasets.decoding import IMAGE_ENDINGS, LabelledFile, decode_splits
 from training.datasets.sampling import check_fraction
 
@@ -104,6 +104,36 @@ class Folders:
                 dealt[name][label], shuffled = sorted(shuffled[:count]), shuffled[count:]
             dealt["train"][label] = sorted(shuffled)
         return {name: dealt.get(name) or given[name] for name in ("train", "validation", "test")}
+
+
+class ClassFolders(NamedTuple):
+    """Images as they lie in class folders: their labels count within `labels`, which may be one only.
+
+    `split` is "all" where there are no split folders.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    split: str
+    images: Split
+    skipped: tuple[Skipped, ...]
+
+
+def read_class_folders(path: Path, spec: InputSpec, split: str) -> ClassFolders:
+    """Every image of one split folder, or of all where there are none; nothing is dealt out or asked to be complete.
+
+    Raises DatasetError.
+    """
+    with Archive(path) as archive:
+        splits, left_out, _ = _layout(archive)
+        found = split if split in splits else _ALL
+        if found not in splits:
+            there = f"it has {', '.join(splits)}" if splits else f"layout: {LAYOUT}"
+            raise DatasetError(f"{path}: found no images in class folders below {split}/; {there}")
+        labels = tuple(sorted(splits[found], key=_natural))
+        plan = {"test": list(_files(splits[found], labels))}
+        decoded, skipped = decode_splits(archive, plan, spec, limit=None)
+    return ClassFolders(stem_of(path), labels, found, decoded["test"], (*left_out, *skipped))
 
 
 def _layout(archive: Archive) -> _Layout:

@@ -1,0 +1,35 @@
+"""What `python -m training` can do: one module for each command.
+
+None of them imports TensorFlow, which takes seconds, before it has to: listing, `--help` and complaints about data
+come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Protocol
+
+from training.commands import evaluate, fetch, fit, list_recipes, pipeline, preview, report
+
+
+class Command(Protocol):
+    """A module with these names; its docstring is what `--help` says."""
+
+    HELP: str  # in the list of commands
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None: ...
+
+    def run(self, options: argparse.Namespace, /) -> int:
+        """Returns the process's exit code. Raises SightlineError."""
+
+
+COMMANDS: dict[str, Command] = {
+    "list": list_recipes,
+    "fetch": fetch,
+    "preview": preview,
+    "fit": fit,
+    "evaluate": evaluate,
+    "report": report,
+    "pipeline": pipeline,
+}

@@ -1,0 +1,66 @@
+"""A picture of augmented images, as the network is fed with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from training.batches import Batches
+from training.datasets.dataset import Split
+from training.recipe import Layer, Recipe, RecipeError
+from training.recipes import RECIPES
+
+Pixels = npt.NDArray[np.uint8]
+
+COPIES = 9  # three by three, as the articles show one image
+AS_ONE_BATCH = ("sign-mnist",)  # whose article shows the batch that its iterator gives
+SMALLEST_TILE = 96  # pixels; smaller images are enlarged, or nobody could see the fingers
+_GAP = 2
+
+
+def preview(recipe: Recipe, train: Split, seed: int) -> Pixels:
+    """One picture, uint8 [height, width, channels]: nine times one training image, or a batch of different ones.
+
+    Raises RecipeError for a recipe that does not augment.
+    """
+    if not recipe.augments:
+        richer = [r.name for r in RECIPES.values() if r.baseline == recipe.name]
+        instead = f"; {' and '.join(richer)} does" if richer else ""
+        raise RecipeError(f"{recipe.name} feeds the images as they are{instead}")
+    keras.utils.set_random_seed(seed)
+    return sheet(augmented(recipe.augmentation(), _chosen(recipe, train, seed)))
+
+
+def _chosen(recipe: Recipe, train: Split, seed: int) -> Pixels:
+    if recipe.reader.name in AS_ONE_BATCH:
+        batch: Pixels = Batches(train, recipe.batch_size, seed=seed)[0][0]
+        return batch
+    one = int(np.random.default_rng(seed).integers(len(train)))
+    return np.repeat(train.pixels[one : one + 1], COPIES, axis=0)
+
+
+def augmented(layers: Sequence[Layer], pixels: Pixels) -> Pixels:
+    """What the layers make of a batch, uint8 [n, height, width, channels], while fitting."""
+    value = keras.ops.convert_to_tensor(pixels)
+    for layer in layers:
+        value = layer(value, training=True)
+    shown: Pixels = np.clip(np.rint(keras.ops.convert_to_numpy(value)), 0, 255).astype(np.uint8)
+    return shown
+
+
+def sheet(tiles: Pixels) -> Pixels:
+    """Lay tiles, uint8 [n, height, width, channels], out in rows on white, about twice as wide as high at most."""
+    count, height, width, channels = tiles.shape
+    scale = max(1, -(-SMALLEST_TILE // min(height, width)))
+    tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
+    rows = max(r for r in range(1, int(count**0.5) + 1) if count % r == 0)
+    columns = count // rows
+    high, wide = height * scale + _GAP, width * scale + _GAP
+    picture = np.full((rows * high - _GAP, columns * wide - _GAP, channels), 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = (i // columns) * high, (i % columns) * wide
+        picture[top : top + high - _GAP, left : left + wide - _GAP] = tile
+    return picture
