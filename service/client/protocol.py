@@ -1,0 +1,101 @@
+"""Requests and answers of the HTTP API as pure functions: what both clients share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from service.client.errors import error_of, unexpected
+
+Result = TypeVar("Result")
+
+TIMEOUT_S = 30.0  # a server gives up on a request after as long, unless it is told otherwise
+MAX_CONNECTIONS = 64
+
+
+class Requests:
+    """Builds the requests for one server. Raises ValueError for an address or a key that can be none."""
+
+    def __init__(self, base_url: str, api_key: str | None) -> None:
+        self._base = _checked_url(base_url)
+        self._headers = {"accept": "application/json", "user-agent": "sightline-client"}
+        if api_key is not None:
+            self._headers["authorization"] = f"Bearer {_checked_key(api_key)}"
+        # The server judges an image by its bytes, so one type does for all and spares a guess from the name.
+        self._image_headers = self._headers | {"content-type": "application/octet-stream"}
+
+    def predict(self, model: str, body: bytes, version: int | None, top_k: int | None) -> httpx.Request:
+        url = _predict_url(self._base, model, version, top_k)
+        return httpx.Request("POST", url, headers=self._image_headers, content=body)
+
+    def models(self) -> httpx.Request:
+        return self._get("/v1/models")
+
+    def model(self, name: str, version: int | None) -> httpx.Request:
+        return self._get(_model_path(name, version))
+
+    def ready(self) -> httpx.Request:
+        return self._get("/readyz")
+
+    def _get(self, path: str) -> httpx.Request:
+        return httpx.Request("GET", self._base + path, headers=self._headers)
+
+
+def check_limits(timeout_s: float, retries: int, max_connections: int) -> None:
+    """Raise ValueError for limits that nothing can keep."""
+    if not (timeout_s > 0 and retries >= 0 and max_connections >= 1):  # written so that NaN fails
+        raise ValueError(
+            "expected timeout_s above 0, retries of 0 or more and max_connections of 1 or more, "
+            f"got {timeout_s}, {retries} and {max_connections}"
+        )
+
+
+def read(answer: httpx.Response, parse: Callable[[Any], Result]) -> Result:
+    """What an answer says. Raises the ClientError that it stands for, or UnexpectedAnswer."""
+    if answer.status_code != 200:
+        raise error_of(answer)
+    try:
+        return parse(json.loads(answer.content))
+    except KeyError as missing:
+        raise unexpected(answer, f"the answer has no {missing}") from missing
+    except (TypeError, ValueError, AttributeError) as wrong:
+        raise unexpected(answer, f"the answer has another form than expected ({wrong})") from wrong
+
+
+def read_ready(answer: httpx.Response) -> bool:
+    """Whether the server says it is ready. Raises as `read` for anything but yes and no."""
+    if answer.status_code not in (200, 503):
+        raise error_of(answer)
+    return answer.status_code == 200
+
+
+@lru_cache(maxsize=256)  # parsing a URL costs more than anything else about a request
+def _predict_url(base: str, model: str, version: int | None, top_k: int | None) -> httpx.URL:
+    query = "" if top_k is None else f"?top_k={top_k}"
+    return httpx.URL(f"{base}{_model_path(model, version)}/predict{query}")
+
+
+def _model_path(model: str, version: int | None) -> str:
+    path = f"/v1/models/{quote(model, safe='')}"
+    return path if version is None else f"{path}/versions/{version}"
+
+
+def _checked_url(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{base_url!r} is not the address of a server: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        raise ValueError(f"expected the address of a server, such as http://127.0.0.1:3000, got {base_url!r}")
+    return base_url.rstrip("/")
+
+
+def _checked_key(api_key: str) -> str:
+    if not (api_key.isascii() and api_key.isprintable() and api_key):
+        raise ValueError("the API key has characters that a header cannot carry, or none; is there a line break in it?")
+    return api_key

@@ -1,0 +1,94 @@
+"""What a server answers, as types. Members that this client does not know are left aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from service.client.errors import ClientError
+from service.client.sources import ImageLike
+
+
+class Prediction(NamedTuple):
+    """One label and its probability, 0..1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The answer for one image: at least one label, most probable first."""
+
+    model: str
+    version: int
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def top(self) -> Prediction:
+        return self.predictions[0]
+
+
+class Answered(NamedTuple):
+    """One image of a stream, as it was given (of a folder its path), and what came of it."""
+
+    image: ImageLike
+    result: Predictions | ClientError
+
+    @property
+    def predictions(self) -> Predictions:
+        """The predictions, or the image's error raised."""
+        if isinstance(self.result, ClientError):
+            raise self.result
+        return self.result
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model on offer. `version` is the one that answers when none is named; `reason` says why it is not ready."""
+
+    name: str
+    version: int
+    versions: tuple[int, ...]
+    ready: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Model(ModelSummary):
+    """One version of a model. `about` is everything the server says of it: input, metrics, engine and so on.
+
+    A version that is not ready has neither labels nor most of that.
+    """
+
+    labels: tuple[str, ...]
+    about: Mapping[str, Any]
+
+
+def read_predictions(content: Any) -> Predictions:
+    """`predict`'s JSON. Raises KeyError, TypeError or ValueError where it has another form."""
+    ranked = tuple([Prediction(entry["label"], entry["probability"]) for entry in content["predictions"]])
+    if not ranked:
+        raise ValueError("no predictions")
+    return Predictions(content["model"], content["version"], ranked)
+
+
+def read_models(content: Any) -> list[ModelSummary]:
+    """The list of models' JSON. Raises as `read_predictions`."""
+    return [ModelSummary(**_summary(entry)) for entry in content["models"]]
+
+
+def read_model(content: Any) -> Model:
+    """One model's JSON. Raises as `read_predictions`."""
+    return Model(**_summary(content), labels=tuple(content.get("labels", ())), about=content)
+
+
+def _summary(content: Any) -> dict[str, Any]:
+    return {
+        "name": content["model"],
+        "version": content["version"],
+        "versions": tuple(content["versions"]),
+        "ready": content["ready"],
+        "reason": content.get("reason"),
+    }

@@ -1,0 +1,59 @@
+"""Whether and when to try again. Nothing sleeps here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from service.client.errors import ClientError, ConnectionLost
+
+RETRIES = 5  # 2 to 3 s of a server that is not there
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 5.0  # of our own choosing; a server may ask for more
+SPREAD = 0.25  # callers who were sent away together should not come back together
+
+
+class Attempts:
+    """The tries that one call may make: `retries` after the first, and none that would begin after `timeout_s`."""
+
+    def __init__(self, retries: int, timeout_s: float, clock: Callable[[], float]) -> None:
+        self._retries_left = retries
+        self._clock = clock
+        self._deadline = clock() + timeout_s
+        self._wait_s = FIRST_WAIT_S
+        self._was_lost = False
+
+    def left_s(self) -> float:
+        return max(0.001, self._deadline - self._clock())
+
+    def wait_after(self, error: ClientError) -> float:
+        """Seconds to wait before the next try. Raises the error when there is to be none."""
+        if isinstance(error, ConnectionLost) and not self._was_lost:
+            self._was_lost = True  # most likely the server closed an idle connection as we took it: no fault, no wait
+            return 0.0
+        if not error.is_transient or self._retries_left == 0:
+            raise error
+        wait_s = self._next_wait_s(error.retry_after)
+        if self._clock() + wait_s >= self._deadline:
+            raise error
+        self._retries_left -= 1
+        return wait_s
+
+    def _next_wait_s(self, retry_after: str | None) -> float:
+        """At least what the server asks for, and at least a wait that doubles each time."""
+        own_s, self._wait_s = self._wait_s * random.uniform(0.5, 1), min(2 * self._wait_s, LONGEST_WAIT_S)  # noqa: S311
+        asked_s = read_retry_after(retry_after, datetime.now(UTC)) if retry_after else None
+        return max(own_s, (asked_s or 0) * random.uniform(1, 1 + SPREAD))  # noqa: S311
+
+
+def read_retry_after(text: str, now: datetime) -> float | None:
+    """Seconds, 0 or more, that a Retry-After header asks to wait in seconds or until a date; None if it is neither."""
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
