@@ -20,13 +20,13 @@ serve: $(VENV)/.serve  ## serve the models in models/ at http://$(HOST):$(PORT)
 	$(BIN)/bentoml serve service.app:Sightline --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.dev  ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.dev  ## format, lint, types and the quick tests; changes nothing
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not e2e"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not e2e"
 
 fix: $(VENV)/.dev  ## format and mend what can be mended
 	$(BIN)/ruff format $(CODE)

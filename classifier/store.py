@@ -61,6 +61,8 @@ class ModelStore:
     def card(self, name: str, version: int | None = None) -> Card:
         """The card of a version, held to its place. Raises UnknownModel or BrokenModel."""
         folder = self.folder(name, version)
+        if folder.resolve() != self.root.resolve() / name / folder.name or (folder / CARD).is_symlink():
+            raise BrokenModel(f"{folder}: a version and its card lie in the store itself, and are no links")
         card = read_card(folder / CARD)
         if (card.name, card.version) != (name, int(folder.name)):
             raise BrokenModel(f"{folder}: the card is that of {card.name} version {card.version}; was it copied here?")

@@ -14,16 +14,19 @@ from classifier.card import Card
 from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
+from service import limits
 from service.settings import describe
 from training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+LIMITS = ROOT / "docs" / "limits.md"
 STORE = ModelStore(ROOT / "models")
 
 
 def main() -> None:
     README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+    LIMITS.write_text(limits_page(), encoding="utf-8")
 
 
 def written(text: str) -> str:
@@ -77,6 +80,22 @@ def settings() -> Iterable[str]:
     """One row per setting of the server."""
     return table(
         ("variable", "default", "meaning"), [(f"`{row.variable}`", row.default, row.meaning) for row in describe()]
+    )
+
+
+def limits_page() -> str:
+    """All of docs/limits.md."""
+    rows = table(("limit", "setting", "default", "status", "code"), limits.describe())
+    return "\n".join(
+        [
+            "# Limits",
+            "",
+            "Written by `make docs` from `service/limits.py`. Beyond a limit a caller gets this status and code, on",
+            "`/v1` as the problem's `code`, and everywhere in the header `x-error-code`.",
+            "",
+            *rows,
+            "",
+        ]
     )
 
 

@@ -56,7 +56,17 @@ def _locust(options: argparse.Namespace, url: str, environ: dict[str, str]) -> i
 def _serving(environ: dict[str, str]) -> Iterator[str]:
     """A server of its own, with its own BentoML home: servers that share one wipe each other's metrics."""
     port = _free_port()
-    command = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "service.app:Sightline",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with tempfile.TemporaryDirectory(prefix="load-test-bentoml-") as home:
         server = subprocess.Popen(command, cwd=ROOT, env=environ | {"BENTOML_HOME": home})
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from starlette.responses import Response
 from classifier.card import Card
 from classifier.engines import Probabilities
 from classifier.errors import SightlineError
+from classifier.explanation import Heat, overlay
 from classifier.ranking import rank
-from service.catalog import Broken, Catalog, Entry
+from service.catalog import Catalog, Entry
 from service.classify import Classifier
 from service.errors import problem, problem_headers
 
@@ -44,6 +46,19 @@ def prediction_of_each(card: Card, rows: Sequence[Probabilities | SightlineError
     return json_response(_head(card) | {"results": results})
 
 
+def explanation(card: Card, column: int, row: Probabilities, heat: Heat) -> Response:
+    """`explain`: the label, its probability, and the heat map as rows of numbers 0..1, top row first."""
+    content = {"label": card.labels[column], "probability": float(row[column]), "heat": heat.round(4).tolist()}
+    return json_response(_head(card) | content)
+
+
+def heat_picture(card: Card, heat: Heat) -> Response:
+    """`explain` as a PNG with transparency in the network's input size, to be laid over the image."""
+    picture = io.BytesIO()
+    overlay(heat, card.input.height, card.input.width).save(picture, "PNG")
+    return Response(picture.getvalue(), media_type="image/png")
+
+
 def models(catalog: Catalog) -> Response:
     """Every model with its versions, and whether the default one answers."""
     return json_response(
@@ -73,9 +88,7 @@ def _summary(name: str, versions: Mapping[int, Entry]) -> dict[str, Any]:
 
 
 def _state(entry: Entry) -> dict[str, Any]:
-    if isinstance(entry, Broken):
-        return {"ready": False, "reason": entry.reason}
-    return {"ready": True} if isinstance(entry, Classifier) else {"ready": False, "reason": "still loading"}
+    return {"ready": False, "reason": entry.reason} if entry.reason else {"ready": True}
 
 
 def _essentials(card: Card) -> dict[str, Any]:

@@ -16,31 +16,37 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
+import click
 import orjson
+from bentoml._internal.container import BentoMLContainer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from classifier.errors import SightlineError
-from service import answers, bodies, routes
-from service.callers import deadline_after, while_present
+from service import access, answers, bodies, connections, routes
+from service.access import PROBES, Access
+from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
+from service.closing import Closing
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
+from service.gate import Gate, Traffic
+from service.metrics import Endpoints
 from service.settings import Settings
 
 try:
     SETTINGS = Settings.from_environment(os.environ)
+    _ACCESS = Access(SETTINGS, access.listeners)
 except SettingsError as wrong:
     raise SystemExit(f"sightline: {wrong}") from None  # one line for the operator in place of BentoML's traceback
 
 _APP = routes.create_app()
+_TRAFFIC = Traffic(SETTINGS, _ACCESS, Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"]))
+connections.install(SETTINGS)
 
 # BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
 # request for the whole time, so it should not be much longer.
-_BENTOML_TIMEOUT_S = SETTINGS.request_timeout_ms / 1000 + 5
-
-# Its smallest default bucket is 5 ms; a thumbnail is classified in one.
-_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]
+_BENTOML_TIMEOUT_S = SETTINGS.longest_timeout_ms / 1000 + 5
 
 
 class Classification(bentoml.IODescriptor):
@@ -73,7 +79,7 @@ class ClassificationRequest(bentoml.IODescriptor):
     traffic={"timeout": _BENTOML_TIMEOUT_S},
     tracing={"excluded_urls": ".*"},  # its middleware costs most of a thumbnail's time, even when nothing is sampled
     logging={"access": {"enabled": False}},
-    metrics={"enabled": True, "duration": {"buckets": _BUCKETS_S}},
+    metrics={"enabled": False},  # `service.metrics` says why
 )
 class Sightline:
     """Image classification over HTTP."""
@@ -82,10 +88,22 @@ class Sightline:
         self._catalog = Catalog(SETTINGS)
         routes.serve_catalog(_APP, self._catalog)
 
+    @bentoml.on_deployment
+    @staticmethod
+    def check_address() -> None:
+        """Refuse, before any worker is started, an address that everybody can reach but nobody may use."""
+        if (host := _host_to_bind()) is not None:
+            try:
+                access.check_address(SETTINGS, host)
+            except SettingsError as wrong:
+                raise SystemExit(f"sightline: {wrong}") from None
+
     @bentoml.on_startup
     async def load_models(self) -> None:
         """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
         _log_beside_bentoml()
+        Closing(_TRAFFIC, self._catalog).take_over()
+        connections.watch()
         self._catalog.start()
 
     @bentoml.on_shutdown
@@ -113,7 +131,7 @@ class Sightline:
         return answer
 
     async def _classify(self, request: Request) -> Response:
-        async with deadline_after(SETTINGS.request_timeout_ms) as deadline:
+        async with deadline_after(time_for(request, SETTINGS)) as deadline:
             files, fields = await bodies.read_form(request, SETTINGS.max_body_bytes)
             image = bodies.the_image(files, {})
             given = {name: _text(value) for name, value in fields.items()}
@@ -125,6 +143,19 @@ class Sightline:
             async with while_present(request):
                 row = await classifier.classify(image, deadline)
         return answers.prediction(classifier.card, row, top_k)
+
+
+Sightline.add_asgi_middleware(Gate, traffic=_TRAFFIC)  # type: ignore[attr-defined]  # the decorator made it a Service
+
+
+def _host_to_bind() -> str | None:
+    """The address that `bentoml serve` is about to bind; None where we were started by other means."""
+    context = click.get_current_context(silent=True)
+    if context is None or "host" not in context.params:
+        return None
+    on_loopback = "127.0.0.1" if context.params.get("development") else BentoMLContainer.http.host.get()
+    host: str = context.params["host"] or on_loopback
+    return host
 
 
 def _log_beside_bentoml() -> None:

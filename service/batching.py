@@ -25,7 +25,10 @@ _SPEED_MEMORY = 0.8  # weight of the past in the running mean of seconds per ima
 
 
 class Slots:
-    """Places for batches in flight, shared by all batchers; the batcher whose first item came first goes first."""
+    """Places for batches in flight, shared by all batchers; the batcher whose first item came first goes first.
+
+    Batchers in the background come after all others.
+    """
 
     def __init__(self, places: int) -> None:
         self.places = places
@@ -56,7 +59,7 @@ class Slots:
     def _hand_out(self) -> None:
         self._woken = False
         while self._taken < self.places and (ready := [b for b in self._batchers if b.ready]):
-            min(ready, key=lambda batcher: batcher.first_came_at).start_batch()
+            min(ready, key=lambda batcher: (batcher.background, batcher.first_came_at)).start_batch()
 
 
 @dataclass(slots=True)
@@ -84,7 +87,9 @@ class Batcher(Generic[Item, Row]):
         queue_limit: int = 256,
         in_flight_limit: int = 1,
         max_wait_ms: float = 0.0,
+        background: bool = False,
     ) -> None:
+        self.background = background
         self._forward = forward
         self._slots = slots
         self._max_batch = max_batch

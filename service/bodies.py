@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import binascii
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -18,6 +21,11 @@ from service.errors import BodyTooLarge, CallerGone, MalformedRequest, Unsupport
 _RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _FORM = "multipart/form-data"
 _JSON = "application/json"
+
+INLINE_JSON_BYTES = 65_536  # more is parsed in a thread: 13 MB of base64 would hold the event loop for tens of ms
+
+# It would write a line of its own, with what it did not expect, for each broken form.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 _MAX_FIELDS = 16  # parts of one form beyond the images of predict-batch; no route knows more than four
 
@@ -36,7 +44,8 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
     if kind == _FORM:
         return the_image(*await read_form(request, max_bytes))
     if kind == _JSON:
-        return _image_of_json(await read_bytes(request, max_bytes))
+        body = await read_bytes(request, max_bytes)
+        return _image_of_json(body) if len(body) <= INLINE_JSON_BYTES else await asyncio.to_thread(_image_of_json, body)
     raise UnsupportedMediaType(
         f"expected the image as image/* or application/octet-stream, {_FORM} with a file `image`, or {_JSON} "
         f'{{"image": "<base64>"}}; got {kind}'
@@ -81,6 +90,8 @@ async def read_form(request: Request, max_bytes: int, max_files: int = _MAX_FIEL
         return files, {name: part for name, part in form.multi_items() if isinstance(part, str)}
     finally:
         await form.close()
+        for unfinished in parser._files_to_close_on_error:  # of a form that breaks off; Starlette leaves it open
+            unfinished.close()
 
 
 async def read_bytes(request: Request, max_bytes: int) -> bytes:
@@ -115,7 +126,7 @@ def _image_of_json(body: bytes) -> bytes:
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from error
     if not isinstance(content, dict) or set(content) != {"image"} or not isinstance(content["image"], str):
-        came = f"an object with {', '.join(content) or 'nothing'}" if isinstance(content, dict) else "no object"
+        came = f"an object with {_listed(content)}" if isinstance(content, dict) else "no object"
         raise MalformedRequest(f'expected {{"image": "<base64>"}} and nothing else, got {came}')
     try:
         return binascii.a2b_base64(content["image"], strict_mode=True)
@@ -125,4 +136,9 @@ def _image_of_json(body: bytes) -> bytes:
 
 def _named(files: Files, fields: Fields) -> str:
     names = [f"the file {name!r}" for name, _ in files] + [f"the text field {name!r}" for name in fields]
-    return ", ".join(names[:8]) or "none"
+    return _listed(names, "none")
+
+
+def _listed(names: Iterable[str], nothing: str = "nothing") -> str:
+    """The first few names, the first few letters of each: a body may be full of them."""
+    return ", ".join(name[:80] for name in islice(names, 8)) or nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -10,7 +11,25 @@ from typing import cast
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.errors import CallerGone, DeadlinePassed
+from service.errors import CallerGone, DeadlinePassed, MalformedRequest
+from service.settings import Settings
+
+TIMEOUT_HEADER = "x-request-timeout-ms"
+
+_MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def time_for(request: Request, settings: Settings) -> float:
+    """Milliseconds that a request may take: what its caller asks for, within the maximum, or the server's default.
+
+    Raises MalformedRequest.
+    """
+    asked = request.headers.get(TIMEOUT_HEADER)
+    if asked is None:
+        return settings.request_timeout_ms
+    if not _MILLISECONDS.fullmatch(asked):
+        raise MalformedRequest(f"X-Request-Timeout-Ms must be a whole number of milliseconds from 1, not {asked!r}")
+    return min(float(asked), settings.longest_timeout_ms)
 
 
 @asynccontextmanager

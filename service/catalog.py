@@ -14,10 +14,13 @@ from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from service.batching import Slots
 from service.classify import Classifier
-from service.errors import NotReady, NotServed
+from service.errors import Closing, NotReady, NotServed
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+_MENDING_PAUSES_S = (1, 5, 25, 125)  # between attempts to load an engine that failed
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Broken:
 @dataclass(frozen=True)
 class Loading:
     """A version that is on disk and will be offered once it has proved itself."""
+
+    reason: str = "still loading"
 
 
 Entry = Classifier | Broken | Loading
@@ -50,7 +55,9 @@ class Catalog:
         threads = settings.decode_threads or os.cpu_count() or 1
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._loading: asyncio.Task[None] | None = None
+        self._mending: set[asyncio.Task[None]] = set()
         self._loaded = False
+        self.is_closing = False  # nobody is to come any more; what was accepted is still answered
 
     def start(self) -> None:
         """Begin to load, and return at once."""
@@ -76,13 +83,13 @@ class Catalog:
     def find(self, name: str, version: int | None = None) -> Classifier:
         """The classifier of a version, by default the newest. Raises UnknownModel, NotReady or NotServed."""
         version, entry = self.entry(name, version)
-        if isinstance(entry, Classifier):
+        if isinstance(entry, Classifier) and not entry.reason:
             return entry
         if isinstance(entry, Broken):
             others = [str(v) for v, other in sorted(self.entries[name].items()) if isinstance(other, Classifier)]
             hint = f"; version {', '.join(others)} answers under its own path" if others else ""
             raise NotServed(f"{name} version {version}: {entry.reason}{hint}")
-        raise NotReady(f"{name} version {version} is still loading")
+        raise NotReady(f"{name} version {version}: {entry.reason}")
 
     def entry(self, name: str, version: int | None = None) -> tuple[int, Entry]:
         """A version and its state, whatever it is. Raises UnknownModel listing what there is, or NotReady."""
@@ -99,7 +106,8 @@ class Catalog:
 
     @property
     def is_ready(self) -> bool:
-        return self._loaded and bool(self.entries) and all(isinstance(entry, Classifier) for _, _, entry in self.all())
+        served = (isinstance(entry, Classifier) and not entry.reason for _, _, entry in self.all())
+        return self._loaded and not self.is_closing and bool(self.entries) and all(served)
 
     @property
     def is_alive(self) -> bool:
@@ -107,17 +115,20 @@ class Catalog:
         return self._loaded or self._loading is None or not self._loading.done()
 
     def check_ready(self) -> None:
-        """Raise NotReady, naming what is missing, until every version has given its sample's answer."""
+        """Raise NotReady, naming what is missing, until every version has given its sample's answer; then Closing."""
         if self.is_ready:
             return
+        if self.is_closing:
+            raise Closing("the server is shutting down")
         if not self._loaded:
             raise NotReady(
                 "the models are still being loaded" if self.is_alive else "the models could not be looked up"
             )
         if not self.entries:
             raise NotReady(f"there is no complete model version in the folder {self.settings.models.name}")
-        broken = [f"{name} version {version}: {e.reason}" for name, version, e in self.all() if isinstance(e, Broken)]
-        raise NotReady("; ".join(broken))
+        raise NotReady(
+            "; ".join(f"{name} version {version}: {e.reason}" for name, version, e in self.all() if e.reason)
+        )
 
     def all(self) -> Iterator[tuple[str, int, Entry]]:
         """Name, version and state of everything on offer, versions ascending."""
@@ -127,9 +138,9 @@ class Catalog:
 
     async def close(self) -> None:
         """Stop loading, answer everybody who waits, and give the memory back."""
-        if self._loading:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
+        for task in (begun := [*self._mending, *([self._loading] if self._loading else [])]):
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         for _, _, entry in self.all():
             if isinstance(entry, Classifier):
                 await entry.close()
@@ -150,7 +161,7 @@ class Catalog:
         options = self.settings.engine_options
         model = await asyncio.to_thread(LoadedModel.open, self._store, name, version, options)
         self._slots.widen(model.engine.streams)
-        classifier = Classifier(model, self._slots, self._decoders, self.settings)
+        classifier = Classifier(model, self._slots, self._decoders, self.settings, self._mend)
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_ms / 1000
         try:
             async with asyncio.timeout_at(deadline):
@@ -159,6 +170,30 @@ class Catalog:
             await classifier.close()
             raise
         return classifier
+
+    def _mend(self, classifier: Classifier) -> None:
+        """Load the engine of a classifier anew; until then it is not offered and the server is not ready."""
+        if classifier.reason or self.is_closing:
+            return
+        classifier.reason = "its engine failed and is being loaded anew"
+        task = asyncio.create_task(self._mended(classifier))
+        self._mending.add(task)
+        task.add_done_callback(self._mending.discard)
+
+    async def _mended(self, classifier: Classifier) -> None:
+        card, options = classifier.card, self.settings.engine_options
+        for pause_s in _MENDING_PAUSES_S:
+            try:
+                model = await asyncio.to_thread(LoadedModel.open, self._store, card.name, card.version, options)
+            except Exception:
+                log.exception("%s version %d could not be loaded anew", card.name, card.version)
+                await asyncio.sleep(pause_s)
+            else:
+                log.warning("%s version %d was loaded anew", card.name, card.version)
+                failed, classifier.model, classifier.reason = classifier.model, model, ""
+                await asyncio.to_thread(failed.close)
+                return
+        classifier.reason = "its engine failed; the server's log says how"
 
 
 def _log_failure(loading: asyncio.Task[None]) -> None:

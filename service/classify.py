@@ -1,20 +1,24 @@
-"""One served model version: encoded image bytes in, a row of probabilities out."""
+"""One served model version: encoded image bytes or pixels in, a row of probabilities out."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
-from classifier.engines import Probabilities
-from classifier.errors import ImageError, ImageTooLarge
-from classifier.images import Pixels
+from classifier.engines import Probabilities, check_pixels
+from classifier.errors import ImageError, ImageTooLarge, SightlineError
+from classifier.explanation import PASSES, Heat, heat_map, occluded
+from classifier.images import Pixels, from_array
 from classifier.loaded_model import LoadedModel
 from service.batching import Batcher, Slots
-from service.errors import BrokenForward
+from service.errors import BrokenForward, TryLater
+from service.oip.statistics import BatchTimes, Statistics
 from service.settings import Settings
 
 # Handing a picture to a thread and back costs more than decoding a thumbnail (0.15 ms for a 32x32 JPEG), so pictures
@@ -23,25 +27,55 @@ INLINE_BYTES = 4096
 INLINE_PIXELS = 64 * 64
 
 
+EXPLANATIONS_WAITING = 8  # each is PASSES copies of a network's input: 13 MB at 180x180
+
+
+class _Queued(NamedTuple):
+    """An image in the batcher's queue: how long it took to decode, and when it came."""
+
+    pixels: Pixels
+    decode_ns: int
+    came_at_ns: int
+
+
 class Classifier:
     """Decodes off the batch and classifies in it, so that a bad image can only hurt itself.
 
     At most `queue_limit` images are being decoded or waiting; the next caller is refused before anything is decoded.
+    `reason` says why it should not be asked at the moment. `mend` is called when the engine failed, which may be the
+    end of it: OpenVINO's CPU streams go on failing.
     """
 
-    def __init__(self, model: LoadedModel, slots: Slots, decoders: ThreadPoolExecutor, settings: Settings) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        slots: Slots,
+        decoders: ThreadPoolExecutor,
+        settings: Settings,
+        mend: Callable[[Classifier], None] = lambda _: None,
+    ) -> None:
         self.model = model
+        self.reason = ""
+        self._mend = mend
         self.card = model.card
+        self.statistics = Statistics()
         self._decoders = decoders
         self._undecoded: set[object] = set()  # one token for each image between its admission and the batcher's queue
         self._max_pixels = settings.max_pixels
-        self._batcher: Batcher[Pixels, Probabilities] = Batcher(
+        self._batcher: Batcher[_Queued, Probabilities] = Batcher(
             self._forward,
             slots,
             max_batch=settings.max_batch,
             queue_limit=settings.queue_limit,
             in_flight_limit=model.engine.streams,
             max_wait_ms=settings.max_wait_ms,
+        )
+        self._behind: Batcher[Pixels, Probabilities] = Batcher(
+            self._run,
+            slots,
+            max_batch=settings.max_batch,
+            queue_limit=EXPLANATIONS_WAITING * (PASSES + 1),
+            background=True,
         )
 
     async def classify(self, body: bytes, deadline: float) -> Probabilities:
@@ -60,20 +94,50 @@ class Classifier:
 
         Raises as `classify` does where the whole request cannot be served.
         """
-        with self._admitted(len(bodies)) as tokens:
-            work = [self._classified(token, body, deadline) for token, body in zip(tokens, bodies, strict=True)]
-            answers = await asyncio.gather(*work, return_exceptions=True)
-        return [_of_this_image(answer) for answer in answers]
+        return [_of_this_image(answer) for answer in await self._all_classified(bodies, deadline)]
+
+    async def classify_pixels(self, pixels_u8: Pixels, deadline: float) -> list[Probabilities]:
+        """Classify decoded pictures, uint8 [n, height, width, channels] in the card's size, each in its own place.
+
+        The card's contrast step is still applied; it leaves alone what has had it. Gives n rows, or raises as
+        `classify` does where an image gets none.
+        """
+        check_pixels(pixels_u8, self.card.input.shape)
+        rows: list[Probabilities] = []
+        for answer in await self._all_classified(list(pixels_u8), deadline):
+            if isinstance(answer, BaseException):
+                raise answer
+            rows.append(answer)
+        return rows
+
+    async def explain(self, body: bytes, label: int | None, deadline: float) -> tuple[int, Probabilities, Heat]:
+        """What the decision for a label rests on, by default for the most probable one.
+
+        Gives the label's column, the image's row and the heat map. The network's runs for it wait behind everybody's
+        ordinary requests. Raises as `classify` does.
+        """
+        self._behind.check_room(PASSES + 1)
+        pixels = await self._decoded(body)
+        painted = await asyncio.get_running_loop().run_in_executor(self._decoders, lambda: list(occluded(pixels)))
+        self._behind.check_room(PASSES + 1)  # others came while this one was decoded
+        whole, *rows = await asyncio.gather(*(self._behind.submit(p, deadline) for p in (pixels, *painted)))
+        column = int(whole.argmax()) if label is None else label
+        return column, whole, heat_map(whole, np.stack(rows), column)
 
     async def close(self) -> None:
         """Answer everybody who waits and give the engine's memory back."""
+        await self._behind.close()
         await self._batcher.close()
         await asyncio.to_thread(self.model.close)
 
     @contextmanager
     def _admitted(self, images: int) -> Iterator[list[object]]:
         """Count images that are not queued yet against the queue's limit. Raises QueueFull or Closing."""
-        self._batcher.check_room(len(self._undecoded) + images)
+        try:
+            self._batcher.check_room(len(self._undecoded) + images)
+        except TryLater:
+            self.statistics.refused(images)
+            raise
         tokens = [object() for _ in range(images)]
         self._undecoded.update(tokens)
         try:
@@ -81,10 +145,20 @@ class Classifier:
         finally:
             self._undecoded.difference_update(tokens)  # whatever happened, also when the work never began
 
-    async def _classified(self, token: object, body: bytes, deadline: float) -> Probabilities:
-        pixels = await self._decoded(body)
-        self._undecoded.discard(token)
-        return await self._batcher.submit(pixels, deadline)
+    async def _all_classified(
+        self, images: Sequence[bytes | Pixels], deadline: float
+    ) -> list[Probabilities | BaseException]:
+        with self._admitted(len(images)) as tokens:
+            work = [self._classified(token, image, deadline) for token, image in zip(tokens, images, strict=True)]
+            return await asyncio.gather(*work, return_exceptions=True)
+
+    async def _classified(self, token: object, image: bytes | Pixels, deadline: float) -> Probabilities:
+        with self.statistics.image():
+            began = time.perf_counter_ns()
+            pixels = await (self._decoded(image) if isinstance(image, bytes) else self._contrasted(image))
+            self._undecoded.discard(token)
+            decoded = time.perf_counter_ns()
+            return await self._batcher.submit(_Queued(pixels, decoded - began, decoded), deadline)
 
     async def _decoded(self, body: bytes) -> Pixels:
         if len(body) <= INLINE_BYTES:
@@ -97,11 +171,39 @@ class Classifier:
     def _decode(self, body: bytes) -> Pixels:
         return self.model.decode(body, max_pixels=self._max_pixels)
 
-    async def _forward(self, images: list[Pixels]) -> list[Probabilities]:
-        rows = await asyncio.wrap_future(self.model.engine.submit(np.stack(images)))
+    async def _contrasted(self, pixels: Pixels) -> Pixels:
+        if self.card.input.contrast == "none":
+            return pixels
+        if pixels.shape[0] * pixels.shape[1] <= INLINE_PIXELS:
+            return from_array(pixels, self.card.input)
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, from_array, pixels, self.card.input)
+
+    async def _forward(self, images: list[_Queued]) -> list[Probabilities]:
+        began = time.perf_counter_ns()
+        pixels = np.stack([image.pixels for image in images])
+        stacked = time.perf_counter_ns()
+        rows = await self._inferred(pixels)
+        inferred = time.perf_counter_ns()
+        answer = list(rows)
+        decode_ns, queue_ns = [i.decode_ns for i in images], [began - i.came_at_ns for i in images]
+        output_ns = time.perf_counter_ns() - inferred
+        self.statistics.ran(BatchTimes(decode_ns, queue_ns, stacked - began, inferred - stacked, output_ns))
+        return answer
+
+    async def _run(self, images: list[Pixels]) -> list[Probabilities]:
+        return list(await self._inferred(np.stack(images)))
+
+    async def _inferred(self, pixels_u8: Pixels) -> Probabilities:
+        try:
+            rows = await asyncio.wrap_future(self.model.engine.submit(pixels_u8))
+        except SightlineError:
+            raise
+        except Exception:
+            self._mend(self)
+            raise
         if not np.isfinite(rows).all():
             raise BrokenForward(f"{self.card.name} version {self.card.version} answered with NaN or infinity")
-        return list(rows)
+        return rows
 
 
 def _of_this_image(answer: Probabilities | BaseException) -> Probabilities | ImageError | BrokenForward:

@@ -7,6 +7,9 @@ from typing import TypedDict
 
 from classifier.errors import SightlineError
 
+# Where a protocol's answer has no member for the stable code, and for the log, it stands in this header as well.
+CODE_HEADER = "x-error-code"
+
 
 class SettingsError(SightlineError):
     """A setting that stops the start: an unknown name or a wrong value."""
@@ -63,6 +66,31 @@ class UnsupportedMediaType(RequestError):
     title = "The Content-Type is not supported"
 
 
+class Unauthorized(RequestError):
+    """The caller showed no key, or none that we know. The challenges go into WWW-Authenticate."""
+
+    status = 401
+    code = "unauthorized"
+    title = "An API key is needed"
+    challenges = ('Bearer realm="sightline"', 'Basic realm="sightline"')
+
+
+class UploadTooSlow(RequestError):
+    """The body came too slowly, or not any further."""
+
+    status = 408
+    code = "upload-too-slow"
+    title = "The upload is too slow"
+
+
+class HeadTooLarge(RequestError):
+    """The request's line and headers are longer than they may be. Answered by the connection itself."""
+
+    status = 431
+    code = "head-too-large"
+    title = "The request's headers are too large"
+
+
 class CallerGone(SightlineError):
     """The caller hung up; nobody reads the answer. The status is for the metrics, as nginx has it."""
 
@@ -87,6 +115,29 @@ class QueueFull(TryLater):
     status = 429
     code = "queue-full"
     title = "The queue is full"
+
+
+class Overloaded(TryLater):
+    """Requests come faster than they can be read, or a moment ago found the queue full. Answered by the connection."""
+
+    status = 429
+    code = "overloaded"
+    title = "The server is overloaded"
+
+
+class TooManyBytes(TryLater):
+    """The bodies that are being read or worked on take as much memory as they may."""
+
+    status = 429
+    code = "too-many-bytes"
+    title = "Too many bytes are being worked on"
+
+
+class TooManyConnections(TryLater):
+    """As many connections are open as may be. Answered by the connection itself."""
+
+    code = "too-many-connections"
+    title = "Too many connections are open"
 
 
 class NotReady(TryLater):
@@ -151,8 +202,11 @@ def problem(error: BaseException) -> Problem:
 
 def problem_headers(error: BaseException) -> dict[str, str]:
     """The headers that belong to a problem."""
+    headers = {CODE_HEADER: problem(error)["code"]}
     if isinstance(error, TryLater):
-        return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = ", ".join(error.challenges)
     if isinstance(error, MethodNotAllowed):
-        return {"allow": error.allowed}
-    return {}
+        headers["allow"] = error.allowed
+    return headers

@@ -13,11 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from classifier.errors import SightlineError
-from service import answers, bodies, page
-from service.callers import deadline_after, while_present
+from service import answers, bodies, metrics, openapi, page
+from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
 from service.classify import Classifier
 from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath
+from service.oip import routes as oip
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -31,14 +32,18 @@ def create_app() -> Starlette:
     """The app to mount. `serve_catalog` gives it its models; until then nothing may be asked of it."""
     one, version = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
     routes = [
-        Route("/", _answered(page.index)),
+        *page.ROUTES,
+        *openapi.ROUTES,
+        Route("/metrics", metrics.endpoint),
         Route("/v1/models", _answered(list_models)),
         Route(one, _answered(describe_model)),
         Route(version, _answered(describe_model)),
         *(Route(f"{path}/predict", _answered(predict), methods=["POST"]) for path in (one, version)),
         *(Route(f"{path}/predict-batch", _answered(predict_batch), methods=["POST"]) for path in (one, version)),
+        *(Route(f"{path}/explain", _answered(explain), methods=["POST"]) for path in (one, version)),
         Route("/v1", _answered(no_such_path), methods=_ALL_METHODS),
         Route("/v1/{rest:path}", _answered(no_such_path), methods=_ALL_METHODS),
+        *oip.routes(no_such_path, _ALL_METHODS),
     ]
     return Starlette(routes=routes)
 
@@ -61,7 +66,7 @@ async def describe_model(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     catalog, classifier = _catalog(request), _classifier(request)
     top_k = _top_k(request, classifier)
-    async with deadline_after(catalog.settings.request_timeout_ms) as deadline:
+    async with deadline_after(time_for(request, catalog.settings)) as deadline:
         body = await bodies.read_image(request, catalog.settings.max_body_bytes)
         async with while_present(request):
             row = await classifier.classify(body, deadline)
@@ -71,11 +76,23 @@ async def predict(request: Request) -> Response:
 async def predict_batch(request: Request) -> Response:
     catalog, classifier = _catalog(request), _classifier(request)
     top_k = _top_k(request, classifier)
-    async with deadline_after(catalog.settings.request_timeout_ms) as deadline:
+    async with deadline_after(time_for(request, catalog.settings)) as deadline:
         images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
         async with while_present(request):
             rows = await classifier.classify_each(images, deadline)
     return answers.prediction_of_each(classifier.card, rows, top_k)
+
+
+async def explain(request: Request) -> Response:
+    catalog, classifier = _catalog(request), _classifier(request)
+    label = _label(request, classifier)
+    async with deadline_after(time_for(request, catalog.settings)) as deadline:
+        body = await bodies.read_image(request, catalog.settings.max_body_bytes)
+        async with while_present(request):
+            column, row, heat = await classifier.explain(body, label, deadline)
+    if "image/png" in request.headers.get("accept", ""):
+        return answers.heat_picture(classifier.card, heat)
+    return answers.explanation(classifier.card, column, row, heat)
 
 
 async def no_such_path(request: Request) -> Response:
@@ -133,11 +150,24 @@ def _classifier(request: Request) -> Classifier:
 
 
 def _top_k(request: Request, classifier: Classifier) -> int | None:
+    text = _parameter(request, "top_k")
+    return None if text is None else read_top_k(text, len(classifier.card.labels))
+
+
+def _label(request: Request, classifier: Classifier) -> int | None:
+    text = _parameter(request, "label")
+    if text is not None and text not in classifier.card.labels:
+        raise MalformedRequest(f"no label {text!r}; there is: {', '.join(classifier.card.labels)}")
+    return None if text is None else classifier.card.labels.index(text)
+
+
+def _parameter(request: Request, name: str) -> str | None:
+    """The one query parameter that a route takes. Raises MalformedRequest for another one and for a second one."""
     if not request.scope["query_string"]:
         return None
     parameters = request.query_params
-    if unknown := sorted(set(parameters) - {"top_k"}):
-        raise MalformedRequest(f"no parameter {', '.join(unknown)}; there is: top_k")
-    if len(given := parameters.getlist("top_k")) > 1:
-        raise MalformedRequest("top_k is given more than once")
-    return read_top_k(given[0], len(classifier.card.labels))
+    if unknown := sorted(set(parameters) - {name}):
+        raise MalformedRequest(f"no parameter {', '.join(unknown)}; there is: {name}")
+    if len(given := parameters.getlist(name)) > 1:
+        raise MalformedRequest(f"{name} is given more than once")
+    return given[0]

@@ -6,9 +6,9 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from classifier.engines import EngineOptions
 from classifier.images import MAX_PIXELS
@@ -19,8 +19,21 @@ PREFIX = "SIGHTLINE_"
 # Kubernetes tells every pod of a service called "sightline" its address in variables like these; they are not ours.
 _KUBERNETES = re.compile(r"SIGHTLINE_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP|SCTP)\w*)")
 
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+
 # True of a checkout and of a built Bento alike.
 _BESIDE_THE_PACKAGE = Path(__file__).resolve().parent.parent / "models"
+
+
+_LEAST = {
+    0: ("streams", "max_wait_ms", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s", "shutdown_notice_ms"),
+    1: (
+        *("max_batch", "queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms"),
+        *("max_lag_ms", "max_held_bytes", "upload_stall_ms", "header_timeout_ms", "max_connections", "write_stall_ms"),
+        "shutdown_timeout_ms",
+    ),
+    1024: ("max_header_bytes",),  # browsers send half of that
+}
 
 
 @dataclass(frozen=True)
@@ -56,14 +69,59 @@ class Settings:
     request_timeout_ms: Annotated[
         float, "milliseconds from a request's arrival, upload included, after which its caller gets 504"
     ] = 30_000.0
+    max_timeout_ms: Annotated[
+        float, "milliseconds that `X-Request-Timeout-Ms` may ask for at most; 0 is as many as the request timeout"
+    ] = 0.0
     decode_threads: Annotated[int, "threads that decode large pictures; 0 is one per processor"] = 0
+    max_lag_ms: Annotated[
+        float, "milliseconds that the event loop may be behind; while it is, new requests get 429 before they are read"
+    ] = 500.0
+    max_held_bytes: Annotated[int, "bytes of all request bodies being read or worked on; beyond it callers get 429"] = (
+        256_000_000
+    )
+    upload_stall_ms: Annotated[
+        float, "milliseconds without a byte of an unfinished body, after which its caller gets 408"
+    ] = 5_000.0
+    min_upload_bytes_per_s: Annotated[
+        int, "slower uploads get 408 once they have taken as long as one may stall; 0 lets them be"
+    ] = 1_000
+    header_timeout_ms: Annotated[
+        float, "milliseconds that a connection may take to send a request's head; it is cut off then"
+    ] = 10_000.0
+    max_header_bytes: Annotated[int, "bytes of a request's head; beyond it callers get 431"] = 32_768
+    max_connections: Annotated[
+        int, "connections open at once; fewer where the process may not open as many files. One more gets 503"
+    ] = 2_000
+    write_stall_ms: Annotated[
+        float, "milliseconds that a caller may leave an answer unread; the connection is cut off then"
+    ] = 10_000.0
+    shutdown_notice_ms: Annotated[
+        float,
+        "milliseconds after SIGTERM in which /readyz and new predictions are answered 503, so that routers notice",
+    ] = 2_000.0
+    shutdown_timeout_ms: Annotated[
+        float, "milliseconds after SIGTERM in which accepted requests are finished; the others get 503 then"
+    ] = 25_000.0
+    api_keys: Annotated[
+        tuple[str, ...], "keys that callers may show, with commas between; two while one replaces the other"
+    ] = field(default=(), repr=False)
+    api_keys_file: Annotated[str, "file with more keys, one a line; read when the server starts"] = ""
+    allow_anonymous: Annotated[
+        bool, "answer callers without a key on every address; otherwise only on loopback while no keys are set"
+    ] = False
+    open_metrics: Annotated[bool, "answer /metrics without a key where keys are asked for"] = False
 
     def __post_init__(self) -> None:
-        at_least_one = ("max_batch", "queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms")
-        for name in (*at_least_one, "streams", "max_wait_ms", "decode_threads"):
-            least = 1 if name in at_least_one else 0
-            if not least <= getattr(self, name) < math.inf:  # written so that NaN fails
-                raise SettingsError(f"{PREFIX}{name.upper()} must be {least} or more, not {getattr(self, name)}")
+        for least, names in _LEAST.items():
+            for name in names:
+                if not least <= getattr(self, name) < math.inf:  # written so that NaN fails
+                    raise SettingsError(f"{PREFIX}{name.upper()} must be {least} or more, not {getattr(self, name)}")
+        if self.max_timeout_ms and self.max_timeout_ms < self.request_timeout_ms:
+            wanted = f"{PREFIX}REQUEST_TIMEOUT_MS={self.request_timeout_ms:g}"
+            raise SettingsError(f"{PREFIX}MAX_TIMEOUT_MS={self.max_timeout_ms:g} is below {wanted}")
+        if self.max_held_bytes < self.max_body_bytes:
+            wanted = f"{PREFIX}MAX_BODY_BYTES={self.max_body_bytes}"
+            raise SettingsError(f"{PREFIX}MAX_HELD_BYTES={self.max_held_bytes} has no room for {wanted}")
         for name in ("max_batch", "max_images"):
             if getattr(self, name) > self.queue_limit:
                 wanted = f"{PREFIX}{name.upper()}={getattr(self, name)}"
@@ -81,6 +139,11 @@ class Settings:
                 f"there is {', '.join(PREFIX + name.upper() for name in kinds)}"
             )
         return cls(**{name: _parsed(name, kinds[name], text) for name, text in given.items()})
+
+    @property
+    def longest_timeout_ms(self) -> float:
+        """The most that a caller may ask for."""
+        return self.max_timeout_ms or self.request_timeout_ms
 
     @property
     def engine_options(self) -> EngineOptions:
@@ -106,14 +169,24 @@ def describe() -> list[SettingRow]:
 
 
 def _shown(default: object) -> str:
-    return "`models/` beside the package" if isinstance(default, Path) else f"`{default}`"
+    if isinstance(default, Path):
+        return "`models/` beside the package"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default}`" if default not in ((), "") else "none"
 
 
 def _parsed(name: str, kind: Any, text: str) -> Any:
-    if choices := get_args(kind):
-        if text not in choices:
-            raise SettingsError(f"{PREFIX}{name.upper()} must be one of {', '.join(choices)}, not {text!r}")
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise SettingsError(f"{PREFIX}{name.upper()} must be one of {', '.join(get_args(kind))}, not {text!r}")
         return text
+    if get_origin(kind) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise SettingsError(f"{PREFIX}{name.upper()} must be true or false, not {text!r}")
+        return _BOOLEANS[text.lower()]
     if kind is Path and not (text and Path(text).is_dir()):
         raise SettingsError(f"{PREFIX}{name.upper()} must be a folder that exists, not {text!r}")
     try:

@@ -27,7 +27,8 @@ VALIDATION_BATCH = 128  # no effect on the result, only on memory
 class FitOptions:
     """What a person chooses about a fit; everything else is the recipe's.
 
-    `epochs` None is the recipe's own number. `precision` "auto" is bfloat16 where the processor multiplies it natively.
+    `epochs` None is the recipe's own number. `precision` "auto" is bfloat16 where the recipe bears it and the processor
+    multiplies it natively.
     `run_folder` holds the state that `resume` continues from.
     """
 
@@ -64,7 +65,7 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
     The same recipe, data, seed and precision on the same machine give the same history; a resumed run gives the history
     of an uninterrupted one. Raises RecipeError where the run folder belongs to another run.
     """
-    precision = chosen_precision(options.precision)
+    precision = chosen_precision(options.precision, recipe)
     run = Run(options.run_folder, _settings(recipe, dataset, options, precision), resume=options.resume)
     statistics = statistics_of(dataset)
     keras.utils.set_random_seed(options.seed)
@@ -119,11 +120,11 @@ def seed_randomness(network: Any, seed: int, epoch: int) -> None:
         generator.state.assign([drawn, 0])
 
 
-def chosen_precision(asked: Literal["auto", "float32", "bfloat16", "float16"]) -> Precision:
-    """What "auto" means on this machine."""
+def chosen_precision(asked: Literal["auto", "float32", "bfloat16", "float16"], recipe: Recipe) -> Precision:
+    """What "auto" means for this recipe on this machine."""
     if asked != "auto":
         return asked
-    return "bfloat16" if supports_bfloat16() else "float32"
+    return "bfloat16" if recipe.reduced_precision and supports_bfloat16() else "float32"
 
 
 def _settings(recipe: Recipe, dataset: Dataset, options: FitOptions, precision: Precision) -> dict[str, Any]:

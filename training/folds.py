@@ -71,7 +71,7 @@ class FoldsRecord(_Part):
             recipe=recipe.name,
             seed=options.seed,
             epochs_planned=recipe.epochs,
-            precision=chosen_precision(options.precision),
+            precision=chosen_precision(options.precision, recipe),
             dataset=export.dataset_record(dataset),
             folds=tuple(folds),
             accuracy={split: _spread([fold.metrics[split].accuracy for fold in folds]) for split in folds[0].metrics},

@@ -47,7 +47,6 @@ class Recipe:
     `network(classes, statistics)` gives the layers from uint8 or float32 pixels 0..255 to probabilities; its last layer
     has one sigmoid unit or `classes` softmax units. `augmentation()` gives the layers put in front of it while
     training. An epoch is `steps_per_epoch` batches, or one pass over the training images where that is None.
-    `validation_split`, `test_split` and the accuracies in `article` are fractions of 1.
     """
 
     name: str
@@ -62,6 +61,7 @@ class Recipe:
     parameters: int  # trainable and not, for the article's own classes
     augmentation: Callable[[], Sequence[Layer]] = no_augmentation
     steps_per_epoch: int | None = None
+    reduced_precision: bool = True  # whether 16 bits, where the processor has them, reach what 32 do
     baseline: str | None = None  # the same recipe without augmentation, for the comparison in the report
 
     @property

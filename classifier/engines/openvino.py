@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import queue
+import re
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -23,6 +25,9 @@ import openvino as ov
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _FAILURES_EVERY_S = 0.2
+
+# How ONNX names the file of a tensor's data: the entry `location`, with its tag and length as protobuf may write them.
+_EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 
 
 @functools.cache
@@ -52,7 +57,9 @@ class OpenVinoEngine:
             self._idle.put(self._new_request())
         self._closing = threading.Lock()
         self._closed = threading.Event()
-        threading.Thread(target=self._look_for_failures, name="openvino-failures", daemon=True).start()
+        self._watcher = threading.Thread(target=self._look_for_failures, name="openvino-failures", daemon=True)
+        self._watcher.start()
+        atexit.register(self.close)  # OpenVINO threads that want the interpreter after its end abort the process
         try:
             for size in options.warm_batch_sizes:
                 self._warm(size)
@@ -86,7 +93,9 @@ class OpenVinoEngine:
                 _forget_callback(self._take_idle())
             self._closed.set()
             self._idle.put(None)
+            self._watcher.join()
             del self._compiled
+        atexit.unregister(self.close)
 
     def _warm(self, size: int) -> None:
         pixels_u8 = np.zeros((size, *self._shape), np.uint8)
@@ -154,9 +163,13 @@ def _configuration(precision: Precision, streams: int) -> dict[str, Any]:
 
 def _compile(path: Path, card: Card, configuration: dict[str, Any]) -> ov.CompiledModel:
     try:
+        if _EXTERNAL_DATA.search(path.read_bytes()):
+            raise BrokenModel(f"{path}: its weights lie in another file, which no card vouches for; save it as one")
         network = _core().read_model(path)
         _check_ports(network, path, card)
         return _core().compile_model(network, "CPU", configuration)
+    except OSError as error:
+        raise BrokenModel(f"{path}: OpenVINO cannot load it: {error.strerror}") from error
     except RuntimeError as error:
         raise BrokenModel(f"{path}: OpenVINO cannot load it: {_said(error)}") from error
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from classifier import store
+from classifier import keras_archive, store
 from classifier.card import Card, Precision
 from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough
 from classifier.errors import BrokenModel, EngineUnavailable
@@ -85,6 +85,7 @@ def _precision(card: Card, options: EngineOptions, *, on_gpu: bool) -> Precision
 
 
 def _load(path: Path, card: Card) -> Any:
+    keras_archive.check(path)
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
         found = tuple(_said(port) for port in (*network.inputs, *network.outputs))

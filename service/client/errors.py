@@ -196,6 +196,7 @@ BY_CODE: dict[str, type[ClientError]] = {
     "unauthorized": Unauthorized,
     "unknown-model": UnknownModel,
     "queue-full": QueueFull,
+    "overloaded": QueueFull,
     "too-many-bytes": QueueFull,
     "too-many-connections": Unavailable,
     "not-ready": Unavailable,

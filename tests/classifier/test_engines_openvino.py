@@ -151,3 +151,15 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
     gc.collect()
     assert not thread.is_alive()
     assert gone() is None
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["beside it", "outside its folder"])
+def test_weights_in_another_file_are_refused(own_models, inside):
+    onnx = pytest.importorskip("onnx")
+    folder = own_models.folder(COLOUR)
+    network = onnx.load(folder / store.ONNX)
+    onnx.save(network, folder / store.ONNX, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    if not inside:
+        (folder / "weights.bin").rename(folder.parent / "weights.bin")
+    with pytest.raises(BrokenModel, match="which no card vouches for"):
+        open_engine(own_models.card(COLOUR), folder, options())

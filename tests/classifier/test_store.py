@@ -183,6 +183,20 @@ def test_a_card_cannot_point_out_of_its_folder(texts, file):
         texts.verify("tiny")
 
 
+@pytest.mark.parametrize("what", ["tiny", "tiny/1", "tiny/1/card.json"])
+def test_a_model_a_version_or_a_card_that_is_a_link_is_refused(texts, tmp_path, what):
+    path = texts.root / what
+    elsewhere = path.rename(tmp_path / "elsewhere")
+    path.symlink_to(elsewhere)
+    with pytest.raises(BrokenModel, match="no links"):
+        texts.verify("tiny")
+
+
+def test_the_store_itself_may_be_a_link(texts, tmp_path):
+    (tmp_path / "link").symlink_to(texts.root)
+    assert ModelStore(tmp_path / "link").verify("tiny").name == "tiny"
+
+
 def test_pictures_may_be_drawn_anew(texts):
     (texts.folder("tiny") / "curves.png").write_text("other colours", encoding="utf-8")
     texts.verify("tiny")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +40,28 @@ class Server:
 
 @contextmanager
 def serving(
-    home: Path, what: str = "service.app:Sightline", cwd: Path = ROOT, environ: Mapping[str, str] | None = None
+    home: Path,
+    what: str = "service.app:Sightline",
+    cwd: Path = ROOT,
+    environ: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+    python: Sequence[str] = ("-m", "bentoml"),
 ) -> Iterator[Server]:
-    """`bentoml serve` on a free port with its own BENTOML_HOME; not necessarily ready yet."""
+    """`bentoml serve` on a free port with its own BENTOML_HOME; not necessarily ready yet.
+
+    It ends as soon as its work is done, without giving routers time to notice, unless `environ` says otherwise.
+    """
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "BENTOML_"))}
     home.mkdir(parents=True, exist_ok=True)
     log = home / f"server-{port}.log"
+    ours = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "SIGHTLINE_SHUTDOWN_NOTICE_MS": "0"}
+    ours["SIGHTLINE_MAX_LAG_MS"] = "10000"  # a busy machine is no flood
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", what, "--port", str(port)],
+            [sys.executable, *python, "serve", what, *(("--host", host) if host else ()), "--port", str(port)],
             cwd=cwd,
-            env=clean | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"} | dict(environ or {}),
+            env=clean | ours | dict(environ or {}),
             stdout=out,
             stderr=subprocess.STDOUT,
         )

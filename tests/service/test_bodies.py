@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Sequence
@@ -73,6 +74,51 @@ async def test_json_gives_its_base64() -> None:
 async def test_any_other_json_is_refused_saying_what_came(content: object, says: str) -> None:
     with pytest.raises(MalformedRequest, match=says):
         await read_image(some_json(content), LIMIT)
+
+
+async def test_a_large_image_in_json_is_read_too() -> None:
+    body = bytes(range(256)) * 1024
+    assert await read_image(some_json({"image": base64.b64encode(body).decode()}), 1_000_000) == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 5_000, b'{"image":' * 5_000, b'{"image": NaN}', b'{"image": "\\ud800"}', b"\xff", b"", b'{"image": 1e999}'],
+    ids=["deep lists", "deep objects", "NaN", "half a character", "no UTF-8", "nothing", "too large a number"],
+)
+async def test_absurd_json_is_the_clients_fault(body: bytes) -> None:
+    with pytest.raises(MalformedRequest):
+        await read_image(a_request([body], {"content-type": "application/json"}), 1_000_000)
+
+
+async def test_a_body_full_of_names_is_not_sent_back() -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        await read_image(some_json({f"{n}" * 500: n for n in range(1_000)}), 3_000_000)
+    assert len(str(refused.value)) < 1_000
+
+
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PART + b"\r" * 900_000,
+        PART + b"\r\n--" * 200_000,
+        (PART + b"\r\n") * 10_000,
+        b"--x\r\n" + b"A: b\r\n" * 100_000,
+        b"--x\r\nA: " + b"b" * 900_000,
+        b'--x\r\nContent-Disposition: form-data; name="\xff\xfe"\r\n\r\nabc\r\n--x--',
+        b"--x\r\nContent-Disposition: form-data; name=\"image\"; filename*=nonsense''%ff\r\n\r\nabc\r\n--x--",
+        b"--x\r\nContent-Disposition: form-data; name=image; filename=../../etc/passwd\r\n\r\n\r\n--y--",
+        b"--x--",
+    ],
+    ids=["CRs", "almost boundaries", "parts", "headers", "a long header", "no text", "no charset", "no end", "no part"],
+)
+async def test_absurd_forms_are_the_clients_fault_and_cost_no_time(body: bytes) -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(RequestError):
+            await read_image(a_request([body], {"content-type": "multipart/form-data; boundary=x"}), 1_000_000)
 
 
 async def test_what_is_not_json_is_refused() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from service.callers import deadline_after, while_present
-from service.errors import CallerGone, DeadlinePassed
+from service.callers import deadline_after, time_for, while_present
+from service.errors import CallerGone, DeadlinePassed, MalformedRequest
+from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -77,3 +78,23 @@ async def test_the_deadline_holds_inside_the_watch_for_the_caller() -> None:
     with pytest.raises(DeadlinePassed):
         async with deadline_after(10), while_present(Caller().request):
             await asyncio.sleep(5)
+
+
+def asking_for(text: str | None) -> Request:
+    headers = [] if text is None else [(b"x-request-timeout-ms", text.encode())]
+    return Request({"type": "http", "method": "POST", "headers": headers})
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 500), ("20", 20), ("700", 700), ("5000", 1000)])
+async def test_a_caller_may_ask_for_less_time_or_for_more_up_to_the_maximum(asked: str | None, given: float) -> None:
+    assert time_for(asking_for(asked), Settings(request_timeout_ms=500, max_timeout_ms=1000)) == given
+
+
+async def test_without_a_maximum_nobody_gets_more_than_the_default() -> None:
+    assert time_for(asking_for("5000"), Settings(request_timeout_ms=500)) == 500
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "soon", "1e3", "\u0661", "9" * 10])
+async def test_a_time_that_is_none_is_the_clients_fault(text: str) -> None:
+    with pytest.raises(MalformedRequest, match="X-Request-Timeout-Ms"):
+        time_for(asking_for(text), Settings())

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,7 @@ from classifier.errors import UnknownModel
 from classifier.store import ModelStore
 from service.catalog import Broken, Catalog, Loading
 from service.classify import Classifier
-from service.errors import NotReady, NotServed
+from service.errors import BrokenForward, NotReady, NotServed
 from service.settings import Settings
 from tests.tiny_models import COLOUR, GREY
 
@@ -59,7 +62,7 @@ async def test_nothing_is_ready_before_it_is_loaded(unloaded: Catalog) -> None:
 
 async def test_a_version_that_is_not_loaded_yet_says_so(unloaded: Catalog) -> None:
     unloaded.entries = {COLOUR: {1: Loading()}}
-    with pytest.raises(NotReady, match=f"{COLOUR} version 1 is still loading"):
+    with pytest.raises(NotReady, match=f"{COLOUR} version 1: still loading"):
         unloaded.find(COLOUR)
 
 
@@ -126,3 +129,56 @@ async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Cata
     await unloaded.loaded()
     assert unloaded.is_alive
     assert not unloaded.is_ready
+
+
+class Failing:
+    """An engine that fails as OpenVINO's do, and goes on failing."""
+
+    name, precision, device, streams = "openvino", "float32", "a fake", 1
+
+    def submit(self, pixels_u8: object) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_exception(RuntimeError("Exception from src/inference"))
+        return future
+
+    def close(self) -> None: ...
+
+
+async def test_an_engine_that_fails_is_loaded_anew(unloaded: Catalog) -> None:
+    await unloaded.load()
+    classifier = unloaded.find(COLOUR)
+    await asyncio.to_thread(classifier.model.close)
+    failing: Any = Failing()
+    classifier.model.engine = failing
+    deadline = asyncio.get_running_loop().time() + 10
+    with pytest.raises(BrokenForward):
+        await classifier.classify(classifier.model.sample, deadline)
+    assert not unloaded.is_ready
+    with pytest.raises(NotReady, match=f"{COLOUR} version 2: its engine failed and is being loaded anew"):
+        unloaded.find(COLOUR)
+    with pytest.raises(NotReady, match="its engine failed"):
+        unloaded.check_ready()
+    assert unloaded.find(GREY)
+    while not unloaded.is_ready:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    mended = unloaded.find(COLOUR)
+    mended.model.check_sample_answer(await mended.classify(mended.model.sample, deadline))
+
+
+async def test_an_engine_that_cannot_be_loaded_anew_stays_out_and_the_log_says_why(
+    unloaded: Catalog, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await unloaded.load()
+    monkeypatch.setattr("service.catalog._MENDING_PAUSES_S", (0, 0))
+    (models / COLOUR / "2" / "model.onnx").write_bytes(b"gone bad meanwhile")
+    classifier = unloaded.find(COLOUR)
+    classifier.model.close()
+    failing: Any = Failing()
+    classifier.model.engine = failing
+    with pytest.raises(BrokenForward):
+        await classifier.classify(classifier.model.sample, asyncio.get_running_loop().time() + 10)
+    while "anew" in classifier.reason:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    with pytest.raises(NotReady, match="the server's log says how"):
+        unloaded.check_ready()
+    assert "could not be loaded anew" in caplog.text

@@ -36,11 +36,20 @@ def test_an_error_outside_the_tree_tells_the_client_nothing() -> None:
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.1, "2"), (30.0, "30")])
 def test_retry_after_is_whole_seconds_and_never_none(seconds: float, header: str) -> None:
-    assert problem_headers(QueueFull("full", retry_after_s=seconds)) == {"retry-after": header}
+    assert problem_headers(QueueFull("full", retry_after_s=seconds))["retry-after"] == header
 
 
 def test_a_wrong_method_is_told_the_right_ones() -> None:
-    assert problem_headers(MethodNotAllowed("no", allowed="POST")) == {"allow": "POST"}
+    assert problem_headers(MethodNotAllowed("no", allowed="POST"))["allow"] == "POST"
+
+
+def test_a_caller_without_a_key_is_told_how_to_show_one() -> None:
+    challenge = problem_headers(errors.Unauthorized("no key"))["www-authenticate"]
+    assert challenge == 'Bearer realm="sightline", Basic realm="sightline"'
+
+
+def test_the_code_stands_in_a_header_too() -> None:
+    assert problem_headers(KeyError("secret"))["x-error-code"] == "internal"
 
 
 @pytest.mark.parametrize("kind", SERVED, ids=lambda kind: kind.__name__)

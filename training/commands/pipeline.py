@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from training.fit import chosen_precision
     from training.pipeline import measure
 
-    precision = chosen_precision(options.precision)
+    precision = chosen_precision(options.precision, recipe)
     rates = measure(recipe, dataset, precision, options.batches)
     if options.json:
         images_per_second = {"pipeline": rates.pipeline, "network": rates.network, "both": rates.both}

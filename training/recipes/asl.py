@@ -67,6 +67,9 @@ AUGMENTED = Recipe(
     epochs=20,
     batch_size=32,
     parameters=264_049,
+    # Test accuracy 0.996, 0.993, 0.988 in float32 and 0.977, 0.986, 0.979 in bfloat16 (seeds 0-2): with so few steps
+    # behind it, batch normalisation makes the validation loss swing, and 16 bits make it swing more.
+    reduced_precision=False,
     baseline="asl-baseline",
 )
 BASELINE = replace(

@@ -1,0 +1,64 @@
+"""What a `.keras` file holds, looked at before Keras opens it.
+
+Keras's `safe_mode` refuses Lambda layers, and has been passed by other layers before (CVE-2026-1462: TFSMLayer). The
+networks of this project are made of Keras's own layers alone, so anything else is refused by its name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from classifier.errors import BrokenModel
+
+MEMBERS = re.compile(r"(metadata|config)\.json|model\.weights\.h5")
+MAX_CONFIG_BYTES = 20_000_000
+MAX_EXPANSION = 20  # weights hardly compress; a bomb does by a thousand
+
+_RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "__lambda__"})
+
+
+def check(path: Path) -> None:
+    """Raise BrokenModel unless the file is an archive of what Keras writes, and names only classes of Keras's own."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(path, archive)
+            config = json.loads(archive.read("config.json"))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RecursionError, NotImplementedError) as error:
+        raise BrokenModel(f"{path}: Keras cannot load it: it is no .keras archive ({error})") from error
+    for name, module, registered in _classes(config):
+        if name in _RUNS_CODE or not _is_of_keras(module, registered):
+            raise BrokenModel(f"{path}: Keras cannot load it safely: it holds {name} of {registered or module}")
+
+
+def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
+    members = archive.infolist()
+    if strange := [member.filename for member in members if not MEMBERS.fullmatch(member.filename)]:
+        raise BrokenModel(f"{path}: Keras cannot load it safely: it holds the files {', '.join(strange[:5])}")
+    expanded = sum(member.file_size for member in members)
+    if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES or expanded > MAX_EXPANSION * path.stat().st_size:
+        raise BrokenModel(f"{path}: Keras cannot load it safely: it would unfold to {expanded:,} bytes")
+
+
+def _classes(config: Any) -> Iterator[tuple[str, str | None, str | None]]:
+    """Name, module and registered name of every serialised object, however deep."""
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if isinstance(name := node.get("class_name"), str):
+                yield name, node.get("module"), node.get("registered_name")
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+
+
+def _is_of_keras(module: str | None, registered: str | None) -> bool:
+    """Also what has no module: functions by name, and `__tuple__` and its like."""
+    if module is not None and module not in ("keras", "builtins") and not module.startswith("keras."):
+        return False
+    return registered is None or ">" not in registered

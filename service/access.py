@@ -1,0 +1,147 @@
+"""Who may ask. Keys are compared in constant time; without keys the server answers on loopback only, unless told to.
+
+An operator should be able to trust this whatever way the server was started. So there are two looks at the address:
+the supervisor's, which refuses to start with one line, and the worker's at the socket that it was really given. Where
+a worker finds no socket of its own, it takes the address for a public one.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from service.errors import SettingsError, Unauthorized
+from service.settings import PREFIX, Settings
+
+PROBES = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"})
+METRICS = "/metrics"
+
+MIN_KEY_LENGTH = 16  # characters; `openssl rand -hex 16` gives 32
+
+_REMEDY = f"set {PREFIX}API_KEYS_FILE or {PREFIX}API_KEYS, or {PREFIX}ALLOW_ANONYMOUS=true to answer everybody"
+
+
+class Access:
+    """Decides for one request at a time. `listeners` gives the addresses that the server can be reached at."""
+
+    def __init__(self, settings: Settings, listeners: Callable[[], Iterable[str]]) -> None:
+        self._digests = [_digest(key) for key in read_keys(settings)]
+        self._open_paths = PROBES | ({METRICS} if settings.open_metrics else set())
+        self._allow_anonymous = settings.allow_anonymous
+        self._listeners = listeners
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Whether nobody needs a key. Looked up with the first request, when the server certainly has its socket."""
+        return not self._digests and (self._allow_anonymous or is_private(self._listeners()))
+
+    def check(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raise Unauthorized unless this path is open, or the ASGI headers show a key."""
+        if self.is_open or path in self._open_paths:
+            return
+        if not self._digests:
+            raise Unauthorized(f"this server has no API keys and can be reached from other machines; {_REMEDY}")
+        shown = [value for name, value in headers if name == b"authorization"]
+        if len(shown) != 1 or (key := _key(shown[0])) is None:
+            raise Unauthorized("send an API key: the header `Authorization: Bearer KEY`, or curl -u :KEY")
+        digest = _digest(key)
+        if not sum(hmac.compare_digest(digest, known) for known in self._digests):  # a sum looks at every key
+            raise Unauthorized("this API key is not one of the server's")
+
+
+def check_address(settings: Settings, host: str) -> None:
+    """Raise SettingsError where a server bound to `host` would have to refuse everybody."""
+    if not read_keys(settings) and not settings.allow_anonymous and not is_loopback(host):
+        raise SettingsError(
+            f"{host} can be reached from other machines, and there are no API keys; {_REMEDY}, or bind 127.0.0.1"
+        )
+
+
+def read_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys of the environment and of the file. Raises SettingsError; a message never has a key in it."""
+    keys = (*settings.api_keys, *_keys_of_file(settings.api_keys_file))
+    for key in keys:
+        if len(key) < MIN_KEY_LENGTH or not (key.isascii() and key.isprintable()) or " " in key:
+            raise SettingsError(f"an API key is {MIN_KEY_LENGTH} or more visible ASCII characters; one of ours is not")
+    if settings.api_keys_file and not keys:
+        raise SettingsError(f"{PREFIX}API_KEYS_FILE: there is no key in {settings.api_keys_file}")
+    if keys and settings.allow_anonymous:
+        raise SettingsError(f"{PREFIX}ALLOW_ANONYMOUS would make the API keys mean nothing; set one or the other")
+    return keys
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an IP address can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private(addresses: Iterable[str]) -> bool:
+    """Whether these are addresses, at least one, and only this machine can reach them."""
+    return all(known := [is_loopback(address) for address in addresses]) and bool(known)
+
+
+def listeners() -> list[str]:
+    """The IP addresses of the sockets that this process listens on; "" for a socket of another kind."""
+    found = listening_sockets()
+    addresses = [str(one.getsockname()[0]) if one.family in (socket.AF_INET, socket.AF_INET6) else "" for one in found]
+    for one in found:
+        one.close()
+    return addresses
+
+
+def listening_sockets() -> list[socket.socket]:
+    """Copies of the sockets that this process listens on, not blocking."""
+    copies = [_copy(int(path.name)) for path in Path("/dev/fd").iterdir()]
+    return [copy for copy in copies if copy is not None]
+
+
+def _copy(descriptor: int) -> socket.socket | None:
+    try:
+        copy = socket.socket(fileno=os.dup(descriptor))
+    except OSError:  # no socket, or gone since it was listed
+        return None
+    with suppress(OSError):
+        if copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            copy.setblocking(False)
+            return copy
+    copy.close()
+    return None
+
+
+def _keys_of_file(path: str) -> list[str]:
+    if not path:
+        return []
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{PREFIX}API_KEYS_FILE={path} cannot be read ({error})") from error
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _key(authorization: bytes) -> str | None:
+    """The key in an Authorization header: the Bearer token, or Basic's password (or its user, if it has only that)."""
+    scheme, _, value = authorization.decode("latin-1").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = binascii.a2b_base64(value.strip(), strict_mode=True).decode().partition(":")
+    except ValueError:
+        return None
+    return password or user

@@ -1,0 +1,293 @@
+"""What a connection may do before its request is one: uvicorn's protocol with limits on time, bytes and number.
+
+uvicorn waits for ever for the rest of a request's head, keeps as many headers as are sent, accepts connections until
+the process has no file left, and waits for ever for callers who do not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import orjson
+import uvicorn.config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from classifier.errors import SightlineError
+from service import access, metrics
+from service.access import PROBES
+from service.errors import HeadTooLarge, Overloaded, TooManyConnections, problem, problem_headers
+from service.settings import Settings
+
+# Seconds in which what a refused caller still sends is read and forgotten; closing at once would make the kernel answer
+# with a reset, which may overtake the answer. So many connections may be in that state, and no more.
+LINGER_S = 1.0
+LINGERING = 64
+_OTHER_FILES = 64 + LINGERING  # of the process besides connections: models, libraries, logs, metrics
+MOST_PIPELINED = 16  # requests sent ahead of an answer; no client of today does that
+
+
+# How long a path whose queue was full is refused here, which costs a tenth of a refusal by its route. A queue that is
+# full does not run empty in that time.
+REFUSED_FOR_S = 0.02
+
+_ACCEPTED_AT_ONCE = 64
+_ADOPTING: set[asyncio.Task[None]] = set()
+
+
+class Lag:
+    """How far the event loop is behind. What waits in it is invisible to queues, and grows without bound in a flood."""
+
+    BEAT_S = 0.05
+
+    def __init__(self) -> None:
+        self._due = float("inf")
+
+    def watch(self) -> None:
+        """Begin; belongs to the running loop."""
+        loop = asyncio.get_running_loop()
+
+        def beat() -> None:
+            self._due = time.monotonic() + self.BEAT_S
+            loop.call_later(self.BEAT_S, beat)
+
+        beat()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._due
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a caller. `install` makes it the one that BentoML's uvicorn uses."""
+
+    settings: ClassVar[Settings] = Settings()
+    most: ClassVar[int] = settings.max_connections
+    lag: ClassVar[Lag] = Lag()
+    listeners: ClassVar[list[socket.socket]] = []
+    full_until: ClassVar[dict[bytes, float]] = {}  # by path as sent, of those that a route has refused
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _refused = False
+    _in_body = False
+    _head_bytes = 0  # of the lines that are complete
+    _unfinished_bytes = 0  # of everything that came while the head was not complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._refuse(TooManyConnections(f"{self.most} connections are open, and no more may be"))
+        else:
+            self._await_head()
+        self._accept_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_head()  # also for the bytes of an answered request's body: they may not trickle for ever
+        began_in_body = self._in_body
+        super().data_received(data)
+        if self._head_timer is not None and not began_in_body and not self._refused:
+            self._unfinished_bytes += len(data)
+            if self._unfinished_bytes > self.settings.max_header_bytes:
+                self._refuse(self._head_too_large())
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._refused:  # in our words
+            super().send_400_response(msg)
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        self._in_body = True
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._refused = True
+            self.transport.close()
+            raise ValueError("too many requests sent ahead")  # ends the parsing of what else has come
+        app = self.app
+        if self._is_overloaded():
+            self.app = _refuse_in_overload
+        super().on_headers_complete()
+        self.app = app
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._await_reader()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def _accept_more(self) -> None:
+        """Accept who else waits. libuv accepts one connection in a turn of its loop, so that in a flood, when turns are
+        long, newcomers waited for ten seconds while those who were connected were served.
+        """
+        for listener in self.listeners:
+            with suppress(OSError):  # nobody else waits, or there are no more files
+                for _ in range(_ACCEPTED_AT_ONCE):
+                    accepted, _ = listener.accept()
+                    task = self.loop.create_task(self._adopt(accepted))
+                    _ADOPTING.add(task)
+                    task.add_done_callback(_ADOPTING.discard)
+
+    async def _adopt(self, accepted: socket.socket) -> None:
+        kind = type(self)
+        with suppress(OSError, ConnectionError):  # it left again
+            accepted.setblocking(False)
+            await self.loop.connect_accepted_socket(
+                lambda: kind(self.config, self.server_state, self.app_state), accepted, ssl=self.config.ssl
+            )
+
+    def _is_overloaded(self) -> bool:
+        if self.lag.seconds * 1000 > self.settings.max_lag_ms:
+            return self.url.decode("latin-1") not in PROBES
+        until = self.full_until.get(self.url)
+        return until is not None and time.monotonic() < until
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return False  # nothing here speaks it
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """A line in the log for whoever asks is nobody's help."""
+
+    def _count_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > self.settings.max_header_bytes:
+            too_large = self._head_too_large()
+            self._refuse(too_large)
+            raise too_large  # ends the parsing of what else has come
+
+    def _head_too_large(self) -> HeadTooLarge:
+        return HeadTooLarge(f"at most {self.settings.max_header_bytes:,} bytes of headers are read")
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.settings.header_timeout_ms / 1000, self._give_up_on_head)
+
+    def _head_came(self) -> None:
+        self._unfinished_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up_on_head(self) -> None:
+        metrics.rejected("head-too-slow")
+        self.transport.close()
+
+    def _await_reader(self) -> None:
+        if self._write_timer is None:
+            unread = self.transport.get_write_buffer_size()
+            self._write_timer = self.loop.call_later(
+                self.settings.write_stall_ms / 1000, self._give_up_on_reader, unread
+            )
+
+    def _give_up_on_reader(self, unread_before: int) -> None:
+        self._write_timer = None
+        if unread := self.transport.get_write_buffer_size():
+            if unread >= unread_before:
+                self.transport.abort()
+            else:
+                self._await_reader()
+
+    def _refuse(self, error: SightlineError) -> None:
+        """Answer without a route, unless an answer has begun, and read no more of this connection."""
+        self._head_came()
+        self._refused = True
+        metrics.rejected(error.code)
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_raw_answer(error))
+        if len(self.connections) > self.most + LINGERING or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def install(settings: Settings) -> None:
+    """Have every uvicorn of this process use `Connection`, with these settings."""
+    Connection.settings = settings
+    Connection.most = min(settings.max_connections, max(1, _allowed_files(settings.max_connections) - _OTHER_FILES))
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"
+
+
+def watch() -> None:
+    """Begin, in the running loop, to look at how far it is behind, and at the sockets that the process listens on."""
+    Connection.lag.watch()
+    Connection.listeners = access.listening_sockets()
+
+
+def refuse_for_now(path: bytes) -> None:
+    """A route has refused a request to this path, because its queue is full; refuse the next ones without asking it."""
+    if len(Connection.full_until) > 1_000:  # a path may be written in many ways
+        Connection.full_until.clear()
+    Connection.full_until[path] = time.monotonic() + REFUSED_FOR_S
+
+
+def stop_accepting() -> None:
+    while Connection.listeners:
+        Connection.listeners.pop().close()
+
+
+def _allowed_files(connections: int) -> int:
+    """How many files may be open, after asking the system for as many as the connections need."""
+    if sys.platform == "win32":
+        return connections + _OTHER_FILES
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
+
+
+async def _refuse_in_overload(scope: Any, receive: Any, send: Any) -> None:
+    """An app in place of the real one; what else comes of the body is read over."""
+    error = Overloaded("more requests come than can be answered; send it again")
+    metrics.rejected(error.code)
+    body = orjson.dumps(problem(error))
+    headers = problem_headers(error) | {"content-type": "application/problem+json", "content-length": str(len(body))}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _raw_answer(error: SightlineError) -> bytes:
+    body = orjson.dumps(problem(error))
+    headers = problem_headers(error) | {
+        "content-type": "application/problem+json",
+        "content-length": str(len(body)),
+        "connection": "close",
+    }
+    lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
+    return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])

@@ -1,0 +1,309 @@
+"""What every request passes, whatever its path: keys, limits on bodies, request ids, headers, and the way out.
+
+An ASGI middleware around everything that BentoML serves. It refuses before anything is read, watches the body come in,
+and knows at every moment which requests are being answered and how many bytes they hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import cast
+
+import orjson
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from classifier.errors import SightlineError
+from service import connections, metrics
+from service.access import PROBES, Access
+from service.answers import problem_response
+from service.errors import (
+    CODE_HEADER,
+    Closing,
+    NoSuchPath,
+    QueueFull,
+    TooManyBytes,
+    UploadTooSlow,
+    problem,
+    problem_headers,
+)
+from service.metrics import Endpoints
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Seconds in which we read on and forget what a caller still sends after its answer. Closing at once would make the
+# kernel answer with a reset, which may overtake the answer.
+LINGER_S = 2.0
+LINGER_FROM_BYTES = 65_536  # a shorter rest is read over by uvicorn, and the connection stays
+
+LOG_LINES_PER_S = 100  # rejections beyond are counted in one line, for a flood should not be one of the disk as well
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Traffic:
+    """What is going on now: the requests being answered, the bytes they hold, and whether the server is closing."""
+
+    def __init__(self, settings: Settings, access: Access, endpoints: Endpoints) -> None:
+        self.settings = settings
+        self.access = access
+        self.endpoints = endpoints
+        self.is_closing = False
+        self.is_cut_off = False
+        self.held_bytes = 0
+        self.tasks: set[asyncio.Task[object]] = set()
+        self.rejections = RejectionLog()
+
+    def hold(self, count: int) -> None:
+        """Count more bytes of a body. Raises TooManyBytes."""
+        self.held_bytes += count
+        if self.held_bytes > self.settings.max_held_bytes:
+            raise TooManyBytes(f"all requests together may hold {self.settings.max_held_bytes:,} bytes; send it again")
+
+    def let_go(self, count: int) -> None:
+        self.held_bytes -= count
+
+    def cut_off(self) -> None:
+        """End what is still being answered; each gets a 503, if its answer has not begun."""
+        self.is_cut_off = True
+        for task in self.tasks:
+            task.cancel()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self.tasks.add(task)
+        metrics.in_progress(len(self.tasks))
+        try:
+            yield
+        finally:
+            self.tasks.discard(task)
+            metrics.in_progress(len(self.tasks))
+
+
+class Gate:
+    """The middleware. `traffic` is shared with whoever closes the server."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+        self._app = app
+        self._traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] in PROBES:  # answered also while closing, and not waited for
+            await self._pass(_Exchange(self._traffic, scope, receive, send))
+        else:
+            with self._traffic.counted():
+                await self._pass(_Exchange(self._traffic, scope, receive, send))
+
+    async def _pass(self, exchange: _Exchange) -> None:
+        scope = exchange.scope
+        try:
+            if refusal := self._refusal(scope):
+                await exchange.refuse(refusal)
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
+        except SightlineError as error:  # of a body that a route of BentoML's own has read
+            if exchange.status:
+                raise
+            await exchange.refuse(error)
+        except asyncio.CancelledError:
+            if not self._traffic.is_cut_off or exchange.status:
+                raise
+            cast("asyncio.Task[object]", asyncio.current_task()).uncancel()
+            await exchange.refuse(Closing("the server shut down before the answer was there; send the request again"))
+        finally:
+            exchange.end()
+
+    def _refusal(self, scope: Scope) -> SightlineError | None:
+        try:
+            self._traffic.access.check(scope["path"], scope["headers"])
+        except SightlineError as error:
+            return error
+        if _CONTROL.search(scope["path"]):  # a newline would not be matched by any route's pattern
+            return NoSuchPath("no path has a control character in it")
+        if self._traffic.is_closing and scope["method"] == "POST":
+            return Closing("the server is shutting down; send the request again")
+        return None
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, traffic: Traffic, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.status = 0  # until the answer has begun
+        self._traffic = traffic
+        self._receive = receive
+        self._send = send
+        self._began = asyncio.get_running_loop().time()
+        self._announced = _announced_bytes(scope)
+        self._more_body = self._announced != 0
+        self._held = 0
+        self._received = 0
+        self._lingers = False
+        self._reason = ""
+        self.request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = self.request_id
+
+    async def receive(self) -> Message:
+        """The next part of the body. Raises UploadTooSlow or TooManyBytes."""
+        if not self._more_body:
+            return await self._receive()
+        message = await self._next_part()
+        if message["type"] == "http.request":
+            self._more_body = message.get("more_body", False)
+            count = len(message.get("body", b""))
+            self._received += count
+            self._held += count
+            self._traffic.hold(count)
+            if self._more_body:
+                self._check_speed()
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start(message)
+        elif self._lingers and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._read_over()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+    async def refuse(self, error: SightlineError) -> None:
+        await refusal(self.scope["path"], error)(self.scope, self._receive, self.send)
+
+    def end(self) -> None:
+        """Give back what was held, and say what became of the request."""
+        self._let_go()
+        path = self.scope["path"]
+        metrics.answered(
+            self._traffic.endpoints.template(path), self.status, asyncio.get_running_loop().time() - self._began
+        )
+        if self.status >= 400:
+            reason = self._reason or str(self.status)
+            metrics.rejected(reason)
+            client = (self.scope.get("client") or ("unknown",))[0]
+            self._traffic.rejections.add(self.status, reason, self.scope["method"], path, client, self.request_id)
+
+    def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = MutableHeaders(raw=list(message.get("headers", [])))
+        for name, value in _HEADERS.items():
+            headers.setdefault(name, value)
+        headers["x-request-id"] = self.request_id
+        self._reason = headers.get(CODE_HEADER, "")
+        if self._reason == QueueFull.code:
+            connections.refuse_for_now(self.scope.get("raw_path", b""))
+        self._lingers = self._more_body and self._unread() > LINGER_FROM_BYTES
+        if self._lingers or self._traffic.is_closing:
+            headers["connection"] = "close"
+        message["headers"] = headers.raw
+
+    def _unread(self) -> float:
+        return float("inf") if self._announced is None else self._announced - self._received
+
+    async def _next_part(self) -> Message:
+        stall_s = self._traffic.settings.upload_stall_ms / 1000
+        try:
+            async with asyncio.timeout(stall_s):
+                return await self._receive()
+        except TimeoutError as error:
+            raise UploadTooSlow(f"no byte came for {stall_s:g} s, after {self._received:,} bytes") from error
+
+    def _check_speed(self) -> None:
+        settings = self._traffic.settings
+        took_s = asyncio.get_running_loop().time() - self._began
+        if took_s > settings.upload_stall_ms / 1000 and self._received < took_s * settings.min_upload_bytes_per_s:
+            slowest = f"{settings.min_upload_bytes_per_s:,} bytes/s"
+            raise UploadTooSlow(f"{self._received:,} bytes came in {took_s:.0f} s; at least {slowest} are waited for")
+
+    async def _read_over(self) -> None:
+        self._let_go()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self._more_body:
+                    self._more_body = (await self._receive()).get("more_body", False)
+
+    def _let_go(self) -> None:
+        self._traffic.let_go(self._held)
+        self._held = 0
+
+
+class RejectionLog:
+    """A line for each rejected request, and where they are too many in a second, one that counts the rest."""
+
+    def __init__(self, lines_per_s: int = LOG_LINES_PER_S) -> None:
+        self._lines_per_s = lines_per_s
+        self._second = 0
+        self._lines = 0
+        self._uncounted: Counter[str] = Counter()
+
+    def add(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
+        second = int(asyncio.get_running_loop().time())
+        if second != self._second:
+            self._second, self._lines = second, 0
+            self._say_rest()
+        self._lines += 1
+        if self._lines > self._lines_per_s:
+            if not self._uncounted:
+                asyncio.get_running_loop().call_later(1, self._say_rest)
+            self._uncounted[reason] += 1
+            return
+        level = logging.WARNING if status >= 500 else logging.INFO
+        log.log(
+            level, "rejected %d %s: %s %.200r from %s, request %s", status, reason, method, path, client, request_id
+        )
+
+    def _say_rest(self) -> None:
+        if self._uncounted:
+            rest = ", ".join(f"{count} {reason}" for reason, count in self._uncounted.most_common())
+            log.warning("rejected as well, more than are logged one by one: %s", rest)
+            self._uncounted.clear()
+
+
+def refusal(path: str, error: SightlineError) -> Response:
+    """An error in the words of the path's protocol."""
+    if path == "/v2" or path.startswith("/v2/"):
+        content = problem(error)
+        body = orjson.dumps({"error": content["detail"]})
+        return Response(body, content["status"], problem_headers(error), "application/json")
+    return problem_response(error)
+
+
+def _announced_bytes(scope: Scope) -> int | None:
+    """How long the body is to be; None where that is not said."""
+    announced: int | None = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            announced = int(value) if value.isdigit() and len(value) < 16 else None
+    return announced
+
+
+def _request_id(scope: Scope) -> str:
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return str(given[0], "ascii")
+    return secrets.token_hex(8)

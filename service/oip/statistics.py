@@ -1,0 +1,111 @@
+"""What a model version has done since it was loaded, counted as Triton's statistics extension counts.
+
+Every image is an entry of its own in the queue and so a request of its own here, whichever door it came through. The
+sample that proves a version before it is served is the first. Belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class BatchTimes(NamedTuple):
+    """Nanoseconds of one forward pass. `decode_ns` and `queue_ns` are of each image, the others of the whole batch."""
+
+    decode_ns: Sequence[int]
+    queue_ns: Sequence[int]
+    stack_ns: int
+    infer_ns: int
+    output_ns: int
+
+
+@dataclass
+class Spent:
+    """How often something was done, and the time it took in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int, count: int = 1) -> None:
+        self.ns += ns
+        self.count += count
+
+    def as_json(self) -> dict[str, int]:
+        return {"count": self.count, "ns": self.ns}
+
+
+@dataclass
+class Steps:
+    """The three parts of a forward pass."""
+
+    compute_input: Spent = field(default_factory=Spent)
+    compute_infer: Spent = field(default_factory=Spent)
+    compute_output: Spent = field(default_factory=Spent)
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: spent.as_json() for name, spent in vars(self).items()}
+
+
+@dataclass
+class Statistics:
+    """Counts of images and of forward passes, and where the time went.
+
+    `success` and `fail` last from an image's admission to its answer; `steps.compute_input` is decoding and collecting
+    the batch. As in Triton, every image of a batch is charged the batch's whole time.
+    """
+
+    success: Spent = field(default_factory=Spent)
+    fail: Spent = field(default_factory=Spent)
+    queue: Spent = field(default_factory=Spent)
+    steps: Steps = field(default_factory=Steps)
+    by_batch_size: dict[int, Steps] = field(default_factory=dict)
+    executions: int = 0
+    last_inference_ms: int = 0  # since the epoch
+
+    @contextmanager
+    def image(self) -> Iterator[None]:
+        """Count the image that the block works on, as answered or as failed."""
+        began = time.perf_counter_ns()
+        try:
+            yield
+        except BaseException:
+            self.fail.add(time.perf_counter_ns() - began)
+            raise
+        self.success.add(time.perf_counter_ns() - began)
+
+    def refused(self, images: int) -> None:
+        """Count images that were not admitted."""
+        self.fail.add(0, images)
+
+    def ran(self, times: BatchTimes) -> None:
+        """Count a forward pass that answered."""
+        images = len(times.queue_ns)
+        self.executions += 1
+        self.last_inference_ms = time.time_ns() // 1_000_000
+        self.queue.add(sum(times.queue_ns), images)
+        self.steps.compute_input.add(sum(times.decode_ns) + images * times.stack_ns, images)
+        self.steps.compute_infer.add(images * times.infer_ns, images)
+        self.steps.compute_output.add(images * times.output_ns, images)
+        batch = self.by_batch_size.setdefault(images, Steps())
+        batch.compute_input.add(times.stack_ns)
+        batch.compute_infer.add(times.infer_ns)
+        batch.compute_output.add(times.output_ns)
+
+    def as_json(self, name: str, version: int) -> dict[str, Any]:
+        """One entry of `model_stats`."""
+        whole = {"success": self.success, "fail": self.fail, "queue": self.queue}
+        cache = {"cache_hit": Spent().as_json(), "cache_miss": Spent().as_json()}
+        return {
+            "name": name,
+            "version": str(version),
+            "last_inference": self.last_inference_ms,
+            "inference_count": self.steps.compute_infer.count,
+            "execution_count": self.executions,
+            "inference_stats": {n: spent.as_json() for n, spent in whole.items()} | self.steps.as_json() | cache,
+            "batch_stats": [{"batch_size": n, **self.by_batch_size[n].as_json()} for n in sorted(self.by_batch_size)],
+            "memory_usage": [],
+        }

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import orjson
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from service import connections
+from service.connections import Connection, Lag
+from service.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Wire:
+    """The kernel's side of a connection."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.unread = 0
+        self.closed = asyncio.Event()
+        self.aborted = self.half_closed = False
+
+    def write(self, body: bytes) -> None:
+        self.written += body
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.closed.set()
+
+    def is_closing(self) -> bool:
+        return self.closed.is_set()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.half_closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def get_extra_info(self, name: str) -> Any:
+        return None
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def told(self) -> tuple[int, str]:
+        """Status and code of a refusal, after which nothing may come."""
+        head, _, body = self.written.partition(b"\r\n\r\n")
+        problem = orjson.loads(body)
+        assert head.startswith(b"HTTP/1.1 %d " % problem["status"])
+        assert b"connection: close" in head
+        assert self.half_closed or self.closed.is_set()
+        return problem["status"], problem["code"]
+
+
+async def respond(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+async def never(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await receive()
+
+
+def a_connection(settings: Settings, app: Any = never, beside: Connection | None = None) -> tuple[Connection, Wire]:
+    """A connection that has just been made, alone or in one server with another."""
+    kind = type("Limited", (Connection,), {"settings": settings, "most": settings.max_connections, "lag": Lag()})
+    config = uvicorn.Config(app, http=kind, lifespan="off", log_config=None)
+    made = kind(config, beside.server_state if beside else ServerState(), {})
+    wire: Any = Wire()
+    made.connection_made(wire)
+    return made, wire
+
+
+async def until_closed(wire: Wire) -> None:
+    async with asyncio.timeout(5):
+        await wire.closed.wait()
+
+
+async def test_a_request_is_answered_and_the_connection_stays() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    for _ in range(2):
+        connection.data_received(GET)
+        await asyncio.sleep(0.01)
+    assert wire.written.count(b"HTTP/1.1 204") == 2
+    assert not wire.closed.is_set()
+    connection.connection_lost(None)
+
+
+async def test_a_head_that_comes_in_pieces_is_read() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    for letter in GET:
+        connection.data_received(bytes([letter]))
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 204")
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHos", b"\r\n"], ids=["silence", "half a head", "newlines"])
+async def test_who_does_not_finish_a_head_is_cut_off(begun: bytes) -> None:
+    connection, wire = a_connection(Settings(header_timeout_ms=20), respond)
+    if begun:
+        connection.data_received(begun)
+    await until_closed(wire)
+    assert wire.written == b""
+
+
+async def test_that_holds_for_the_second_request_on_a_connection_too() -> None:
+    connection, wire = a_connection(Settings(header_timeout_ms=20), respond)
+    connection.data_received(GET)
+    await asyncio.sleep(0.05)
+    assert not wire.closed.is_set()  # idle, which is uvicorn's to end
+    connection.data_received(b"GET")
+    await until_closed(wire)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"GET /" + b"x" * 5_000, b"GET / HTTP/1.1\r\na: " + b"x" * 5_000, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1_000],
+    ids=["a long path", "a long header", "many headers"],
+)
+@pytest.mark.parametrize("ends", [b"", b" HTTP/1.1\r\n\r\n", b"\r\n\r\n"], ids=["unfinished", "path", "header"])
+async def test_a_head_too_large_is_431_finished_or_not(head: bytes, ends: bytes) -> None:
+    connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
+    connection.data_received(head + ends)
+    assert wire.told() == (431, "head-too-large")
+    written = wire.written
+    connection.data_received(GET * 10)  # what comes after is read over
+    assert wire.written == written
+
+
+async def test_a_head_that_trickles_and_grows_is_431() -> None:
+    connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
+    connection.data_received(b"GET / HTTP/1.1\r\na: ")
+    for _ in range(30):
+        connection.data_received(b"x" * 100)
+    assert wire.told() == (431, "head-too-large")
+
+
+async def test_trailers_count_as_head() -> None:
+    connection, wire = a_connection(Settings(max_header_bytes=1024))
+    connection.data_received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    connection.data_received(b"a: b\r\n" * 1_000)
+    assert wire.half_closed
+    assert wire.written == b""  # the route may have begun to answer, so nothing is put in between
+    connection.connection_lost(None)
+
+
+async def test_a_body_is_no_head() -> None:
+    connection, wire = a_connection(Settings(max_header_bytes=1024), never)
+    connection.data_received(b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")
+    for _ in range(50):
+        connection.data_received(bytes(1_000))
+    assert not wire.closed.is_set()
+    connection.connection_lost(None)
+
+
+async def test_the_rest_of_a_body_that_nobody_wanted_is_no_head() -> None:
+    connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
+    connection.data_received(b"POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n")
+    await asyncio.sleep(0.01)
+    assert wire.written.count(b"HTTP/1.1 204") == 1
+    connection.data_received(bytes(3_000))
+    connection.data_received(bytes(2_000))  # its end
+    connection.data_received(GET)
+    await asyncio.sleep(0.01)
+    assert wire.written.count(b"HTTP/1.1 204") == 2
+    assert b"431" not in wire.written
+    connection.connection_lost(None)
+
+
+async def test_one_connection_more_is_503_and_makes_no_difference_to_the_others() -> None:
+    settings = Settings(max_connections=1)
+    first, wire = a_connection(settings, respond)
+    _, turned_away = a_connection(settings, respond, beside=first)
+    assert turned_away.told() == (503, "too-many-connections")
+    first.data_received(GET)
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 204")
+
+
+async def test_what_is_no_http_is_400_and_closed() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(b"\x16\x03\x01\x02\x00")
+    assert wire.written.startswith(b"HTTP/1.1 400")
+    assert wire.closed.is_set()
+
+
+async def test_a_reader_who_makes_progress_is_waited_for_and_one_who_does_not_is_cut_off() -> None:
+    connection, wire = a_connection(Settings(write_stall_ms=100), respond)
+    wire.unread = 100_000
+    connection.pause_writing()
+    for unread in range(90_000, 20_000, -10_000):
+        await asyncio.sleep(0.03)
+        wire.unread = unread
+    assert not wire.closed.is_set()
+    await until_closed(wire)
+    assert wire.aborted
+
+
+async def test_websockets_are_not_spoken() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 204")
+    connection.connection_lost(None)
+
+
+def test_installing_makes_it_the_protocol_of_every_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
+    monkeypatch.setattr(Connection, "settings", Connection.settings)
+    monkeypatch.setattr(Connection, "most", Connection.most)
+    connections.install(Settings(max_connections=50))
+    config = uvicorn.Config(respond)
+    config.load()
+    assert config.http_protocol_class is Connection
+    assert Connection.most == 50
+
+
+def test_there_are_never_more_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
+    monkeypatch.setattr(Connection, "settings", Connection.settings)
+    monkeypatch.setattr(Connection, "most", Connection.most)
+    asked: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    connections.install(Settings(max_connections=2_000))
+    assert asked == [(1024, 1024)]
+    assert Connection.most == 1024 - connections._OTHER_FILES
+
+
+async def test_probes_are_answered_however_far_the_loop_is_behind() -> None:
+    connection, wire = a_connection(Settings(max_lag_ms=1), respond)
+    connection.lag.watch()
+    time.sleep(0.1)  # noqa: ASYNC251 (a loop that is busy)
+    connection.data_received(GET)
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 204")
+    connection.connection_lost(None)
+
+
+async def test_a_loop_that_has_caught_up_serves_again() -> None:
+    connection, wire = a_connection(Settings(max_lag_ms=20), respond)
+    connection.lag.watch()
+    time.sleep(0.1)  # noqa: ASYNC251
+    await asyncio.sleep(0.06)
+    connection.data_received(GET.replace(b"livez", b"v1/models"))
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 204")
+    connection.connection_lost(None)
+
+
+async def test_a_path_whose_queue_was_full_is_refused_for_a_moment_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Connection, "full_until", {})
+    connections.refuse_for_now(b"/full")
+    statuses = []
+    for path in (b"/full", b"/other", b"/full"):
+        connection, wire = a_connection(Settings(), respond)
+        connection.data_received(GET.replace(b"/livez", path))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        statuses.append(wire.written[9:12])
+        connection.connection_lost(None)
+        await asyncio.sleep(connections.REFUSED_FOR_S if path == b"/other" else 0)
+    assert statuses == [b"429", b"204", b"204"]
