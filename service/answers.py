@@ -22,14 +22,20 @@ JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
-def json_response(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type=JSON)
+def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, JSON)
 
 
 def problem_response(error: BaseException) -> Response:
     """The answer to a request that failed, as RFC 9457 has it."""
     content = problem(error)
     return Response(orjson.dumps(content), content["status"], problem_headers(error), PROBLEM_JSON)
+
+
+def protocol_error(error: BaseException) -> Response:
+    """The same on /v2, in the words of the Open Inference Protocol."""
+    content = problem(error)
+    return json_response({"error": content["detail"]}, content["status"], problem_headers(error))
 
 
 def prediction(card: Card, row: Probabilities, top_k: int | None) -> Response:

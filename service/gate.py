@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
 
-import orjson
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from classifier.errors import SightlineError
 from service import connections, metrics
 from service.access import PROBES, Access
-from service.answers import problem_response
+from service.answers import problem_response, protocol_error
 from service.errors import (
     CODE_HEADER,
     Closing,
@@ -31,8 +30,6 @@ from service.errors import (
     QueueFull,
     TooManyBytes,
     UploadTooSlow,
-    problem,
-    problem_headers,
 )
 from service.metrics import Endpoints
 from service.settings import Settings
@@ -285,9 +282,7 @@ class RejectionLog:
 def refusal(path: str, error: SightlineError) -> Response:
     """An error in the words of the path's protocol."""
     if path == "/v2" or path.startswith("/v2/"):
-        content = problem(error)
-        body = orjson.dumps({"error": content["detail"]})
-        return Response(body, content["status"], problem_headers(error), "application/json")
+        return protocol_error(error)
     return problem_response(error)
 
 

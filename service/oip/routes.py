@@ -17,11 +17,11 @@ from starlette.routing import Route
 from classifier.engines import Probabilities
 from classifier.errors import SightlineError
 from service import bodies
-from service.answers import json_response
+from service.answers import json_response, protocol_error
 from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
 from service.classify import Classifier
-from service.errors import MalformedRequest, problem, problem_headers
+from service.errors import MalformedRequest
 from service.oip import compression, metadata, protocol, results, tensors
 from service.oip.tensors import Images
 
@@ -66,10 +66,10 @@ def answered(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except SightlineError as error:
-            return _refusal(error)
+            return protocol_error(error)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.scope["path"])
-            return _refusal(error)
+            return protocol_error(error)
 
     return answer
 
@@ -170,12 +170,6 @@ async def _classified(classifier: Classifier, images: Images, deadline: float) -
             raise type(row)(f"image {i}: {row}") from row
         rows.append(row)
     return rows
-
-
-def _refusal(error: Exception) -> Response:
-    about = problem(error)
-    body = orjson.dumps({"error": about["detail"]})
-    return Response(body, about["status"], problem_headers(error), "application/json")
 
 
 def _ready_only(body: bytes) -> bool:
