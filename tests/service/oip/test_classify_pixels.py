@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,30 +16,11 @@ from service.classify import Classifier
 from service.errors import BrokenForward, DeadlinePassed, QueueFull
 from service.settings import Settings
 from tests.pictures import noise, png
+from tests.service.engines import HeldEngine
 from tests.service.pictures import TEXT, jpeg
 from tests.tiny_models import COLOUR, GREY
 
 pytestmark = pytest.mark.anyio
-
-
-class HeldEngine:
-    """An engine whose answers come when the test says so."""
-
-    name, precision, device, streams = "openvino", "float32", "a fake", 1
-
-    def __init__(self) -> None:
-        self.batches: asyncio.Queue[tuple[Any, Future[Any]]] = asyncio.Queue()
-
-    def submit(self, pixels_u8: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.batches.put_nowait((pixels_u8, future))
-        return future
-
-    async def answer(self, *row: float) -> None:
-        pixels, future = await self.batches.get()
-        future.set_result(np.array([row] * len(pixels), np.float32))
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture

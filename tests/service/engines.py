@@ -1,0 +1,30 @@
+"""Engines for tests that have to know when an answer comes."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+
+class HeldEngine:
+    """An engine whose answers come when the test says so."""
+
+    name, precision, device, streams = "openvino", "float32", "a fake", 1
+
+    def __init__(self) -> None:
+        self.batches: asyncio.Queue[tuple[Any, Future[Any]]] = asyncio.Queue()
+
+    def submit(self, pixels_u8: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.batches.put_nowait((pixels_u8, future))
+        return future
+
+    async def answer(self, *row: float) -> None:
+        """Wait for a batch and give each of its images this row."""
+        pixels, future = await self.batches.get()
+        future.set_result(np.array([row] * len(pixels), np.float32))
+
+    def close(self) -> None: ...
