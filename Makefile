@@ -5,13 +5,14 @@ PORT ?= 3000
 HOST ?= 127.0.0.1
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS_VENV := .venv-peers
 PACKAGES := classifier training service
 CODE := $(PACKAGES) tests load_tests requirements docs
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test check fix e2e load train-env bento docs lock clean
+.PHONY: help serve test check fix e2e load peers limit soak train-env bento docs lock clean
 
 help:  ## say what the targets do
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,7 +37,16 @@ e2e: $(VENV)/.dev  ## the tests that start real servers
 	$(BIN)/python -m pytest -m e2e
 
 load: $(VENV)/.dev  ## a short load test of a server that it starts
-	$(BIN)/python load_tests/run.py
+	$(BIN)/python load_tests/run.py $(OPTIONS)
+
+peers: $(VENV)/.dev $(PEERS_VENV)/.installed  ## compare with other servers (25 minutes, needs wrk; OPTIONS="--resume …")
+	$(BIN)/python -m load_tests.peers --out load_tests/results/peers.json $(OPTIONS)
+
+limit: $(VENV)/.dev  ## measure decoding and the networks without HTTP (3 minutes)
+	$(BIN)/python -m load_tests.limit --out load_tests/results/limit.json $(OPTIONS)
+
+soak: $(VENV)/.dev  ## measure start, memory under load and latency at half of capacity (13 minutes, needs wrk)
+	$(BIN)/python -m load_tests.soak --out load_tests/results/soak.json $(OPTIONS)
 
 train-env: $(VENV)/.train  ## install what training needs (TensorFlow and more)
 
@@ -50,7 +60,7 @@ lock: $(VENV)/.dev  ## resolve requirements/*.txt anew from pyproject.toml
 	$(BIN)/python requirements/lock.py
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS_VENV) .mypy_cache .ruff_cache .pytest_cache
 
 # serve.txt is a subset of train.txt, and that of dev.txt, with the same versions: all share one environment, and a
 # larger set already installed stands in for a smaller one.
@@ -64,6 +74,11 @@ $(VENV)/.train: requirements/train.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
 	$(INSTALL) -r $<
+	@touch $@
+
+$(PEERS_VENV)/.installed: requirements/peers.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --require-hashes -r $<
 	@touch $@
 
 $(VENV)/bin/python:

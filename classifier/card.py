@@ -73,10 +73,22 @@ class DatasetRecord(_Part):
     images: dict[str, int]
 
 
+class BackboneRecord(_Part):
+    """The pretrained network that training began from, and a SHA-256 over its weights.
+
+    `seconds` is the wall-clock time it took to compute its features of the training and validation images.
+    """
+
+    name: str
+    weights_sha256: Sha256
+    seconds: float = Field(ge=0.0)
+
+
 class TrainingRecord(_Part):
     """How the weights came to be. Epochs count from 1; `seconds` is wall-clock time spent in the epochs.
 
-    `machine` is its processor and cores, `finished` an ISO date; cards of the first runs have neither.
+    `machine` is its processor and cores, `finished` an ISO date; cards of the first runs have neither. `backbone` is
+    None where training began from random weights.
     """
 
     dataset: DatasetRecord
@@ -91,6 +103,7 @@ class TrainingRecord(_Part):
     commit: str
     machine: str | None = None
     finished: str | None = None
+    backbone: BackboneRecord | None = None
 
 
 class AgreementCheck(_Part):

@@ -59,6 +59,14 @@ class BrokenModel(SightlineError):
     title = "The model's files do not match its card"
 
 
+class OutOfMemory(SightlineError):
+    """The network found no memory for this many images at once; fewer may fit."""
+
+    status = 503
+    code = "out-of-memory"
+    title = "Not enough memory"
+
+
 class EngineUnavailable(SightlineError):
     """The engine, precision or device that was asked for cannot be had in this process."""
 

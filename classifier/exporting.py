@@ -18,7 +18,7 @@ import numpy as np
 from classifier import store
 from classifier.card import Card
 from classifier.engines import Probabilities
-from classifier.errors import BrokenModel, EngineUnavailable, SightlineError
+from classifier.errors import EngineUnavailable, SightlineError
 from classifier.images import Pixels, decode
 
 Format = Literal["savedmodel", "tflite"]
@@ -58,19 +58,16 @@ def export(models: store.ModelStore, name: str, version: int | None, kind: Forma
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as draft:
         written = Path(draft) / out.name
-        write(_load(folder / store.KERAS), card, written)
-        _check(card, answer(written, decode((folder / store.SAMPLE).read_bytes(), card.input)[None])[0])
+        write(_load(folder / store.KERAS, models.read(card, store.KERAS)), card, written)
+        _check(card, answer(written, decode(models.read(card, store.SAMPLE), card.input)[None])[0])
         shutil.move(written, out)
     return out
 
 
-def _load(path: Path) -> Any:
-    import keras
+def _load(path: Path, body: bytes) -> Any:
+    from classifier.engines.tensorflow import load_network
 
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # a zip of JSON and HDF5: each has its own kinds
-        raise BrokenModel(f"{path}: Keras cannot load it: {str(error).strip()[:300]}") from error
+    return load_network(path, body)
 
 
 def _write_savedmodel(network: Any, card: Card, out: Path) -> None:

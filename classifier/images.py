@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from classifier.card import InputSpec
 from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
@@ -110,7 +112,10 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
 def _open(body: bytes, kind: str, max_pixels: int) -> Image.Image:
     if kind == "WEBP":  # libwebp makes room for the whole canvas when the file is opened, the others when it is read
         _check_size(_webp_canvas(body), max_pixels)
-    image = Image.open(io.BytesIO(body), formats=(kind,))
+    if kind == "JPEG":  # past Image.open, which looks for several pictures in the file; the first is what we read
+        image: Image.Image = JpegImageFile(io.BytesIO(body))
+    else:
+        image = Image.open(io.BytesIO(body), formats=(kind,))
     _check_size(image.size, max_pixels)
     return image
 
@@ -133,8 +138,8 @@ def _webp_canvas(body: bytes) -> tuple[int, int]:
 
 def _upright(image: Image.Image, spec: InputSpec) -> Image.Image:
     """Decode and turn as EXIF says; a JPEG no finer than the resize can use."""
-    if image.format in ("JPEG", "MPO"):
-        orientation = _orientation(image)
+    if image.format == "JPEG":
+        orientation = _orientation(image) if "exif" in image.info or "xmp" in image.info else 1
         size = (spec.height, spec.width) if orientation in _LYING else (spec.width, spec.height)
         # libjpeg then decodes at 1/2, 1/4 or 1/8, never below `size`; "L" makes it skip the colour planes.
         image.draft("L" if spec.channels == 1 else None, size)
@@ -179,11 +184,19 @@ def _colour(image: Image.Image, mode: str) -> Image.Image:
 
 def _stretch(pixels: Pixels) -> Pixels:
     """Spread one image's values to 0..255; a flat image stays as it is."""
-    low, high = int(pixels.min()), int(pixels.max())
+    low, high = int(np.minimum.reduce(pixels, axis=None)), int(np.maximum.reduce(pixels, axis=None))
     if high == low or (low, high) == (0, 255):
         return pixels
-    stretched: Pixels = np.rint((pixels.astype(np.float32) - low) * (255.0 / (high - low))).astype(np.uint8)
+    stretched: Pixels = _spread(low, high)[pixels]
     return stretched
+
+
+@lru_cache(maxsize=4096)  # of 32,640; 1 MB
+def _spread(low: int, high: int) -> Pixels:
+    """What each of the 256 values becomes when `low` goes to 0 and `high` to 255."""
+    values = np.arange(256, dtype=np.float32)
+    spread: Pixels = np.clip(np.rint((values - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
+    return spread
 
 
 def _said(error: BaseException) -> str:

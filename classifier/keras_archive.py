@@ -6,6 +6,7 @@ networks of this project are made of Keras's own layers alone, so anything else 
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import zipfile
@@ -22,25 +23,28 @@ MAX_EXPANSION = 20  # weights hardly compress; a bomb does by a thousand
 _RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "__lambda__"})
 
 
-def check(path: Path) -> None:
-    """Raise BrokenModel unless the file is an archive of what Keras writes, and names only classes of Keras's own."""
+def check(path: Path, body: bytes) -> None:
+    """Raise BrokenModel unless `body` is an archive of what Keras writes, and names only classes of Keras's own.
+
+    `path` is its name in errors.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(path, archive)
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            _check_members(path, archive, len(body))
             config = json.loads(archive.read("config.json"))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RecursionError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, NotImplementedError) as error:
         raise BrokenModel(f"{path}: Keras cannot load it: it is no .keras archive ({error})") from error
     for name, module, registered in _classes(config):
         if name in _RUNS_CODE or not _is_of_keras(module, registered):
             raise BrokenModel(f"{path}: Keras cannot load it safely: it holds {name} of {registered or module}")
 
 
-def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
+def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
     members = archive.infolist()
     if strange := [member.filename for member in members if not MEMBERS.fullmatch(member.filename)]:
         raise BrokenModel(f"{path}: Keras cannot load it safely: it holds the files {', '.join(strange[:5])}")
     expanded = sum(member.file_size for member in members)
-    if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES or expanded > MAX_EXPANSION * path.stat().st_size:
+    if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES or expanded > MAX_EXPANSION * size:
         raise BrokenModel(f"{path}: Keras cannot load it safely: it would unfold to {expanded:,} bytes")
 
 

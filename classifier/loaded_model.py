@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -36,8 +35,9 @@ class LoadedModel:
         """
         card = models.verify(name, version)
         folder = models.folder(name, card.version)
-        sample = _read(folder / store.SAMPLE)
-        loaded = cls(card, open_engine(card, folder, options), sample)
+        sample = models.read(card, store.SAMPLE)
+        engine = open_engine(card, folder, options, lambda path: models.read(card, path.name))
+        loaded = cls(card, engine, sample)
         try:
             loaded.check_sample_answer(loaded.classify([sample])[0])
         except Exception as error:
@@ -71,10 +71,3 @@ class LoadedModel:
 
     def close(self) -> None:
         self.engine.close()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error

@@ -78,6 +78,21 @@ class ModelStore:
             _compare(folder, file, record)
         return card
 
+    def read(self, card: Card, file: str) -> bytes:
+        """One of a version's files, held to its card once it is in memory, so that what is used is what was hashed.
+
+        Raises BrokenModel.
+        """
+        path, record = self.root / card.name / str(card.version) / file, card.files[file]
+        try:
+            with path.open("rb") as opened:
+                body = opened.read(record.bytes + 1)
+        except OSError as error:
+            raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+        if hashlib.sha256(body).hexdigest() != record.sha256:
+            raise _differs(path)
+        return body
+
     def save(self, name: str, fill: Callable[[Path], Card]) -> Card:
         """Add a version. `fill` writes the files into the folder it is given and returns the card.
 
@@ -93,6 +108,18 @@ class ModelStore:
             return _publish(draft, card, self.root / name)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def update(self, card: Card) -> None:
+        """Put a card in the place of its version's; whoever reads meanwhile sees the one or the other.
+
+        Raises BrokenModel where the version's files are not those that the card names.
+        """
+        folder = self.folder(card.name, card.version)
+        for file, record in card.files.items():
+            _compare(folder, file, record)
+        draft = folder / f".{CARD}"
+        write_card(card, draft)
+        draft.replace(folder / CARD)
 
 
 def _complete_versions(home: Path) -> tuple[int, ...]:
@@ -135,4 +162,8 @@ def _compare(folder: Path, file: str, record: FileRecord) -> None:
     except OSError as error:
         raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
     if found != record:
-        raise BrokenModel(f"{path}: its SHA-256 is not the card's; restore the file or save the version anew")
+        raise _differs(path)
+
+
+def _differs(path: Path) -> BrokenModel:
+    return BrokenModel(f"{path}: its SHA-256 is not the card's; restore the file or save the version anew")

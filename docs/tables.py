@@ -14,24 +14,30 @@ from classifier.card import Card
 from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
-from service import limits
+from load_tests import report
+from service import limits, metrics
 from service.settings import describe
 from training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 LIMITS = ROOT / "docs" / "limits.md"
+METRICS = ROOT / "docs" / "metrics.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 STORE = ModelStore(ROOT / "models")
 
 
 def main() -> None:
     README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
     LIMITS.write_text(limits_page(), encoding="utf-8")
+    METRICS.write_text(metrics_page(), encoding="utf-8")
+    PERFORMANCE.write_text(performance_page(), encoding="utf-8")
 
 
 def written(text: str) -> str:
     """The document with every part made anew."""
-    for name, part in {"models": models, "answer": answer, "recipes": recipes, "settings": settings}.items():
+    parts = {"models": models, "answer": answer, "recipes": recipes, "settings": settings, "peers": peers}
+    for name, part in parts.items():
         text, places = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
             lambda found, lines=part(): found[1] + "".join(f"{line}\n" for line in lines) + found[2],
@@ -83,6 +89,16 @@ def settings() -> Iterable[str]:
     )
 
 
+def peers() -> Iterable[str]:
+    """Our server beside others, in short."""
+    return report.summary(report.Results.read())
+
+
+def performance_page() -> str:
+    """All of docs/performance.md."""
+    return "\n".join([*report.page(report.Results.read()), ""])
+
+
 def limits_page() -> str:
     """All of docs/limits.md."""
     rows = table(("limit", "setting", "default", "status", "code"), limits.describe())
@@ -94,6 +110,28 @@ def limits_page() -> str:
             "`/v1` as the problem's `code`, and everywhere in the header `x-error-code`.",
             "",
             *rows,
+            "",
+        ]
+    )
+
+
+def metrics_page() -> str:
+    """All of docs/metrics.md."""
+    rows = [
+        (f"`{s.name}`", s.kind, ", ".join(f"`{label}`" for label in s.labels), s.meaning) for s in metrics.describe()
+    ]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "Written by `make docs` from `service/metrics.py`. `GET /metrics` gives them to Prometheus, summed over",
+            "all workers; `deploy/grafana/sightline.json` is a dashboard of them (Grafana: Dashboards, New, Import).",
+            "An endpoint is a route's template, never the path that somebody sent.",
+            "",
+            *table(("metric", "kind", "labels", "meaning"), rows),
+            "",
+            "Each answer to a classification says the same of itself in the header `Server-Timing`, in milliseconds:",
+            "`decode;dur=0.151, queue;dur=0.310, infer;dur=2.870`; of several images the longest of each step.",
             "",
         ]
     )

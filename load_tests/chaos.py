@@ -1,9 +1,12 @@
-"""What the server is to survive, measured: python load_tests/chaos.py [--models models] [--scale 1.0]
+"""What the server is to survive, measured: python load_tests/chaos.py [--parts flood sigterm hostile claims]
 
 Starts servers of its own and runs, one after the other: a flood at four times capacity with stalled connections beside
 it, SIGTERMs under load, hostile inputs with memory before and after, two pictures that claim gigapixels. Writes
 load_tests/results/<date>-chaos.json, whatever the outcome, and ends with 1 where a promise was not kept. `--scale 1` is
-what the promises are about and takes some minutes; the default is a short look.
+what the promises are about and takes some minutes; the default is a short look. Single bars in full:
+
+    python load_tests/chaos.py --parts hostile claims --inputs 10000
+    python load_tests/chaos.py --parts sigterm --times 20
 """
 
 from __future__ import annotations
@@ -14,17 +17,17 @@ import contextlib
 import itertools
 import json
 import os
-import platform
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import uvloop
@@ -32,18 +35,23 @@ import uvloop
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from load_tests.hostile import attacks, lying_header, png_bomb  # noqa: E402
+from load_tests import record  # noqa: E402
+from load_tests.hostile import Attack, attacks, lying_header, png_bomb  # noqa: E402
 from load_tests.pictures import make  # noqa: E402
 
-RESULTS = ROOT / "load_tests" / "results"
 DEADLINE_MS = 3_000
 MOST_CONNECTIONS = 1_000  # of the flood, as a proxy would keep. Waiting for one is no latency of the server's
+NOTICE_S = 0.5  # between SIGTERM and the end of the socket
+HANGS_AFTER_S = 40  # the server gives up on a request after 30
+WAVE = 200  # hostile inputs that are made and sent together
+CLAIMS = 30  # of each of the two pictures
+MOST_RISE_BYTES = 50_000_000
 Findings = dict[str, Any]
 
 
 def main() -> int:
     options = _options()
-    findings: Findings = {"scale": options.scale, "machine": _machine(), "commit": _commit(), "promises": {}}
+    findings: Findings = record.circumstances() | {"scale": options.scale, "promises": {}}
     try:
         for name, run in PARTS.items():
             if name in options.parts:
@@ -52,8 +60,7 @@ def main() -> int:
                     findings[name] = runner.run(run(options, findings["promises"]))
                 print(json.dumps(findings[name]), flush=True)
     finally:
-        RESULTS.mkdir(exist_ok=True)
-        options.out.write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
+        record.write(options.out, findings)
     for promise, kept in findings["promises"].items():
         print(f"{'kept  ' if kept else 'BROKEN'} {promise}")
     print(f"written to {options.out}")
@@ -64,13 +71,13 @@ async def flood(options: argparse.Namespace, promises: dict[str, bool]) -> Findi
     """Capacity with 32 callers, then four times as many arrivals, then that with stalled connections beside it."""
     seconds = max(2.0, 60 * options.scale)
     async with serving(options, REQUEST_TIMEOUT_MS=str(DEADLINE_MS)) as server:
-        ask = await _asker(server)
-        capacity = await _closed_loop(ask, users=32, seconds=max(2.0, 15 * options.scale))
-        normal = await _closed_loop(ask, users=1, seconds=2)
+        ask = await asker(server)
+        capacity = await closed_loop(ask, users=32, seconds=max(2.0, 15 * options.scale))
+        normal = await closed_loop(ask, users=1, seconds=2)
         rate = 4 * capacity["good_per_s"]
         flooded = await _open_loop(ask, rate, seconds)
         await asyncio.sleep(2)
-        after = await _closed_loop(ask, users=1, seconds=2)
+        after = await closed_loop(ask, users=1, seconds=2)
         async with stalled(server, 500):
             beside = await _open_loop(ask, rate, seconds)
     goodput = flooded["good_per_s"] / capacity["good_per_s"]
@@ -93,72 +100,89 @@ async def flood(options: argparse.Namespace, promises: dict[str, bool]) -> Findi
 
 
 async def sigterm(options: argparse.Namespace, promises: dict[str, bool]) -> Findings:
-    """End the server under load, again and again; a request is lost when it broke although the server was there."""
-    rounds = max(1, round(20 * options.scale))
+    """End the server under load, again and again.
+
+    A request is lost when it got no whole answer although it was sent while the server was there for everybody, or
+    when an answer to it had begun.
+    """
+    rounds = options.times or max(1, round(20 * options.scale))
     outcomes: Counter[str] = Counter()
-    lost = 0
+    lost = never_accepted = 0
     for _ in range(rounds):
-        async with serving(options, SHUTDOWN_NOTICE_MS="500") as server:
-            ask = await _asker(server)
-            told_at = asyncio.get_running_loop().time() + 1
+        async with serving(options, SHUTDOWN_NOTICE_MS=f"{1000 * NOTICE_S:g}") as server:
+            ask = await asker(server)
             users = [asyncio.create_task(_until_gone(ask)) for _ in range(16)]
             await asyncio.sleep(1)
+            told_at = asyncio.get_running_loop().time()
             server.send_signal(signal.SIGTERM)
             await asyncio.to_thread(server.wait, 60)
-            for statuses, broke_at in await asyncio.gather(*users):
+            for statuses, broken in await asyncio.gather(*users):
                 outcomes.update(statuses)
-                lost += broke_at is not None and broke_at < told_at + 0.5
+                was_accepted = broken.answer_begun or broken.sent_at < told_at + NOTICE_S
+                lost += was_accepted
+                never_accepted += not was_accepted
     promises[f"{rounds} SIGTERMs under load: no accepted request is lost"] = lost == 0
     promises["SIGTERM: what is refused is refused with 503"] = set(outcomes) <= {"200", "503"}
-    return {"rounds": rounds, "lost": lost, "outcomes": dict(outcomes)}
+    return {"n": rounds, "lost": lost, "never_accepted": never_accepted, "outcomes": dict(outcomes)}
 
 
 async def hostile(options: argparse.Namespace, promises: dict[str, bool]) -> Findings:
-    """Mutated inputs, and the memory that they leave behind."""
-    count = max(200, round(10_000 * options.scale))
-    async with serving(options) as server, callers() as client:
-        model = await _first_model(server, client)
-        worker = _worker(server)
-
-        async def send(numbers: Sequence[Any]) -> Counter[str]:
-            told: Counter[str] = Counter()
-            for attack in numbers:
-                headers = {"content-type": attack.media_type}
-                answer = await client.post(
-                    f"{server.url}/v1/models/{model}/predict", content=attack.body, headers=headers
-                )
-                told[str(answer.status_code)] += 1
-            return told
-
-        async def wave(seed: int, size: int) -> Counter[str]:
-            every = list(attacks(seed, size))
-            parts = await asyncio.gather(*(send(every[start::16]) for start in range(16)))
-            return sum(parts, Counter())
-
-        await wave(seed=0, size=200)
-        before = _resident_bytes(worker)
+    """Mutated inputs after ordinary ones, and the memory that they leave behind."""
+    count = options.inputs or max(WAVE, round(10_000 * options.scale))
+    async with serving(options) as server, callers(server) as client:
+        path, worker = await _predict_path(client), _worker(server)
+        ready = _resident_bytes(worker)
+        await closed_loop(await asker(server), users=16, seconds=2)
+        before = _reset_peak(worker)
         statuses: Counter[str] = Counter()
-        for seed in range(1, count // 200 + 1):
-            statuses += await wave(seed, 200)
-        after = _resident_bytes(worker)
+        slowest_s = 0.0
+        for seed, start in enumerate(range(0, count, WAVE)):
+            every = list(attacks(seed, min(WAVE, count - start)))
+            sent = (_send(client, path, every[lane::16]) for lane in range(16))
+            for told, longest_s in await asyncio.gather(*sent):
+                statuses += told
+                slowest_s = max(slowest_s, longest_s)
+        after, peak = _resident_bytes(worker), _peak_bytes(worker)
         same = worker == _worker(server)
-        claims = [
-            await _claim(client, f"{server.url}/v1/models/{model}/predict", worker, b)
-            for b in (lying_header(), png_bomb())
-        ]
-    promises[f"{statuses.total()} hostile inputs: no 5xx"] = not any(status.startswith("5") for status in statuses)
+    whole = all(status.isdigit() for status in statuses)
+    promises[f"{count} hostile inputs: no 5xx"] = not any(status.startswith("5") for status in statuses)
+    promises["hostile inputs: each is answered"] = whole and statuses.total() == count
     promises["hostile inputs: the worker lives"] = same
-    promises["hostile inputs: memory grows by 50 MB or less"] = after - before <= 50_000_000
-    promises["gigapixel claims: refused within 50 ms and 50 MB"] = all(
-        c["status"] == 413 and c["ms"] < 50 and c["grown_bytes"] < 50_000_000 for c in claims
-    )
-    return {"statuses": dict(statuses), "resident_before": before, "resident_after": after, "claims": claims}
+    promises["hostile inputs: memory grows by 50 MB or less"] = after - before <= MOST_RISE_BYTES
+    memory = {"ready": ready, "after_ordinary_pictures": before, "after": after, "peak": peak}
+    return {"n": count, "statuses": dict(statuses), "slowest_ms": round(1000 * slowest_s, 1), "resident_bytes": memory}
+
+
+async def claims(options: argparse.Namespace, promises: dict[str, bool]) -> Findings:
+    """Pictures that claim gigapixels, one after the other on an open connection: time, and memory at its peak."""
+    bodies = {"64-byte header of 65,000 x 65,000": lying_header(), "PNG of 46,000 x 46,000": png_bomb()}
+    taken: dict[str, list[float]] = {name: [] for name in bodies}
+    statuses: Counter[str] = Counter()
+    async with serving(options) as server, callers(server) as client:
+        path, worker, lines = await _predict_path(client), _worker(server), Lines(server.url)
+        await lines.status_of(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # connects
+        before = _reset_peak(worker)
+        for _ in range(CLAIMS):
+            for name, body in bodies.items():
+                began = time.monotonic()
+                statuses[await lines.status_of(_request(path, body))] += 1
+                taken[name].append(round(1000 * (time.monotonic() - began), 2))
+        rise = _peak_bytes(worker) - before
+    promises["gigapixel claims: refused within 50 ms"] = max(map(max, taken.values())) < 50 and set(statuses) == {"413"}
+    promises["gigapixel claims: memory rises by less than 50 MB"] = rise < MOST_RISE_BYTES
+    medians = {name: statistics.median(ms) for name, ms in taken.items()}
+    sizes = {name: len(body) for name, body in bodies.items()}
+    return {"n": CLAIMS, "bytes": sizes, "statuses": dict(statuses), "peak_rise_bytes": rise} | {
+        "median_ms": medians,
+        "ms": taken,
+    }
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, dict[str, bool]], Awaitable[Findings]]] = {
     "flood": flood,
     "sigterm": sigterm,
     "hostile": hostile,
+    "claims": claims,
 }
 
 
@@ -195,9 +219,9 @@ def _started(command: Sequence[str], environ: dict[str, str], log: Path) -> Serv
         return Server(command, cwd=ROOT, env=environ, stdout=out, stderr=out)
 
 
-def callers() -> httpx.AsyncClient:
+def callers(server: Server) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=1_000, max_keepalive_connections=1_000)
-    return httpx.AsyncClient(limits=limits, timeout=30)
+    return httpx.AsyncClient(base_url=server.url, limits=limits, timeout=30)
 
 
 @contextlib.asynccontextmanager
@@ -235,11 +259,17 @@ class Lines:
         self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def status_of(self, request: bytes) -> str:
-        """Send a whole request and read its whole answer. Raises OSError or EOFError where the connection breaks."""
+        """Send a whole request and read its whole answer.
+
+        Raises OSError or IncompleteReadError where the connection breaks, and EOFError in the midst of an answer.
+        """
         reader, writer = self._fresh() or await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+        try:
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+        except asyncio.IncompleteReadError as error:
+            raise EOFError("the answer broke off") from error
         if b"connection: close" in head:
             writer.close()
         else:
@@ -256,19 +286,43 @@ class Lines:
         return None
 
 
-async def _asker(server: Server) -> Callable[[], Awaitable[str]]:
-    """Ask for one of several pictures; gives the status."""
-    async with callers() as client:
-        path = f"/v1/models/{await _first_model(server, client)}/predict"
+async def asker(server: Server, path: str = "") -> Callable[[], Awaitable[str]]:
+    """Ask for one of several pictures, by default of the first model; gives the status."""
+    if not path:
+        async with callers(server) as client:
+            path = await _predict_path(client)
     with tempfile.TemporaryDirectory() as folder:
         bodies = [picture.body for picture in make(Path(folder), 9)]
-    heads = [f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() for body in bodies]
-    requests = itertools.cycle([head + body for head, body in zip(heads, bodies, strict=True)])
+    requests = itertools.cycle([_request(path, body) for body in bodies])
     lines = Lines(server.url)
     return lambda: lines.status_of(next(requests))
 
 
-async def _closed_loop(ask: Callable[[], Awaitable[str]], users: int, seconds: float) -> Findings:
+def _request(path: str, body: bytes) -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def _predict_path(client: httpx.AsyncClient) -> str:
+    models = (await client.get("/v1/models")).json()["models"]
+    return f"/v1/models/{models[0]['model']}/predict"
+
+
+async def _send(client: httpx.AsyncClient, path: str, every: Iterable[Attack]) -> tuple[Counter[str], float]:
+    """How each was answered, or how it failed, and the seconds that the slowest took."""
+    told: Counter[str] = Counter()
+    slowest_s = 0.0
+    for attack in every:
+        began = time.monotonic()
+        try:
+            answer = await client.post(path, content=attack.body, headers={"content-type": attack.media_type})
+            told[str(answer.status_code)] += 1
+        except httpx.HTTPError as error:
+            told[type(error).__name__] += 1
+        slowest_s = max(slowest_s, time.monotonic() - began)
+    return told, slowest_s
+
+
+async def closed_loop(ask: Callable[[], Awaitable[str]], users: int, seconds: float) -> Findings:
     until = time.monotonic() + seconds
     statuses: Counter[str] = Counter()
     took_s: list[float] = []
@@ -321,22 +375,27 @@ def _summary(statuses: Counter[str], took_s: list[float], seconds: float) -> Fin
     return {"good_per_s": round(len(took_s) / seconds, 1), "statuses": dict(statuses)} | share
 
 
-async def _until_gone(ask: Callable[[], Awaitable[str]]) -> tuple[Counter[str], float | None]:
+class Broken(NamedTuple):
+    """The request that got no whole answer."""
+
+    sent_at: float
+    answer_begun: bool
+
+
+async def _until_gone(ask: Callable[[], Awaitable[str]]) -> tuple[Counter[str], Broken]:
+    """Ask until there is no answer."""
     statuses: Counter[str] = Counter()
-    for _ in range(1_000_000):
+    while True:
+        sent_at = asyncio.get_running_loop().time()
         try:
-            statuses[await ask()] += 1
-        except (OSError, EOFError):
-            return statuses, asyncio.get_running_loop().time()
-    return statuses, None
-
-
-async def _claim(client: httpx.AsyncClient, url: str, worker: int, body: bytes) -> Findings:
-    before, began = _resident_bytes(worker), time.monotonic()
-    answer = await client.post(url, content=body)
-    ms = 1000 * (time.monotonic() - began)
-    grown = _resident_bytes(worker) - before
-    return {"bytes": len(body), "status": answer.status_code, "ms": round(ms, 2), "grown_bytes": grown}
+            async with asyncio.timeout(HANGS_AFTER_S):
+                statuses[await ask()] += 1
+        except asyncio.IncompleteReadError as error:
+            return statuses, Broken(sent_at, answer_begun=bool(error.partial))
+        except (TimeoutError, EOFError):  # it was accepted, and never answered; or not to the end
+            return statuses, Broken(sent_at, answer_begun=True)
+        except OSError:
+            return statuses, Broken(sent_at, answer_begun=False)
 
 
 async def _ready(server: Server) -> None:
@@ -351,10 +410,6 @@ async def _ready(server: Server) -> None:
     raise SystemExit("the server was not ready within a minute")
 
 
-async def _first_model(server: Server, client: httpx.AsyncClient) -> str:
-    return str((await client.get(f"{server.url}/v1/models")).json()["models"][0]["model"])
-
-
 def _worker(server: Server) -> int:
     """The process below the supervisor that runs networks."""
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
@@ -365,21 +420,15 @@ def _resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _machine() -> str:
-    return (
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, load generator beside the server"
-    )
+def _reset_peak(pid: int) -> int:
+    """Have the kernel count the peak anew, and give the bytes that are resident now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return _resident_bytes(pid)
 
 
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607 (the operator's own)
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip() or "unknown"
+def _peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _options() -> argparse.Namespace:
@@ -387,7 +436,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="folder of models to serve")
     parser.add_argument("--scale", type=float, default=0.05, help="1 is the whole of it (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--out", type=Path, default=RESULTS / f"{time.strftime('%Y-%m-%d')}-chaos.json")
+    parser.add_argument("--times", type=int, help="SIGTERMs (default: 20 times the scale)")
+    parser.add_argument("--inputs", type=int, help="hostile inputs (default: 10,000 times the scale)")
+    parser.add_argument("--out", type=Path, default=record.RESULTS / f"{time.strftime('%Y-%m-%d')}-chaos.json")
     return parser.parse_args()
 
 

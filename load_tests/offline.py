@@ -20,14 +20,16 @@ ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-3, "float16": 5e-3}
 
 
-def answers(model: Mapping[str, Any], pictures: Iterable[Picture]) -> dict[Path, dict[str, float]]:
+def answers(
+    model: Mapping[str, Any], pictures: Iterable[Picture], store: Path | None = None
+) -> dict[Path, dict[str, float]]:
     """Probabilities by label for each picture, of a model as `GET /v1/models/{model}` describes it.
 
-    Reads the model store that the server reads: SIGHTLINE_MODELS, or models/ of this checkout.
+    Reads the model store that the server reads: `store`, else SIGHTLINE_MODELS, else models/ of this checkout.
     """
-    store = os.environ.get("SIGHTLINE_MODELS", str(ROOT / "models"))
+    store = store or Path(os.environ.get("SIGHTLINE_MODELS", ROOT / "models"))
     reference = f"{model['model']}@{model['version']}"
-    how = ["--engine", model["engine"], "--precision", model["precision"], "--models", store, "--json"]
+    how = ["--engine", model["engine"], "--precision", model["precision"], "--models", str(store), "--json"]
     files = [str(picture.path) for picture in pictures]
     command = [sys.executable, "-m", "classifier", "predict", reference, *files, *how]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)

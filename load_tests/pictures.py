@@ -27,6 +27,15 @@ def make(folder: Path, count: int = 27) -> list[Picture]:
     return [_made(folder, number) for number in range(count)]
 
 
+def jpegs(folder: Path, size: tuple[int, int], count: int, *, grey: bool = False) -> list[Picture]:
+    """Write `count` different JPEGs of one size, width and height, into a folder that may not exist yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        _written(folder / f"{number:03}.jpeg", _drawn(size, number).convert("L" if grey else "RGB"), "JPEG")
+        for number in range(count)
+    ]
+
+
 def broken(picture: Picture) -> bytes:
     """An upload that broke off half-way."""
     return picture.body[: len(picture.body) // 2]
@@ -34,9 +43,12 @@ def broken(picture: Picture) -> bytes:
 
 def _made(folder: Path, number: int) -> Picture:
     kind = FORMATS[number % len(FORMATS)]
+    return _written(folder / f"{number:03}.{kind.lower()}", _drawn(SIZES[number % len(SIZES)], number), kind)
+
+
+def _written(path: Path, image: Image.Image, kind: str) -> Picture:
     out = io.BytesIO()
-    _drawn(SIZES[number % len(SIZES)], number).save(out, kind, quality=85)
-    path = folder / f"{number:03}.{kind.lower()}"
+    image.save(out, kind, quality=85)
     path.write_bytes(out.getvalue())
     return Picture(path, out.getvalue(), f"image/{kind.lower()}")
 

@@ -1,6 +1,8 @@
 """Resolve the dependency sets of pyproject.toml into requirements/*.txt: name==version and hashes, no index address.
 
 Every set is constrained by the one it contains, so `serve.txt` has the same versions as `dev.txt`.
+`peers.txt`, for the servers that ours is compared with, comes from `peers.in` and shares its versions where it can.
+`kserve.txt`, for KServe's client, comes from `kserve.in`; it keeps protobuf and others below the versions in `dev.txt`.
 """
 
 import subprocess
@@ -8,13 +10,15 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SETS = {"dev": ["--extra", "dev"], "train": ["--extra", "train"], "gpu": ["--extra", "gpu"], "serve": []}
+EXTRAS = {"dev": ["--extra", "dev"], "train": ["--extra", "transfer"], "gpu": ["--extra", "gpu"]}
+SETS = EXTRAS | {"serve": [], "peers": [], "kserve": []}
 
 
 def main() -> None:
     for name, extras in SETS.items():
-        constraint = [] if name == "dev" else ["--constraint", str(HERE / "dev.txt")]
-        command = ["uv", "pip", "compile", "pyproject.toml", "--output-file", str(HERE / f"{name}.txt"), *extras]
+        constraint = [] if name in ("dev", "kserve") else ["--constraint", str(HERE / "dev.txt")]
+        source = f"requirements/{name}.in" if (HERE / f"{name}.in").exists() else "pyproject.toml"
+        command = ["uv", "pip", "compile", source, "--output-file", str(HERE / f"{name}.txt"), *extras]
         options = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-header", "--no-annotate"]
         subprocess.run([sys.executable, "-m", *command, *options, *constraint, "--quiet"], cwd=HERE.parent, check=True)
 

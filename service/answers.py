@@ -13,17 +13,30 @@ from classifier.card import Card
 from classifier.engines import Probabilities
 from classifier.errors import SightlineError
 from classifier.explanation import Heat, overlay
-from classifier.ranking import rank
+from classifier.ranking import ranked
 from service.catalog import Catalog, Entry
 from service.classify import Classifier
 from service.errors import problem, problem_headers
+from service.timing import Classified, timed
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
+_JSON_HEADER = (b"content-type", JSON.encode())
+
+
+class _Json(Response):
+    """A body of JSON and nothing more, without Starlette's look at what else a response may be."""
+
+    def __init__(self, body: bytes) -> None:
+        self.status_code, self.background, self.body = 200, None, body
+        self.raw_headers = [(b"content-length", str(len(body)).encode()), _JSON_HEADER]
+
+
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, JSON)
+    body = orjson.dumps(content)
+    return _Json(body) if status == 200 and not headers else Response(body, status, headers, JSON)
 
 
 def problem_response(error: BaseException) -> Response:
@@ -38,18 +51,22 @@ def protocol_error(error: BaseException) -> Response:
     return json_response({"error": content["detail"]}, content["status"], problem_headers(error))
 
 
-def prediction(card: Card, row: Probabilities, top_k: int | None) -> Response:
+def prediction(card: Card, image: Classified, top_k: int | None) -> Response:
     """`predict`: labels and probabilities, most probable first."""
-    return json_response(_head(card) | {"predictions": _ranked(card, row, top_k)})
+    answer = json_response(_head(card) | {"predictions": _ranked(card, image.row, top_k)})
+    return timed(answer, [image])
 
 
-def prediction_of_each(card: Card, rows: Sequence[Probabilities | SightlineError], top_k: int | None) -> Response:
+def prediction_of_each(card: Card, images: Sequence[Classified | SightlineError], top_k: int | None) -> Response:
     """`predict-batch`: in the order of the images, predictions or what is wrong with the image."""
     results = [
-        {"error": problem(row)} if isinstance(row, SightlineError) else {"predictions": _ranked(card, row, top_k)}
-        for row in rows
+        {"error": problem(image)}
+        if isinstance(image, SightlineError)
+        else {"predictions": _ranked(card, image.row, top_k)}
+        for image in images
     ]
-    return json_response(_head(card) | {"results": results})
+    answer = json_response(_head(card) | {"results": results})
+    return timed(answer, [image for image in images if isinstance(image, Classified)])
 
 
 def explanation(card: Card, column: int, row: Probabilities, heat: Heat) -> Response:
@@ -85,7 +102,7 @@ def _head(card: Card) -> dict[str, Any]:
 
 
 def _ranked(card: Card, row: Probabilities, top_k: int | None) -> list[dict[str, Any]]:
-    return [{"label": label, "probability": probability} for label, probability in rank(row, card.labels, top_k)]
+    return [{"label": label, "probability": probability} for probability, label in ranked(row, card.labels, top_k)]
 
 
 def _summary(name: str, versions: Mapping[int, Entry]) -> dict[str, Any]:
@@ -103,4 +120,10 @@ def _essentials(card: Card) -> dict[str, Any]:
 
 def _running(classifier: Classifier) -> dict[str, Any]:
     engine = classifier.model.engine
-    return {"engine": engine.name, "precision": engine.precision, "device": engine.device, "streams": engine.streams}
+    return {
+        "engine": engine.name,
+        "precision": engine.precision,
+        "device": engine.device,
+        "streams": engine.streams,
+        "max_batch": classifier.max_batch,
+    }

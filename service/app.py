@@ -22,6 +22,7 @@ from bentoml._internal.container import BentoMLContainer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from classifier.errors import SightlineError
 from service import access, answers, bodies, connections, routes
@@ -30,6 +31,7 @@ from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
 from service.closing import Closing
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
+from service.express import Express
 from service.gate import Gate, Traffic
 from service.metrics import Endpoints
 from service.settings import Settings
@@ -42,7 +44,14 @@ except SettingsError as wrong:
 
 _APP = routes.create_app()
 _TRAFFIC = Traffic(SETTINGS, _ACCESS, Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"]))
-connections.install(SETTINGS)
+
+
+def _front(others: ASGIApp) -> ASGIApp:
+    """What stands before BentoML's app."""
+    return Gate(Express(_APP, routes.HOT, others), _TRAFFIC)
+
+
+connections.install(SETTINGS, _front)
 
 # BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
 # request for the whole time, so it should not be much longer.
@@ -103,12 +112,17 @@ class Sightline:
         """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
         _log_beside_bentoml()
         Closing(_TRAFFIC, self._catalog).take_over()
-        connections.watch()
+        connections.watch(self._report)
         self._catalog.start()
 
     @bentoml.on_shutdown
     async def close_models(self) -> None:
         await self._catalog.close()
+        self._report()
+
+    def _report(self) -> None:
+        self._catalog.report()
+        _TRAFFIC.report()
 
     async def __is_alive__(self) -> bool:
         return self._catalog.is_alive
@@ -131,7 +145,7 @@ class Sightline:
         return answer
 
     async def _classify(self, request: Request) -> Response:
-        async with deadline_after(time_for(request, SETTINGS)) as deadline:
+        with deadline_after(time_for(request, SETTINGS)) as deadline:
             files, fields = await bodies.read_form(request, SETTINGS.max_body_bytes)
             image = bodies.the_image(files, {})
             given = {name: _text(value) for name, value in fields.items()}
@@ -140,12 +154,9 @@ class Sightline:
             version = routes.read_version(given["version"]) if given.get("version") else None
             classifier = self._catalog.find(given.get("model", ""), version)
             top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
-            async with while_present(request):
+            with while_present(request):
                 row = await classifier.classify(image, deadline)
         return answers.prediction(classifier.card, row, top_k)
-
-
-Sightline.add_asgi_middleware(Gate, traffic=_TRAFFIC)  # type: ignore[attr-defined]  # the decorator made it a Service
 
 
 def _host_to_bind() -> str | None:

@@ -11,9 +11,10 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
-from classifier.errors import SightlineError
+from classifier.errors import OutOfMemory, SightlineError
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
 
 Item = TypeVar("Item")
@@ -36,6 +37,10 @@ class Slots:
         self._batchers: list[Batcher[Any, Any]] = []
         self._woken = False
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # which asks the system for the process id, each time
+
     def join(self, batcher: Batcher[Any, Any]) -> None:
         self._batchers.append(batcher)
 
@@ -47,7 +52,7 @@ class Slots:
         """Look for work in the next turn of the loop, so that items submitted in this turn travel together."""
         if self._taken < self.places and not self._woken:
             self._woken = True
-            asyncio.get_running_loop().call_soon(self._hand_out)
+            self._loop.call_soon(self._hand_out)
 
     def take(self) -> None:
         self._taken += 1
@@ -74,13 +79,15 @@ class Batcher(Generic[Item, Row]):
     """Collects items into batches of at most `max_batch` and hands each caller the row of its own item.
 
     At most `queue_limit` items wait, and at most `in_flight_limit` batches of this batcher run at once. Callers who
-    left or whose deadline passed do not enter a batch. Every item is answered: with its row, with the failure of its
-    own item (a batch that fails is run again item by item), or with Closing.
+    left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error that
+    `forward` gives in its place, with the failure of its own item (a batch that fails is run again item by item), or
+    with Closing. A batch that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good,
+    and `lowered` is told.
     """
 
     def __init__(
         self,
-        forward: Callable[[list[Item]], Awaitable[Sequence[Row]]],
+        forward: Callable[[list[Item]], Awaitable[Sequence[Row | SightlineError]]],
         slots: Slots,
         *,
         max_batch: int = 16,
@@ -88,11 +95,13 @@ class Batcher(Generic[Item, Row]):
         in_flight_limit: int = 1,
         max_wait_ms: float = 0.0,
         background: bool = False,
+        lowered: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.background = background
+        self.max_batch = max_batch
         self._forward = forward
         self._slots = slots
-        self._max_batch = max_batch
+        self._lowered = lowered
         self._queue_limit = queue_limit
         self._in_flight_limit = in_flight_limit
         self._max_wait_s = max_wait_ms / 1000
@@ -103,6 +112,10 @@ class Batcher(Generic[Item, Row]):
         self._closed = False
         slots.join(self)
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     @property
     def waiting(self) -> int:
         """Items in the queue, not counting batches in flight."""
@@ -111,7 +124,7 @@ class Batcher(Generic[Item, Row]):
     @property
     def ready(self) -> bool:
         """Whether a batch can start now, given a place."""
-        enough = self._patience is None or len(self._queue) >= self._max_batch
+        enough = self._patience is None or len(self._queue) >= self.max_batch
         return bool(self._queue) and enough and len(self._running) < self._in_flight_limit
 
     @property
@@ -133,7 +146,7 @@ class Batcher(Generic[Item, Row]):
     def submit(self, item: Item, deadline: float) -> asyncio.Future[Row]:
         """Queue one item and return the future of its row; cancel it to leave. Raises as `check_room` does."""
         self.check_room(1)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         waiter = _Waiter[Item, Row](item, loop.time(), deadline, loop.create_future())
         self._queue.append(waiter)
         if self._max_wait_s and len(self._queue) == 1:
@@ -148,7 +161,7 @@ class Batcher(Generic[Item, Row]):
             self._wait_for_company()
         if batch:
             self._slots.take()
-            self._running.add(asyncio.get_running_loop().create_task(self._run(batch)))
+            self._running.add(self._loop.create_task(self._run(batch)))
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Refuse new items, answer the queued ones with Closing, and give batches in flight `grace_s` to finish."""
@@ -163,29 +176,29 @@ class Batcher(Generic[Item, Row]):
 
     def _next_batch(self) -> list[_Waiter[Item, Row]]:
         batch: list[_Waiter[Item, Row]] = []
-        now = asyncio.get_running_loop().time()
-        while self._queue and len(batch) < self._max_batch:
+        now = self._loop.time()
+        while self._queue and len(batch) < self.max_batch:
             waiter = self._queue.popleft()
             if _still_wanted(waiter, now):
                 batch.append(waiter)
         return batch
 
     def _drop_the_lost(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self._queue = deque(waiter for waiter in self._queue if _still_wanted(waiter, now))
 
     def _wait_for_company(self) -> None:
         if self._patience:
             self._patience.cancel()
         until = self.first_came_at + self._max_wait_s if self._queue else None
-        self._patience = asyncio.get_running_loop().call_at(until, self._lose_patience) if until else None
+        self._patience = self._loop.call_at(until, self._lose_patience) if until else None
 
     def _lose_patience(self) -> None:
         self._patience = None
         self._slots.wake()
 
     async def _run(self, batch: list[_Waiter[Item, Row]]) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         started = loop.time()
         try:
             await self._answer(batch)
@@ -193,7 +206,7 @@ class Batcher(Generic[Item, Row]):
             for waiter in batch:  # only a cancelled batch leaves anybody here
                 _fail(waiter, Closing("the server shut down before the answer was there; send the request again"))
             self._remember_speed((loop.time() - started) / len(batch) / self._slots.places)
-            self._running.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._running.remove(cast("asyncio.Task[None]", asyncio.current_task(loop)))
             self._slots.give_back()
 
     async def _answer(self, batch: list[_Waiter[Item, Row]]) -> None:
@@ -204,25 +217,36 @@ class Batcher(Generic[Item, Row]):
                 log.error("the network failed on one image", exc_info=error)
                 _fail(batch[0], _explained(error))
                 return
-            log.warning("a batch of %d failed (%r); running its items one by one", len(batch), error)
-            for waiter in batch:
-                if _still_wanted(waiter, asyncio.get_running_loop().time()):
-                    await self._answer([waiter])
+            for part in self._parts(batch, error):
+                now = self._loop.time()
+                if wanted := [waiter for waiter in part if _still_wanted(waiter, now)]:
+                    await self._answer(wanted)
         else:
             _deliver(batch, rows)
+
+    def _parts(self, batch: list[_Waiter[Item, Row]], error: Exception) -> list[list[_Waiter[Item, Row]]]:
+        """What to run in place of a batch that failed: halves where memory was short, else each item alone."""
+        size = len(batch) // 2 if isinstance(error, OutOfMemory) else 1
+        log.warning("a batch of %d failed (%r); running it again in batches of %d", len(batch), error, size)
+        if isinstance(error, OutOfMemory) and size < self.max_batch:
+            self.max_batch = size
+            self._lowered(size)
+        return [batch[i : i + size] for i in range(0, len(batch), size)]
 
     def _remember_speed(self, seconds_per_item: float) -> None:
         past = self._seconds_per_item or seconds_per_item
         self._seconds_per_item = _SPEED_MEMORY * past + (1 - _SPEED_MEMORY) * seconds_per_item
 
 
-def _deliver(batch: list[_Waiter[Item, Row]], rows: Sequence[Row]) -> None:
+def _deliver(batch: list[_Waiter[Item, Row]], rows: Sequence[Row | SightlineError]) -> None:
     if len(rows) != len(batch):  # before anybody can get a neighbour's answer
         for waiter in batch:
             _fail(waiter, BrokenForward(f"{len(batch)} images in, {len(rows)} answers out"))
         return
     for waiter, row in zip(batch, rows, strict=True):
-        if not waiter.row.done():  # this caller may have hung up
+        if isinstance(row, SightlineError):
+            _fail(waiter, row)
+        elif not waiter.row.done():  # this caller may have hung up
             waiter.row.set_result(row)
 
 

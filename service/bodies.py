@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from service.errors import BodyTooLarge, CallerGone, MalformedRequest, UnsupportedMediaType
+from service.headers import header
 
 # curl --data-binary sends a form's type unless told otherwise; what came is judged by its bytes anyway.
 _RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
@@ -96,28 +97,48 @@ async def read_form(request: Request, max_bytes: int, max_files: int = _MAX_FIEL
 
 async def read_bytes(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as it is known to be, or CallerGone."""
-    async with aclosing(_chunks(request, max_bytes)) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+    _check_announced(request, max_bytes)
+    whole, more = await _next_part(request, 0, max_bytes)
+    if not more:  # as it is with most images
+        return whole
+    parts, size = [whole], len(whole)
+    while more:
+        part, more = await _next_part(request, size, max_bytes)
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def media_type(request: Request) -> str:
     """The Content-Type in lower case without its parameters; "" where there is none."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
 
 
 async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    announced = request.headers.get("content-length", "0")
+    _check_announced(request, max_bytes)
+    size, more = 0, True
+    while more:
+        part, more = await _next_part(request, size, max_bytes)
+        size += len(part)
+        yield part
+
+
+def _check_announced(request: Request, max_bytes: int) -> None:
+    """Refuse a body for what its head says of it."""
+    announced = header(request.scope, b"content-length") or "0"
     if announced.isdecimal() and int(announced) > max_bytes:
         raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, {int(announced):,} were announced")
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > max_bytes:
-                raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, more came")
-            yield chunk
-    except ClientDisconnect as error:
-        raise CallerGone("the caller hung up before the body was complete") from error
+
+
+async def _next_part(request: Request, size: int, max_bytes: int) -> tuple[bytes, bool]:
+    """What comes of a body after `size` bytes, and whether there is more. Starlette's stream would add layers."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise CallerGone("the caller hung up before the body was complete")
+    part: bytes = message.get("body", b"")
+    if size + len(part) > max_bytes:
+        raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, more came")
+    return part, message.get("more_body", False)
 
 
 def _image_of_json(body: bytes) -> bytes:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import cast
 
 from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from service.errors import CallerGone, DeadlinePassed, MalformedRequest
+from service.headers import header
 from service.settings import Settings
+from service.timeouts import Timeout
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
 
+# Where the server tells who listens that the caller has hung up: a set of callbacks in the ASGI scope's extensions.
+HANG_UP = "sightline.hang_up"
+
+_TIMEOUT_HEADER = TIMEOUT_HEADER.encode()
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -24,7 +30,7 @@ def time_for(request: Request, settings: Settings) -> float:
 
     Raises MalformedRequest.
     """
-    asked = request.headers.get(TIMEOUT_HEADER)
+    asked = header(request.scope, _TIMEOUT_HEADER)
     if asked is None:
         return settings.request_timeout_ms
     if not _MILLISECONDS.fullmatch(asked):
@@ -32,38 +38,84 @@ def time_for(request: Request, settings: Settings) -> float:
     return min(float(asked), settings.longest_timeout_ms)
 
 
-@asynccontextmanager
-async def deadline_after(milliseconds: float) -> AsyncIterator[float]:
-    """Give the block this long, and the deadline in the loop's clock. Raises DeadlinePassed when the time is up."""
-    deadline = asyncio.get_running_loop().time() + milliseconds / 1000
-    try:
-        async with asyncio.timeout_at(deadline):
-            yield deadline
-    except TimeoutError as error:
-        raise DeadlinePassed(f"no answer within {milliseconds / 1000:g} s; the server is too busy") from error
+class deadline_after:  # noqa: N801  (reads as what it does, as asyncio.timeout)
+    """Give the block this many milliseconds; it gets the deadline in the loop's clock.
+
+    Raises DeadlinePassed when the time is up.
+    """
+
+    def __init__(self, milliseconds: float) -> None:
+        self._milliseconds = milliseconds
+        self._timeout = Timeout(asyncio.get_running_loop().time() + milliseconds / 1000)
+
+    def __enter__(self) -> float:
+        self._timeout.__enter__()
+        return self._timeout.when
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._timeout.__exit__(kind, error, trace)
+        except TimeoutError:
+            seconds = self._milliseconds / 1000
+            raise DeadlinePassed(f"no answer within {seconds:g} s; the server is too busy") from error
 
 
-@asynccontextmanager
-async def while_present(request: Request) -> AsyncIterator[None]:
+class while_present:  # noqa: N801
     """Cancel the block when the caller hangs up, and raise CallerGone. Only once the whole body has been read.
 
     A server does not cancel a handler by itself, so an image whose caller left would still be computed.
     """
-    task = cast("asyncio.Task[object]", asyncio.current_task())
-    inside = True
 
-    def leave(gone: asyncio.Future[Message]) -> None:
-        if inside and gone.result()["type"] == "http.disconnect":
-            task.cancel()
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._left = False
 
-    gone = asyncio.ensure_future(request.receive())  # after the body one more message comes: the hang-up
-    gone.add_done_callback(leave)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if gone.done() and task.uncancel() == 0:
+    def __enter__(self) -> None:
+        self._task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._stop = _watch(self._request, self._leave)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        if self._left and kind is asyncio.CancelledError and self._task.uncancel() == 0:
             raise CallerGone("the caller hung up before the answer was there") from None
-        raise
-    finally:
-        inside = False
+
+    def _leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._task.cancel()
+
+
+def _watch(request: Request, leave: Callable[[], None]) -> Callable[[], None]:
+    """Have `leave` called when the caller hangs up; gives what ends the watch."""
+    if (listeners := hang_up_listeners(request.scope)) is None:
+        return _watch_messages(request, leave)
+    listeners.add(leave)
+    return lambda: listeners.discard(leave)
+
+
+def hang_up_listeners(scope: Scope) -> set[Callable[[], None]] | None:
+    """The callbacks of our own server's connection; None on another server."""
+    listeners: set[Callable[[], None]] | None = scope.get("extensions", {}).get(HANG_UP)
+    return listeners
+
+
+def _watch_messages(request: Request, leave: Callable[[], None]) -> Callable[[], None]:
+    """As any ASGI server tells it, at the price of a task: after the body one more message comes, the hang-up."""
+    watching = True
+
+    def look(gone: asyncio.Future[Message]) -> None:
+        if watching and gone.result()["type"] == "http.disconnect":
+            leave()
+
+    def stop() -> None:
+        nonlocal watching
+        watching = False
         gone.cancel()
+
+    gone = asyncio.ensure_future(request.receive())
+    gone.add_done_callback(look)
+    return stop

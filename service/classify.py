@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
-from classifier.engines import Probabilities, check_pixels
+from classifier.engines import Probabilities, check_pixels, padded
+from classifier.engines.pace import Pace
 from classifier.errors import ImageError, ImageTooLarge, SightlineError
 from classifier.explanation import PASSES, Heat, heat_map, occluded
 from classifier.images import Pixels, from_array
 from classifier.loaded_model import LoadedModel
 from service.batching import Batcher, Slots
 from service.errors import BrokenForward, TryLater
+from service.metrics import ModelMetrics
 from service.oip.statistics import BatchTimes, Statistics
 from service.settings import Settings
+from service.timing import Classified
+
+log = logging.getLogger(__name__)
 
 # Handing a picture to a thread and back costs more than decoding a thumbnail (0.15 ms for a 32x32 JPEG), so pictures
 # small in both senses are decoded on the event loop. A few bytes can unfold to many pixels, hence the second bound.
 INLINE_BYTES = 4096
 INLINE_PIXELS = 64 * 64
 
+
+UNMEASURED = Pace(max_batch=16, images_per_s=0.0)
+
+# A network that runs more images a second than HTTP can bring runs one batch at a time, so that what comes meanwhile
+# travels together. With two in flight the batches of such a network were of 1 to 4 images, and starting each cost the
+# event loop as much as two requests.
+FASTER_THAN_HTTP_PER_S = 5_000
 
 EXPLANATIONS_WAITING = 8  # each is PASSES copies of a network's input: 13 MB at 180x180
 
@@ -53,57 +66,68 @@ class Classifier:
         decoders: ThreadPoolExecutor,
         settings: Settings,
         mend: Callable[[Classifier], None] = lambda _: None,
+        pace: Pace = UNMEASURED,
     ) -> None:
+        most = settings.max_batch or pace.max_batch
         self.model = model
         self.reason = ""
         self._mend = mend
         self.card = model.card
         self.statistics = Statistics()
+        self.metrics = ModelMetrics(self.card)
         self._decoders = decoders
         self._undecoded: set[object] = set()  # one token for each image between its admission and the batcher's queue
         self._max_pixels = settings.max_pixels
-        self._batcher: Batcher[_Queued, Probabilities] = Batcher(
+        self._pads = settings.pad_batches
+        self._batcher: Batcher[_Queued, Classified] = Batcher(
             self._forward,
             slots,
-            max_batch=settings.max_batch,
+            max_batch=most,
+            lowered=self._lower_max_batch,
             queue_limit=settings.queue_limit,
-            in_flight_limit=model.engine.streams,
+            in_flight_limit=1 if pace.images_per_s > FASTER_THAN_HTTP_PER_S else model.engine.streams,
             max_wait_ms=settings.max_wait_ms,
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
             self._run,
             slots,
-            max_batch=settings.max_batch,
+            max_batch=most,
+            lowered=self._lower_max_batch,
             queue_limit=EXPLANATIONS_WAITING * (PASSES + 1),
             background=True,
         )
 
-    async def classify(self, body: bytes, deadline: float) -> Probabilities:
-        """Classify one encoded image: float32 [classes], in the card's column order.
+    @property
+    def max_batch(self) -> int:
+        """Images that a batch may hold now."""
+        return self._batcher.max_batch
+
+    async def classify(self, body: bytes, deadline: float) -> Classified:
+        """Classify one encoded image: a row in the card's column order, and what it took.
 
         `deadline` is in the loop's clock; an image that is still queued then is dropped. Raises ImageError where the
         image is at fault, QueueFull, DeadlinePassed, Closing or BrokenForward where it is not.
         """
-        with self._admitted(1) as (token,):
+        with _Admission(self, 1) as (token,):
             return await self._classified(token, body, deadline)
 
     async def classify_each(
         self, bodies: Sequence[bytes], deadline: float
-    ) -> list[Probabilities | ImageError | BrokenForward]:
+    ) -> list[Classified | ImageError | BrokenForward]:
         """Classify several images, each on its own: in its place stands its row or what is wrong with it.
 
         Raises as `classify` does where the whole request cannot be served.
         """
         return [_of_this_image(answer) for answer in await self._all_classified(bodies, deadline)]
 
-    async def classify_pixels(self, pixels_u8: Pixels, deadline: float) -> list[Probabilities]:
+    async def classify_pixels(self, pixels_u8: Pixels, deadline: float) -> list[Classified]:
         """Classify decoded pictures, uint8 [n, height, width, channels] in the card's size, each in its own place.
 
         The card's contrast step is still applied; it leaves alone what has had it. Gives n rows, or raises as
         `classify` does where an image gets none.
         """
         check_pixels(pixels_u8, self.card.input.shape)
-        rows: list[Probabilities] = []
+        rows: list[Classified] = []
         for answer in await self._all_classified(list(pixels_u8), deadline):
             if isinstance(answer, BaseException):
                 raise answer
@@ -124,14 +148,25 @@ class Classifier:
         column = int(whole.argmax()) if label is None else label
         return column, whole, heat_map(whole, np.stack(rows), column)
 
+    def report(self) -> None:
+        """Bring the metrics up to date."""
+        self.metrics.waiting(self._batcher.waiting)
+
     async def close(self) -> None:
         """Answer everybody who waits and give the engine's memory back."""
         await self._behind.close()
         await self._batcher.close()
         await asyncio.to_thread(self.model.close)
 
-    @contextmanager
-    def _admitted(self, images: int) -> Iterator[list[object]]:
+    def _lower_max_batch(self, images: int) -> None:
+        """Memory ran out: the same for ordinary requests and explanations, which share it."""
+        for batcher in (self._batcher, self._behind):
+            batcher.max_batch = min(batcher.max_batch, images)
+        most = self.max_batch
+        log.warning("%s version %d: at most %d images a batch from now on", self.card.name, self.card.version, most)
+        self.metrics.max_batch(most)
+
+    def _admit(self, images: int) -> list[object]:
         """Count images that are not queued yet against the queue's limit. Raises QueueFull or Closing."""
         try:
             self._batcher.check_room(len(self._undecoded) + images)
@@ -140,19 +175,16 @@ class Classifier:
             raise
         tokens = [object() for _ in range(images)]
         self._undecoded.update(tokens)
-        try:
-            yield tokens
-        finally:
-            self._undecoded.difference_update(tokens)  # whatever happened, also when the work never began
+        return tokens
 
     async def _all_classified(
         self, images: Sequence[bytes | Pixels], deadline: float
-    ) -> list[Probabilities | BaseException]:
-        with self._admitted(len(images)) as tokens:
+    ) -> list[Classified | BaseException]:
+        with _Admission(self, len(images)) as tokens:
             work = [self._classified(token, image, deadline) for token, image in zip(tokens, images, strict=True)]
             return await asyncio.gather(*work, return_exceptions=True)
 
-    async def _classified(self, token: object, image: bytes | Pixels, deadline: float) -> Probabilities:
+    async def _classified(self, token: object, image: bytes | Pixels, deadline: float) -> Classified:
         with self.statistics.image():
             began = time.perf_counter_ns()
             pixels = await (self._decoded(image) if isinstance(image, bytes) else self._contrasted(image))
@@ -178,35 +210,89 @@ class Classifier:
             return from_array(pixels, self.card.input)
         return await asyncio.get_running_loop().run_in_executor(self._decoders, from_array, pixels, self.card.input)
 
-    async def _forward(self, images: list[_Queued]) -> list[Probabilities]:
+    async def _forward(self, images: list[_Queued]) -> Sequence[Classified | SightlineError]:
         began = time.perf_counter_ns()
         pixels = np.stack([image.pixels for image in images])
         stacked = time.perf_counter_ns()
         rows = await self._inferred(pixels)
         inferred = time.perf_counter_ns()
-        answer = list(rows)
         decode_ns, queue_ns = [i.decode_ns for i in images], [began - i.came_at_ns for i in images]
+        infer_ns = inferred - stacked
+        finite = np.asarray(np.isfinite(rows).all(axis=1))
+        answer = [
+            Classified(row, decode, queue, infer_ns) if good else self._no_number()
+            for row, good, decode, queue in zip(rows, finite.tolist(), decode_ns, queue_ns, strict=True)
+        ]
         output_ns = time.perf_counter_ns() - inferred
-        self.statistics.ran(BatchTimes(decode_ns, queue_ns, stacked - began, inferred - stacked, output_ns))
+        self.statistics.ran(BatchTimes(decode_ns, queue_ns, stacked - began, infer_ns, output_ns))
+        self.metrics.ran(decode_ns, queue_ns, infer_ns, rows[finite])
         return answer
 
     async def _run(self, images: list[Pixels]) -> list[Probabilities]:
-        return list(await self._inferred(np.stack(images)))
+        rows = await self._inferred(np.stack(images))
+        if not np.isfinite(rows).all():
+            raise self._no_number()
+        return list(rows)
 
     async def _inferred(self, pixels_u8: Pixels) -> Probabilities:
+        images = len(pixels_u8)
+        if self._pads:
+            pixels_u8 = padded(pixels_u8, self.max_batch)
         try:
-            rows = await asyncio.wrap_future(self.model.engine.submit(pixels_u8))
+            rows = (await _awaited(self.model.engine.submit(pixels_u8)))[:images]
         except SightlineError:
             raise
         except Exception:
             self._mend(self)
             raise
-        if not np.isfinite(rows).all():
-            raise BrokenForward(f"{self.card.name} version {self.card.version} answered with NaN or infinity")
         return rows
 
+    def _no_number(self) -> BrokenForward:
+        return BrokenForward(f"{self.card.name} version {self.card.version} answered with NaN or infinity")
 
-def _of_this_image(answer: Probabilities | BaseException) -> Probabilities | ImageError | BrokenForward:
+
+def _awaited(running: Future[Probabilities]) -> asyncio.Future[Probabilities]:
+    """The answer of another thread on this loop. A batch cannot be called off, so nothing need go the other way, as
+    with `asyncio.wrap_future`, which costs three times as much.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Probabilities] = loop.create_future()
+
+    def hand_over(done: Future[Probabilities]) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(_settle, answer, done)
+
+    running.add_done_callback(hand_over)
+    return answer
+
+
+def _settle(answer: asyncio.Future[Probabilities], done: Future[Probabilities]) -> None:
+    if answer.done():  # who waited was cancelled
+        return
+    if error := done.exception():
+        answer.set_exception(error)
+    else:
+        answer.set_result(done.result())
+
+
+class _Admission:
+    """The time from the admission of some images to their answers, or to whatever else happened to them."""
+
+    __slots__ = ("_classifier", "_images", "_tokens")
+
+    def __init__(self, classifier: Classifier, images: int) -> None:
+        self._classifier = classifier
+        self._images = images
+
+    def __enter__(self) -> list[object]:
+        self._tokens = self._classifier._admit(self._images)
+        return self._tokens
+
+    def __exit__(self, *_: object) -> None:
+        self._classifier._undecoded.difference_update(self._tokens)  # also when the work never began
+
+
+def _of_this_image(answer: Classified | BaseException) -> Classified | ImageError | BrokenForward:
     if isinstance(answer, BaseException) and not isinstance(answer, ImageError | BrokenForward):
         raise answer
     return answer

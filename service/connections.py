@@ -7,19 +7,24 @@ the process has no file left, and waits for ever for callers who do not read.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import orjson
 import uvicorn.config
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from classifier.errors import SightlineError
 from service import access, metrics
 from service.access import PROBES
+from service.callers import HANG_UP
 from service.errors import HeadTooLarge, Overloaded, TooManyConnections, problem, problem_headers
 from service.settings import Settings
 
@@ -35,6 +40,9 @@ MOST_PIPELINED = 16  # requests sent ahead of an answer; no client of today does
 # full does not run empty in that time.
 REFUSED_FOR_S = 0.02
 
+# A key of the scope that is there once the whole body has come.
+BODY_IS_HERE = "sightline.body_is_here"
+
 _ACCEPTED_AT_ONCE = 64
 _ADOPTING: set[asyncio.Task[None]] = set()
 
@@ -47,11 +55,12 @@ class Lag:
     def __init__(self) -> None:
         self._due = float("inf")
 
-    def watch(self) -> None:
+    def watch(self, on_beat: Callable[[], None] = lambda: None) -> None:
         """Begin; belongs to the running loop."""
         loop = asyncio.get_running_loop()
 
         def beat() -> None:
+            on_beat()
             self._due = time.monotonic() + self.BEAT_S
             loop.call_later(self.BEAT_S, beat)
 
@@ -70,6 +79,7 @@ class Connection(HttpToolsProtocol):
     lag: ClassVar[Lag] = Lag()
     listeners: ClassVar[list[socket.socket]] = []
     full_until: ClassVar[dict[bytes, float]] = {}  # by path as sent, of those that a route has refused
+    front: ClassVar[Callable[[ASGIApp], ASGIApp]] = staticmethod(lambda app: app)
 
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -77,6 +87,13 @@ class Connection(HttpToolsProtocol):
     _in_body = False
     _head_bytes = 0  # of the lines that are complete
     _unfinished_bytes = 0  # of everything that came while the head was not complete
+
+    def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        self.app = _fronted(config, Connection.front)
+        self.access_log = False  # ours is the gate's, which knows more; uvicorn's is paid for even when nobody reads it
+        self._on_hang_up: set[Callable[[], None]] = set()
+        self._extensions = {HANG_UP: self._on_hang_up}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -91,14 +108,16 @@ class Connection(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
         super().connection_lost(exc)
+        for leave in tuple(self._on_hang_up):
+            leave()
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
-            self._await_head()  # also for the bytes of an answered request's body: they may not trickle for ever
         began_in_body = self._in_body
         super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_head()  # also for the bytes of an answered request's body: they may not trickle for ever
         if self._head_timer is not None and not began_in_body and not self._refused:
             self._unfinished_bytes += len(data)
             if self._unfinished_bytes > self.settings.max_header_bytes:
@@ -111,6 +130,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]  # a set of callbacks
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -122,6 +142,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
+        self.scope[BODY_IS_HERE] = True  # type: ignore[literal-required]
         super().on_message_complete()
 
     def on_headers_complete(self) -> None:
@@ -136,6 +157,7 @@ class Connection(HttpToolsProtocol):
             self.app = _refuse_in_overload
         super().on_headers_complete()
         self.app = app
+        self.cycle.transport = cast("asyncio.Transport", _WholeAnswers(self.transport, self.loop))
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -231,16 +253,57 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(LINGER_S, self.transport.abort)
 
 
-def install(settings: Settings) -> None:
-    """Have every uvicorn of this process use `Connection`, with these settings."""
+class _WholeAnswers:
+    """A transport that holds an answer's head back until something of the body is written, and sends both at once.
+
+    uvicorn writes them one after the other, and each write is a call of the system that wakes the caller. Where the
+    body is late, the head goes out in the next turn of the loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._is_head = True
+
+    def write(self, data: bytes) -> None:
+        if self._is_head and not data.startswith(_CONTINUE):
+            self._is_head, self._head = False, data
+            self._loop.call_soon(self._flush)
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
+
+
+_CONTINUE = b"HTTP/1.1 100 "
+
+
+def install(settings: Settings, front: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> None:
+    """Have every uvicorn of this process use `Connection`, with these settings, and `front` around its app."""
     Connection.settings = settings
+    Connection.front = staticmethod(front)
     Connection.most = min(settings.max_connections, max(1, _allowed_files(settings.max_connections) - _OTHER_FILES))
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"
 
 
-def watch() -> None:
-    """Begin, in the running loop, to look at how far it is behind, and at the sockets that the process listens on."""
-    Connection.lag.watch()
+def watch(on_beat: Callable[[], None] = lambda: None) -> None:
+    """Begin, in the running loop, to look at how far it is behind, and at the sockets that the process listens on.
+
+    `on_beat` is called at every look.
+    """
+    Connection.lag.watch(on_beat)
     Connection.listeners = access.listening_sockets()
 
 
@@ -254,6 +317,13 @@ def refuse_for_now(path: bytes) -> None:
 def stop_accepting() -> None:
     while Connection.listeners:
         Connection.listeners.pop().close()
+
+
+@functools.cache
+def _fronted(config: uvicorn.Config, front: Callable[[ASGIApp], ASGIApp]) -> Any:
+    """What answers in place of the app that uvicorn has loaded; it too is to see the caller and not a proxy of ours."""
+    app: Any = front(config.loaded_app)
+    return ProxyHeadersMiddleware(app, config.forwarded_allow_ips) if config.proxy_headers else app
 
 
 def _allowed_files(connections: int) -> int:

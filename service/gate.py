@@ -7,15 +7,15 @@ and knows at every moment which requests are being answered and how many bytes t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 import secrets
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import cast
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,6 +33,7 @@ from service.errors import (
 )
 from service.metrics import Endpoints
 from service.settings import Settings
+from service.timeouts import Timeout
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,16 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "cross-origin-resource-policy": "same-origin",
-}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_CODE_HEADER = CODE_HEADER.encode()
+
+# Ids need only differ, among servers as well; drawing each one anew from the system costs more than the rest of it.
+_IDS = itertools.count(secrets.randbits(64))
 
 
 class Traffic:
@@ -83,16 +88,10 @@ class Traffic:
         for task in self.tasks:
             task.cancel()
 
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        task = cast("asyncio.Task[object]", asyncio.current_task())
-        self.tasks.add(task)
+    def report(self) -> None:
+        """Bring the metrics up to date."""
         metrics.in_progress(len(self.tasks))
-        try:
-            yield
-        finally:
-            self.tasks.discard(task)
-            metrics.in_progress(len(self.tasks))
+        metrics.flush()
 
 
 class Gate:
@@ -110,8 +109,12 @@ class Gate:
         elif scope["path"] in PROBES:  # answered also while closing, and not waited for
             await self._pass(_Exchange(self._traffic, scope, receive, send))
         else:
-            with self._traffic.counted():
+            task = cast("asyncio.Task[object]", asyncio.current_task())
+            self._traffic.tasks.add(task)
+            try:
                 await self._pass(_Exchange(self._traffic, scope, receive, send))
+            finally:
+                self._traffic.tasks.discard(task)
 
     async def _pass(self, exchange: _Exchange) -> None:
         scope = exchange.scope
@@ -153,7 +156,7 @@ class _Exchange:
         self._traffic = traffic
         self._receive = receive
         self._send = send
-        self._began = asyncio.get_running_loop().time()
+        self._began = time.perf_counter()  # the loop's clock counts milliseconds
         self._announced = _announced_bytes(scope)
         self._more_body = self._announced != 0
         self._held = 0
@@ -193,44 +196,52 @@ class _Exchange:
     def end(self) -> None:
         """Give back what was held, and say what became of the request."""
         self._let_go()
-        path = self.scope["path"]
-        metrics.answered(
-            self._traffic.endpoints.template(path), self.status, asyncio.get_running_loop().time() - self._began
-        )
+        path, took_s = self.scope["path"], time.perf_counter() - self._began
+        metrics.answered(self._traffic.endpoints.template(path), self.status, took_s)
         if self.status >= 400:
             reason = self._reason or str(self.status)
             metrics.rejected(reason)
-            client = (self.scope.get("client") or ("unknown",))[0]
-            self._traffic.rejections.add(self.status, reason, self.scope["method"], path, client, self.request_id)
+            self._traffic.rejections.add(self.status, reason, self.scope["method"], path, self._client, self.request_id)
+        elif self._traffic.settings.access_log:
+            log.info(
+                "%d %s %.200r from %s, %.1f ms, request %s",
+                *(self.status, self.scope["method"], path, self._client, took_s * 1000, self.request_id),
+            )
+
+    @property
+    def _client(self) -> str:
+        return str((self.scope.get("client") or ("unknown",))[0])
 
     def _start(self, message: Message) -> None:
         self.status = message["status"]
-        headers = MutableHeaders(raw=list(message.get("headers", [])))
-        for name, value in _HEADERS.items():
-            headers.setdefault(name, value)
-        headers["x-request-id"] = self.request_id
-        self._reason = headers.get(CODE_HEADER, "")
-        if self._reason == QueueFull.code:
-            connections.refuse_for_now(self.scope.get("raw_path", b""))
+        headers = dict(message.get("headers", ()))
+        if self.status >= 400:
+            self._reason = headers.get(_CODE_HEADER, b"").decode("latin-1")
+            if self._reason == QueueFull.code:
+                connections.refuse_for_now(self.scope.get("raw_path", b""))
+        added = [header for header in _HEADERS if header[0] not in headers]
+        added.append((b"x-request-id", self.request_id.encode()))
         self._lingers = self._more_body and self._unread() > LINGER_FROM_BYTES
         if self._lingers or self._traffic.is_closing:
-            headers["connection"] = "close"
-        message["headers"] = headers.raw
+            added.append((b"connection", b"close"))
+        message["headers"] = [*message.get("headers", ()), *added]
 
     def _unread(self) -> float:
         return float("inf") if self._announced is None else self._announced - self._received
 
     async def _next_part(self) -> Message:
+        if connections.BODY_IS_HERE in self.scope:
+            return await self._receive()
         stall_s = self._traffic.settings.upload_stall_ms / 1000
         try:
-            async with asyncio.timeout(stall_s):
+            with Timeout(asyncio.get_running_loop().time() + stall_s):
                 return await self._receive()
         except TimeoutError as error:
             raise UploadTooSlow(f"no byte came for {stall_s:g} s, after {self._received:,} bytes") from error
 
     def _check_speed(self) -> None:
         settings = self._traffic.settings
-        took_s = asyncio.get_running_loop().time() - self._began
+        took_s = time.perf_counter() - self._began
         if took_s > settings.upload_stall_ms / 1000 and self._received < took_s * settings.min_upload_bytes_per_s:
             slowest = f"{settings.min_upload_bytes_per_s:,} bytes/s"
             raise UploadTooSlow(f"{self._received:,} bytes came in {took_s:.0f} s; at least {slowest} are waited for")
@@ -301,4 +312,4 @@ def _request_id(scope: Scope) -> str:
     given = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return str(given[0], "ascii")
-    return secrets.token_hex(8)
+    return f"{next(_IDS) & 0xFFFF_FFFF_FFFF_FFFF:016x}"

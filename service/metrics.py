@@ -1,14 +1,23 @@
 """What Prometheus reads. BentoML's names, but an endpoint is a route's template and never the path that somebody sent.
 
 BentoML labels its series with raw paths, so anybody can fill a server's memory with names; its own are switched off.
+
+With several workers every series lives in a file that all of them share, and writing one observation into it costs
+6 us. So requests are tallied in memory, and `flush` writes what came since: on every beat of the server, and before
+its own answer to a scrape.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import Counter as Tallies
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import generate_latest as _text_of
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -16,13 +25,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from classifier.card import Card
+from classifier.engines import Engine
+
 OTHER = "other"  # every path that no route has a template for
 
 # The smallest default bucket is 5 ms; a thumbnail is classified in one.
-_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
+_NAMESPACE, SERVICE = "bentoml_service", "sightline"
 _LABELS = ("endpoint", "service_name", "http_response_code")
-_NAMESPACE, _SERVICE = "bentoml_service", "sightline"
+_MODEL = ("model", "version")
 
 REQUESTS = Counter("request_total", "Requests answered", _LABELS, namespace=_NAMESPACE)
 SECONDS = Histogram(
@@ -30,7 +43,7 @@ SECONDS = Histogram(
     "Seconds from a request's head to the end of its answer",
     _LABELS,
     namespace=_NAMESPACE,
-    buckets=_BUCKETS_S,
+    buckets=BUCKETS_S,
 )
 IN_PROGRESS = Gauge(
     "request_in_progress",
@@ -39,7 +52,92 @@ IN_PROGRESS = Gauge(
     namespace=_NAMESPACE,
     multiprocess_mode="livesum",
 )
-REJECTED = Counter("rejected_total", "Requests refused, by the code of their problem", ("reason",), namespace=_SERVICE)
+MODEL_INFO = Gauge(
+    "model_info",
+    "1 for each served model version, with what runs it",
+    (*_MODEL, "engine", "precision", "device"),
+    namespace=SERVICE,
+    multiprocess_mode="livemax",
+)
+MAX_BATCH = Gauge(
+    "max_batch_images",
+    "Images that a batch may hold: as set or as measured, less once memory ran out",
+    _MODEL,
+    namespace=SERVICE,
+    multiprocess_mode="livemin",
+)
+REJECTED = Counter("rejected_total", "Requests refused, by the code of their problem", ("reason",), namespace=SERVICE)
+DECODE_SECONDS = Histogram(
+    "decode_seconds", "Seconds to decode one image", _MODEL, namespace=SERVICE, buckets=BUCKETS_S
+)
+QUEUE_SECONDS = Histogram(
+    "queue_seconds", "Seconds that one image waited for its batch", _MODEL, namespace=SERVICE, buckets=BUCKETS_S
+)
+INFER_SECONDS = Histogram(
+    "infer_seconds", "Seconds of one forward pass, whatever its size", _MODEL, namespace=SERVICE, buckets=BUCKETS_S
+)
+BATCH_IMAGES = Histogram(
+    "batch_images", "Images in one forward pass", _MODEL, namespace=SERVICE, buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)
+CONFIDENCE = Histogram(
+    "confidence",
+    "Probability of the most probable label; a drift of the images shows here first",
+    _MODEL,
+    namespace=SERVICE,
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
+)
+QUEUE_IMAGES = Gauge(
+    "queue_images", "Images waiting for a batch now", _MODEL, namespace=SERVICE, multiprocess_mode="livesum"
+)
+PREDICTIONS = Counter("predictions_total", "Images by their most probable label", (*_MODEL, "label"), namespace=SERVICE)
+
+METRICS = (
+    *(REQUESTS, SECONDS, IN_PROGRESS, REJECTED, PREDICTIONS, CONFIDENCE),
+    *(DECODE_SECONDS, QUEUE_SECONDS, INFER_SECONDS, BATCH_IMAGES, QUEUE_IMAGES, MODEL_INFO, MAX_BATCH),
+)
+
+
+class Series(NamedTuple):
+    """One line of the table of metrics."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def describe() -> list[Series]:
+    """What /metrics holds, in the order in which somebody would look at it."""
+    return [_described(metric) for metric in METRICS]
+
+
+def _described(metric: Counter | Gauge | Histogram) -> Series:
+    (about,) = metric.describe()
+    name = f"{about.name}_total" if about.type == "counter" else about.name
+    return Series(name, about.type, tuple(metric._labelnames), about.documentation)
+
+
+class Tally:
+    """A series of a histogram, and what was observed since the last flush."""
+
+    def __init__(self, histogram: Histogram, *labels: str) -> None:
+        self._series = histogram.labels(*labels)
+        self._bounds = self._series._upper_bounds
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+        _TALLIES.append(self)
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def flush(self) -> None:
+        if any(self._counts):
+            for bucket, count in zip(self._series._buckets, self._counts, strict=True):
+                if count:
+                    bucket.inc(count)
+            self._series._sum.inc(self._sum)
+            self._counts, self._sum = [0] * len(self._bounds), 0.0
 
 
 class Endpoints:
@@ -56,11 +154,52 @@ class Endpoints:
         return next((route.path or "/" for route in self._routes if route.path_regex.match(path)), OTHER)
 
 
+class ModelMetrics:
+    """What is counted of one model version. Times are in nanoseconds, as `time.perf_counter_ns` gives them."""
+
+    def __init__(self, card: Card) -> None:
+        self._model = (card.name, str(card.version))
+        self._labels = card.labels
+        self._decode = _tally(DECODE_SECONDS, *self._model)
+        self._queue = _tally(QUEUE_SECONDS, *self._model)
+        self._infer = _tally(INFER_SECONDS, *self._model)
+        self._images = _tally(BATCH_IMAGES, *self._model)
+        self._confidence = _tally(CONFIDENCE, *self._model)
+
+    def ran(
+        self,
+        decode_ns: Sequence[int],
+        queue_ns: Sequence[int],
+        infer_ns: int,
+        probabilities: npt.NDArray[np.float32],
+    ) -> None:
+        """Count a forward pass: the times of each image, and the rows that are answers, [images, classes]."""
+        for taken_ns in decode_ns:
+            self._decode.observe(taken_ns / 1e9)
+        for taken_ns in queue_ns:
+            self._queue.observe(taken_ns / 1e9)
+        self._infer.observe(infer_ns / 1e9)
+        self._images.observe(len(decode_ns))
+        for row in probabilities.tolist():
+            confidence = max(row)
+            self._confidence.observe(confidence)
+            _PREDICTIONS[*self._model, self._labels[row.index(confidence)]] += 1
+
+    def runs(self, engine: Engine) -> None:
+        """Say what runs this version."""
+        MODEL_INFO.labels(*self._model, engine.name, engine.precision, engine.device).set(1)
+
+    def max_batch(self, images: int) -> None:
+        MAX_BATCH.labels(*self._model).set(images)
+
+    def waiting(self, images: int) -> None:
+        QUEUE_IMAGES.labels(*self._model).set(images)
+
+
 def answered(endpoint: str, status: int, seconds: float) -> None:
     """Count one answer."""
-    labels = (endpoint, _SERVICE, str(status))
-    REQUESTS.labels(*labels).inc()
-    SECONDS.labels(*labels).observe(seconds)
+    _REQUESTS[endpoint, status] += 1
+    _tally(SECONDS, endpoint, SERVICE, str(status)).observe(seconds)
 
 
 def rejected(reason: str) -> None:
@@ -68,11 +207,24 @@ def rejected(reason: str) -> None:
 
 
 def in_progress(requests: int) -> None:
-    IN_PROGRESS.labels(_SERVICE).set(requests)
+    IN_PROGRESS.labels(SERVICE).set(requests)
+
+
+def flush() -> None:
+    """Write what was counted since the last time to where the next scrape looks."""
+    for tally in _TALLIES:
+        tally.flush()
+    for (endpoint, status), count in _REQUESTS.items():
+        REQUESTS.labels(endpoint, SERVICE, str(status)).inc(count)
+    for labels, count in _PREDICTIONS.items():
+        PREDICTIONS.labels(*labels).inc(count)
+    _REQUESTS.clear()
+    _PREDICTIONS.clear()
 
 
 def text() -> bytes:
     """Every series of every worker."""
+    flush()
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return _text_of(REGISTRY)
     registry = CollectorRegistry()
@@ -82,3 +234,11 @@ def text() -> bytes:
 
 async def endpoint(_: Request) -> Response:
     return Response(text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+_TALLIES: list[Tally] = []
+_REQUESTS: Tallies[tuple[str, int]] = Tallies()
+_PREDICTIONS: Tallies[tuple[str, str, str]] = Tallies()
+
+# One tally for each series, however often a version is loaded anew.
+_tally = lru_cache(maxsize=None)(Tally)

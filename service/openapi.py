@@ -12,7 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage, UnknownModel
+from classifier.errors import (
+    ImageTooLarge,
+    NotAnImage,
+    OutOfMemory,
+    SightlineError,
+    UndecodableImage,
+    UnknownModel,
+)
 from service import errors, limits
 from service.answers import JSON, PROBLEM_JSON, json_response
 from service.catalog import Catalog
@@ -35,7 +42,7 @@ WITH_BODY = (
 )
 OF_MODEL = (errors.MalformedRequest, UnknownModel, errors.NotReady)
 OF_IMAGE = (NotAnImage, UndecodableImage, ImageTooLarge)
-OF_WORK = (errors.QueueFull, errors.NotServed, errors.BrokenForward)
+OF_WORK = (errors.QueueFull, errors.NotServed, errors.BrokenForward, OutOfMemory)
 
 _PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 _SCHEMAS: dict[str, Any] = {

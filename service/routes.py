@@ -25,6 +25,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 log = logging.getLogger(__name__)
 
 _WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+# The routes that are worth a short way past BentoML and Starlette; see `express`.
+HOT = tuple(
+    f"{model}{step}"
+    for model in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
+    for step in ("/predict", "/predict-batch")
+) + tuple(f"/v2/models/{{model}}{version}/infer" for version in ("", "/versions/{version}"))
+
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -66,9 +73,9 @@ async def describe_model(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     catalog, classifier = _catalog(request), _classifier(request)
     top_k = _top_k(request, classifier)
-    async with deadline_after(time_for(request, catalog.settings)) as deadline:
+    with deadline_after(time_for(request, catalog.settings)) as deadline:
         body = await bodies.read_image(request, catalog.settings.max_body_bytes)
-        async with while_present(request):
+        with while_present(request):
             row = await classifier.classify(body, deadline)
     return answers.prediction(classifier.card, row, top_k)
 
@@ -76,9 +83,9 @@ async def predict(request: Request) -> Response:
 async def predict_batch(request: Request) -> Response:
     catalog, classifier = _catalog(request), _classifier(request)
     top_k = _top_k(request, classifier)
-    async with deadline_after(time_for(request, catalog.settings)) as deadline:
+    with deadline_after(time_for(request, catalog.settings)) as deadline:
         images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
-        async with while_present(request):
+        with while_present(request):
             rows = await classifier.classify_each(images, deadline)
     return answers.prediction_of_each(classifier.card, rows, top_k)
 
@@ -86,9 +93,9 @@ async def predict_batch(request: Request) -> Response:
 async def explain(request: Request) -> Response:
     catalog, classifier = _catalog(request), _classifier(request)
     label = _label(request, classifier)
-    async with deadline_after(time_for(request, catalog.settings)) as deadline:
+    with deadline_after(time_for(request, catalog.settings)) as deadline:
         body = await bodies.read_image(request, catalog.settings.max_body_bytes)
-        async with while_present(request):
+        with while_present(request):
             column, row, heat = await classifier.explain(body, label, deadline)
     if "image/png" in request.headers.get("accept", ""):
         return answers.heat_picture(classifier.card, heat)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from classifier.engines import EngineOptions
+from classifier.engines import EngineOptions, padded_sizes
 from classifier.images import MAX_PIXELS
 from service.errors import SettingsError
 
@@ -26,9 +26,12 @@ _BESIDE_THE_PACKAGE = Path(__file__).resolve().parent.parent / "models"
 
 
 _LEAST = {
-    0: ("streams", "max_wait_ms", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s", "shutdown_notice_ms"),
+    0: (
+        *("streams", "max_batch", "max_wait_ms", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s"),
+        "shutdown_notice_ms",
+    ),
     1: (
-        *("max_batch", "queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms"),
+        *("queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms"),
         *("max_lag_ms", "max_held_bytes", "upload_stall_ms", "header_timeout_ms", "max_connections", "write_stall_ms"),
         "shutdown_timeout_ms",
     ),
@@ -55,7 +58,13 @@ class Settings:
         "arithmetic; `auto` goes below float32 only where the model card shows that answers stay the same",
     ] = "auto"
     streams: Annotated[int, "batches in flight at once over all models; 0 leaves it to the engine"] = 0
-    max_batch: Annotated[int, "images per forward pass; speed stops growing between 4 and 16 on a CPU"] = 16
+    max_batch: Annotated[
+        int,
+        "images per forward pass; 0 measures when a model is loaded: the fewest within 5 % of the most images/s",
+    ] = 0
+    pad_batches: Annotated[
+        bool, "fill batches up to the next power of two, so that a GPU meets few sizes; a waste of time on a CPU"
+    ] = False
     max_wait_ms: Annotated[
         float,
         "milliseconds a batch may wait for company; 0, because what comes while a batch runs travels together anyway",
@@ -110,6 +119,7 @@ class Settings:
         bool, "answer callers without a key on every address; otherwise only on loopback while no keys are set"
     ] = False
     open_metrics: Annotated[bool, "answer /metrics without a key where keys are asked for"] = False
+    access_log: Annotated[bool, "write a line for every answer, not only for rejections; it costs speed"] = False
 
     def __post_init__(self) -> None:
         for least, names in _LEAST.items():
@@ -147,7 +157,11 @@ class Settings:
 
     @property
     def engine_options(self) -> EngineOptions:
-        sizes = (1, self.max_batch) if self.max_batch > 1 else (1,)
+        return self.engine_options_for(self.max_batch or 1)
+
+    def engine_options_for(self, max_batch: int) -> EngineOptions:
+        """How an engine is to be opened whose batches will hold up to `max_batch` images."""
+        sizes = padded_sizes(max_batch) if self.pad_batches else tuple(sorted({1, max_batch}))
         return EngineOptions(engine=self.engine, precision=self.precision, streams=self.streams, warm_batch_sizes=sizes)
 
 

@@ -49,14 +49,16 @@ def save_tiny_model(
     seed: int = 0,
     contrast: Literal["none", "stretch"] = "none",
     checks: tuple[AgreementCheck, ...] = (),
+    network: Any = None,
 ) -> Card:
     """Make a network with seeded random weights and add it to the store as the next version of `name`.
 
-    The same arguments give the same probabilities. `checks` is what the card says about reduced precisions.
+    The same arguments give the same probabilities. `checks` is what the card says about reduced precisions. `network`
+    is taken in place of the tiny one.
     """
     height, width, channels = shape
     spec = InputSpec(height=height, width=width, channels=channels, contrast=contrast)
-    network = tiny_network(shape, len(labels), seed)
+    network = network or tiny_network(shape, len(labels), seed)
     sample = images.encode_png(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
     probabilities = network(images.decode(sample, spec)[None], training=False).numpy()[0]
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.datasets.dataset import Split
+from training.datasets.dataset import Examples
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
@@ -16,11 +16,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
 
     Pass p is a permutation drawn from (seed, p) and ends with a smaller batch where the images do not fill one. Epoch e
     is the batches [e * steps, (e + 1) * steps) of the stream, `steps` being one pass unless given; whoever fits sets
-    `epoch` before each one. Each batch is (pixels uint8 [n, height, width, channels], labels int64 [n]).
+    `epoch` before each one. Each batch is (pixels uint8 [n, height, width, channels], labels int64 [n]), with features
+    float32 [n, k] in place of the pixels where the split has those.
     Fit with `shuffle=False`: Keras would shuffle the batches again, from a state that a resumed run does not have.
     """
 
-    def __init__(self, split: Split, batch_size: int, *, seed: int, steps: int | None = None) -> None:
+    def __init__(self, split: Examples, batch_size: int, *, seed: int, steps: int | None = None) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.split = split
         self.batch_size = batch_size
@@ -40,4 +41,4 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
             self._order = np.random.default_rng((self.seed, turn)).permutation(len(self.split))
             self._pass = turn
         chosen = self._order[place * self.batch_size : (place + 1) * self.batch_size]
-        return self.split.pixels[chosen], self.split.labels[chosen]
+        return self.split.inputs[chosen], self.split.labels[chosen]

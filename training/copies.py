@@ -28,6 +28,7 @@ COPIES = {
         fingerprints=frozenset(
             {
                 "ba745f4f4faa7bc45baba7428cd07a2cb03967b78777db2d1b89ae5aeadf44a3",  # 180x180, 2nd edition's ranges
+                "5bcd7c48658839f3f1438e4a820b453b7f321a2d529af5c315431cb5aec884e0",  # 224x224, 2nd edition's ranges
                 "fe19a575ab7cbcc06f208841500c9ec2b48469fc59176567d42072445353a001",  # 150x150, 1st edition's ranges
                 "55cb522cef29a7eefb7bc247f140fd5e7108c85f7faa87037d67166e1186212f",  # 150x150, the blog's ranges
             }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from classifier.card import Metrics
 from classifier.engines import Probabilities
-from training.datasets.dataset import Split
+from training.datasets.dataset import Examples
 
 CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks, 2017
 
@@ -121,9 +121,9 @@ class Evaluation:
         return Metrics(images=len(self.labels), loss=round(self.loss, 6), accuracy=self.accuracy)
 
 
-def evaluate(infer: Callable[[npt.NDArray[np.uint8]], Probabilities], split: Split, batch_size: int = 64) -> Evaluation:
-    """Run a split through `infer` (uint8 [n, h, w, c] to float32 [n, classes]) in batches."""
-    rows = [infer(split.pixels[i : i + batch_size]) for i in range(0, len(split), batch_size)]
+def evaluate(infer: Callable[[npt.NDArray[Any]], Probabilities], split: Examples, batch_size: int = 64) -> Evaluation:
+    """Run a split through `infer`, to float32 [n, classes], in batches."""
+    rows = [infer(split.inputs[i : i + batch_size]) for i in range(0, len(split), batch_size)]
     return Evaluation(np.concatenate(rows), split.labels)
 
 

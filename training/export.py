@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier import store
-from classifier.card import AgreementCheck, Card, DatasetRecord, FileRecord, Precision, Sample, TrainingRecord
+from classifier.card import (
+    AgreementCheck,
+    BackboneRecord,
+    Card,
+    DatasetRecord,
+    FileRecord,
+    Precision,
+    Sample,
+    TrainingRecord,
+)
 from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
 from classifier.engines.openvino import supports_bfloat16
 from classifier.errors import SightlineError
@@ -51,6 +60,7 @@ class Fitted:
     history: list[Epoch]
     seed: int
     precision: Precision
+    backbone: BackboneRecord | None = None
 
 
 def save_version(models: store.ModelStore, fitted: Fitted) -> Card:
@@ -94,13 +104,13 @@ def keras_function(network: Any) -> Any:
     import tensorflow as tf
 
     compiled = tf.function(
-        lambda pixels: network(pixels, training=False),
-        input_signature=[tf.TensorSpec(network.input_shape, tf.uint8)],
+        lambda inputs: network(inputs, training=False),
+        input_signature=[tf.TensorSpec(network.input_shape, network.inputs[0].dtype)],
         jit_compile=False,
     )
 
-    def run(pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
-        answer: Probabilities = compiled(tf.constant(pixels_u8)).numpy()
+    def run(inputs: npt.NDArray[Any]) -> Probabilities:
+        answer: Probabilities = compiled(tf.constant(inputs)).numpy()
         return answer
 
     return run
@@ -178,6 +188,7 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
             commit=commit(),
             machine=machine(),
             finished=today(),
+            backbone=fitted.backbone,
         ),
         sample=Sample(
             label=dataset.labels[int(sample.argmax())], probabilities=tuple(float(p) for p in np.clip(sample, 0, 1))

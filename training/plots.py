@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.evaluation import CalibrationBin
+from training.images_per_class import Point
+from training.recipes import RECIPES
 from training.run import Epoch, best_epoch, most_accurate_epoch
 
 mpl.use("Agg")
@@ -81,6 +83,38 @@ def draw_reliability(bins: Sequence[CalibrationBin], error: float, path: Path, t
     for each in (panel, shares):
         each.grid(alpha=0.25)
     _save(figure, path)
+
+
+def draw_images_per_class(points: Sequence[Point], path: Path) -> None:
+    """Test accuracy over the number of training images of each class: a panel for each model, a line for each recipe.
+
+    A point is the mean over seeds, its bar from the lowest to the highest.
+    """
+    models = list(dict.fromkeys(RECIPES[point.recipe].model for point in points))
+    figure, panels = plt.subplots(
+        1, len(models), figsize=(5.2 * len(models), 4.4), layout="constrained", squeeze=False, sharey=True
+    )
+    for panel, model in zip(panels[0], models, strict=True):
+        names = dict.fromkeys(point.recipe for point in points if RECIPES[point.recipe].model == model)
+        for name, colour in zip(names, (_TRAINING, _VALIDATION, _KEPT), strict=False):
+            _draw_line(panel, [point for point in points if point.recipe == name], name, colour)
+        counts = sorted({point.images for point in points if RECIPES[point.recipe].model == model})
+        panel.set(xscale="log", xlabel="training images of each class", title=model)
+        panel.set_xticks(counts, [f"{count:,}" for count in counts])
+        panel.minorticks_off()
+        panel.grid(alpha=0.25)
+        panel.legend(frameon=False, loc="lower right")
+    panels[0][0].set(ylabel="test accuracy")
+    _save(figure, path)
+
+
+def _draw_line(panel: Any, points: Sequence[Point], name: str, colour: str) -> None:
+    by_count = {count: [p.test_accuracy for p in points if p.images == count] for count in {p.images for p in points}}
+    counts = sorted(by_count)
+    means = [float(np.mean(by_count[count])) for count in counts]
+    below = [middle - min(by_count[count]) for count, middle in zip(counts, means, strict=True)]
+    above = [max(by_count[count]) - middle for count, middle in zip(counts, means, strict=True)]
+    panel.errorbar(counts, means, yerr=(below, above), fmt="o-", color=colour, capsize=3, label=name)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from classifier.card import Article, InputSpec
 from classifier.errors import SightlineError
+from training.backbones import Backbone
 from training.datasets.dataset import Dataset, Reader
 
 Layer: TypeAlias = Any  # keras.Layer; Keras ships no types
@@ -41,12 +42,29 @@ def no_augmentation() -> Sequence[Layer]:
 
 
 @dataclass(frozen=True)
+class FineTuning:
+    """What follows the head's epochs: the backbone's layers from its `tops[-parts]` on are trained with the head.
+
+    Batch normalisation stays as it was on ImageNet. `after` is the number of the head's epochs.
+    """
+
+    after: int
+    parts: int
+    optimizer: Callable[[], Optimizer]
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How one network of one article is built and trained.
 
     `network(classes, statistics)` gives the layers from uint8 or float32 pixels 0..255 to probabilities; its last layer
     has one sigmoid unit or `classes` softmax units. `augmentation()` gives the layers put in front of it while
     training. An epoch is `steps_per_epoch` batches, or one pass over the training images where that is None.
+
+    With a `backbone`, `network` is the head: it takes the backbone's features in place of pixels, and is trained on
+    features computed once. With `fine_tuning` the last of the `epochs` train the top of the backbone too, and only
+    these see augmented images.
     """
 
     name: str
@@ -63,6 +81,18 @@ class Recipe:
     steps_per_epoch: int | None = None
     reduced_precision: bool = True  # whether 16 bits, where the processor has them, reach what 32 do
     baseline: str | None = None  # the same recipe without augmentation, for the comparison in the report
+    backbone: Backbone | None = None
+    fine_tuning: FineTuning | None = None
+
+    def __post_init__(self) -> None:
+        if self.fine_tuning and not (self.backbone and 0 < self.fine_tuning.after < self.epochs):
+            raise RecipeError(f"{self.name}: fine-tuning needs a backbone, and epochs before and after it begins")
+
+    def head_epochs(self, epochs: int) -> int:
+        """How many of `epochs` train the head on the backbone's features; 0 without a backbone."""
+        if self.backbone is None:
+            return 0
+        return min(epochs, self.fine_tuning.after) if self.fine_tuning else epochs
 
     @property
     def augments(self) -> bool:

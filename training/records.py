@@ -45,6 +45,12 @@ class RunRecord:
         return most_accurate_epoch(self.history)
 
     @property
+    def seconds(self) -> float:
+        """Wall-clock time to train: the epochs, and before them a pretrained network's features."""
+        training = self.card.training
+        return training.seconds + (training.backbone.seconds if training.backbone else 0.0)
+
+    @property
     def is_short(self) -> bool:
         """Whether it ended before the recipe's last epoch."""
         return self.card.training.epochs_run < self.card.training.epochs_planned

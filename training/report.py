@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+from training.cells import NONE, brief, figure, linked, several, table
+from training.comparisons import PICTURE, SPLITS, images_per_class, strategies
 from training.copies import COPIES
 from training.folds import FOLDS, FoldsRecord
-from training.plots import draw_curves
-from training.recipe import Recipe
+from training.images_per_class import POINTS, Point, read_points
+from training.plots import draw_curves, draw_images_per_class
+from training.recipe import Recipe, RecipeError
+from training.recipes import RECIPES
 from training.records import RecipeRecords, RunRecord, read_records
+from training.speed import SPEED, SpeedRecord, read_speed
 
 TOLERANCE = 0.03  # a recipe that is further from its article's figure is said to be
-SPLITS = ("validation", "test")
-
-_NONE = "-"
 
 _HEAD = """\
 # Reproduction of the articles
@@ -45,12 +47,16 @@ tested on the same test images. Mean ± sample standard deviation over the netwo
 
 
 def write_report(records: Path, out: Path) -> Path:
-    """Write the report, and draw every run's learning curves; the same records give the same bytes. Returns `out`."""
-    found = read_records(records)
+    """Write the report and draw its pictures; the same records give the same bytes. Returns `out`."""
+    found, points, speed = read_records(records), read_points(records / POINTS), read_speed(records / SPEED)
+    if strange := {point.recipe for point in points} - RECIPES.keys():
+        raise RecipeError(f"{records / POINTS}: {', '.join(sorted(strange))} is no recipe")
+    if points:
+        draw_images_per_class(points, records / PICTURE)
     for run in (run for recipe in found for run in recipe.runs):
         draw_curves(run.history, run.folder / "curves.png", f"{run.card.recipe}, seed {run.seed}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(_Report(records, out.parent).text(found), encoding="utf-8", newline="\n")
+    out.write_text(_Report(records, out.parent).text(found, points, speed), encoding="utf-8", newline="\n")
     return out
 
 
@@ -61,12 +67,14 @@ class _Report:
         self.records = records
         self.home = home
 
-    def text(self, found: Sequence[RecipeRecords]) -> str:
+    def text(self, found: Sequence[RecipeRecords], points: Sequence[Point], speed: SpeedRecord | None) -> str:
         ran = [records for records in found if records.runs]
         blocks = [
             _HEAD.format(records=self.address(self.records)),
             *_at_a_glance(found, ran),
             *_what_it_took(ran),
+            *strategies(ran, speed, self.address_of_record),
+            *images_per_class(points, self.address_of_record),
             *_augmentation(ran),
             *self.cross_validation(found),
             *_data(ran),
@@ -77,6 +85,9 @@ class _Report:
     def address(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.home)).as_posix()
 
+    def address_of_record(self, name: str) -> str:
+        return self.address(self.records / name)
+
     def link(self, path: Path, words: str) -> str:
         return f"[{words}]({self.address(path)})"
 
@@ -86,20 +97,20 @@ class _Report:
             "recipe | folds | validation | test | epochs | seconds | precision | finished | machine | commit | data | "
             "record"
         )
-        return ["## Cross-validation", _CROSS_VALIDATION, _table(header, rows)] if rows else []
+        return ["## Cross-validation", _CROSS_VALIDATION, table(header, rows)] if rows else []
 
     def fold_row(self, folder: Path, record: FoldsRecord) -> list[str]:
         return [
             record.recipe,
             f"{len(record.folds)}, seed {record.seed}",
             *(_spread(record, split) for split in SPLITS),
-            _several(f"{fold.epochs_run} of {record.epochs_planned}" for fold in record.folds),
+            several(f"{fold.epochs_run} of {record.epochs_planned}" for fold in record.folds),
             f"{sum(fold.seconds for fold in record.folds):,.0f}",
             record.precision,
             record.finished,
             record.machine,
             f"`{record.commit}`",
-            _brief(record.dataset.name),
+            brief(record.dataset.name),
             self.link(folder / FOLDS, FOLDS),
         ]
 
@@ -112,7 +123,7 @@ class _Report:
             f"## {records.recipe.name}",
             *_verdict(records),
             *([records.notes] if records.notes else []),
-            _table(header, [self.run_row(run) for run in records.runs]),
+            table(header, [self.run_row(run) for run in records.runs]),
             *_checks(records.runs),
             *(picture for run in records.runs for picture in self.pictures(run)),
         ]
@@ -123,7 +134,7 @@ class _Report:
         return [
             str(run.seed),
             ", ".join(f"{images[split]:,}" for split in ("train", *SPLITS) if split in images),
-            *(f"{metrics[split].accuracy:.4f}" if split in metrics else _NONE for split in SPLITS),
+            *(f"{metrics[split].accuracy:.4f}" if split in metrics else NONE for split in SPLITS),
             f"{run.kept.epoch} (loss {run.kept.val_loss:.4f})",
             f"{run.most_accurate.val_accuracy:.4f} in epoch {run.most_accurate.epoch}",
             str(training.epochs_run),
@@ -148,7 +159,7 @@ def _at_a_glance(found: Sequence[RecipeRecords], ran: Sequence[RecipeRecords]) -
     blocks = ["## At a glance"]
     if ran:
         header = "recipe | article | validation | test | difference | n | data"
-        blocks += [_table(header, [_glance(records) for records in ran]), _AT_A_GLANCE]
+        blocks += [table(header, [_glance(records) for records in ran]), _AT_A_GLANCE]
     if far := [_far(records, records.difference) for records in ran if _is_far(records.difference)]:
         blocks.append(f"**Further than {TOLERANCE} from the article:** {'; '.join(far)}.")
     elif ran:
@@ -160,17 +171,13 @@ def _at_a_glance(found: Sequence[RecipeRecords], ran: Sequence[RecipeRecords]) -
 
 def _glance(records: RecipeRecords) -> list[str]:
     return [
-        _linked(records.recipe),
+        linked(records.recipe),
         _stated(records.recipe),
-        *(_figure(records.accuracies(split)) for split in SPLITS),
-        _NONE if records.difference is None else f"{records.difference:+.4f}",
+        *(figure(records.accuracies(split)) for split in SPLITS),
+        NONE if records.difference is None else f"{records.difference:+.4f}",
         str(len(records.runs)),
-        _brief(records.runs[0].card.training.dataset.name),
+        brief(records.runs[0].card.training.dataset.name),
     ]
-
-
-def _linked(recipe: Recipe) -> str:
-    return f"[{recipe.name}](#{recipe.name})"
 
 
 def _stated(recipe: Recipe) -> str:
@@ -184,29 +191,25 @@ def _is_far(difference: float | None) -> bool:
 
 def _far(records: RecipeRecords, difference: float | None) -> str:
     where = "above" if (difference or 0.0) > 0 else "below"
-    return f"{_linked(records.recipe)} is {abs(difference or 0.0):.4f} {where} {_stated(records.recipe)}"
-
-
-def _brief(dataset: str) -> str:
-    return f"{dataset}: {COPIES[dataset].brief}" if dataset in COPIES else dataset
+    return f"{linked(records.recipe)} is {abs(difference or 0.0):.4f} {where} {_stated(records.recipe)}"
 
 
 def _what_it_took(ran: Sequence[RecipeRecords]) -> list[str]:
     header = "recipe | kept epoch | most accurate epoch | epochs run | seconds | parameters | precision"
-    return ["## What it took", _TOOK, _table(header, [_took(records) for records in ran])] if ran else []
+    return ["## What it took", _TOOK, table(header, [_took(records) for records in ran])] if ran else []
 
 
 def _took(records: RecipeRecords) -> list[str]:
     cards = [run.card for run in records.runs]
     tops = [run.most_accurate for run in records.runs]
     return [
-        _linked(records.recipe),
+        linked(records.recipe),
         ", ".join(str(run.kept.epoch) for run in records.runs),
         ", ".join(f"{top.epoch} ({top.val_accuracy:.4f})" for top in tops),
-        _several(f"{card.training.epochs_run} of {card.training.epochs_planned}" for card in cards),
+        several(f"{card.training.epochs_run} of {card.training.epochs_planned}" for card in cards),
         f"{mean(card.training.seconds for card in cards):,.0f}",
-        _several(f"{card.parameters:,}" for card in cards),
-        _several(card.training.precision for card in cards),
+        several(f"{card.parameters:,}" for card in cards),
+        several(card.training.precision for card in cards),
     ]
 
 
@@ -216,7 +219,7 @@ def _augmentation(ran: Sequence[RecipeRecords]) -> list[str]:
     pairs = [(by_name.get(records.recipe.baseline or ""), records) for records in ran]
     rows = [_gain(one, other, split) for one, other in pairs if one for split in SPLITS]
     header = "recipe | split | without | with | gain | the article's gain | data"
-    return ["## What augmentation gains", _AUGMENTATION, _table(header, rows)] if rows else []
+    return ["## What augmentation gains", _AUGMENTATION, table(header, rows)] if rows else []
 
 
 def _gain(without: RecipeRecords, augmented: RecipeRecords, split: str) -> list[str]:
@@ -226,19 +229,19 @@ def _gain(without: RecipeRecords, augmented: RecipeRecords, split: str) -> list[
     if said.accuracy is not None and said_without.accuracy is not None and split == said.split == said_without.split:
         stated = said.accuracy - said_without.accuracy
     return [
-        _linked(augmented.recipe),
+        linked(augmented.recipe),
         split,
-        f"{_figure(one)}, n={len(one)}",
-        f"{_figure(other)}, n={len(other)}",
-        f"{mean(other) - mean(one):+.4f}" if one and other else _NONE,
-        _NONE if stated is None else f"{stated:+.4f}",
-        _brief(augmented.runs[0].card.training.dataset.name),
+        f"{figure(one)}, n={len(one)}",
+        f"{figure(other)}, n={len(other)}",
+        f"{mean(other) - mean(one):+.4f}" if one and other else NONE,
+        NONE if stated is None else f"{stated:+.4f}",
+        brief(augmented.runs[0].card.training.dataset.name),
     ]
 
 
 def _spread(record: FoldsRecord, split: str) -> str:
     spread = record.accuracy.get(split)
-    return f"{spread.mean:.4f} ± {spread.deviation:.4f}" if spread else _NONE
+    return f"{spread.mean:.4f} ± {spread.deviation:.4f}" if spread else NONE
 
 
 def _data(ran: Sequence[RecipeRecords]) -> list[str]:
@@ -252,7 +255,7 @@ def _data_set(name: str, ran: Sequence[RecipeRecords]) -> str:
     if copy is None:
         return f"**{name}.** How it differs from the article's is not known here."
     sets = [run.card.training.dataset for records in ran for run in records.runs if records.recipe.reader.name == name]
-    others = _several(each.fingerprint[:12] for each in sets if each.fingerprint not in copy.fingerprints)
+    others = several(each.fingerprint[:12] for each in sets if each.fingerprint not in copy.fingerprints)
     but = f" Some runs saw other pixels than these copies give: data sets {others} on their cards." if others else ""
     return f"**{name}.** {copy.differs}{but}"
 
@@ -263,7 +266,7 @@ def _verdict(records: RecipeRecords) -> list[str]:
     by = f", {recipe.article.author}" if recipe.article.author else ""
     blocks = [f"*{recipe.article.title}*{by}: {_stated(recipe)}."]
     if records.difference is not None:
-        ours = _figure(records.accuracies(str(recipe.article.split)))
+        ours = figure(records.accuracies(str(recipe.article.split)))
         near = f"**further than {TOLERANCE}**" if _is_far(records.difference) else f"within {TOLERANCE}"
         blocks.append(f"Here: {ours}, n={len(runs)}; {records.difference:+.4f} to the article's figure, {near}.")
     if len(runs) > 1:
@@ -288,22 +291,4 @@ def _checks(runs: Sequence[RunRecord]) -> list[str]:
         for check in run.card.checks
     ]
     header = "seed | engine | images | same answer | accuracy (change) | largest difference of a probability"
-    return ["The saved ONNX network beside the Keras one in float32:", _table(header, rows)] if rows else []
-
-
-def _figure(values: Sequence[float]) -> str:
-    """Mean, and lowest to highest where there are several."""
-    if not values:
-        return _NONE
-    several = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
-    return f"{mean(values):.4f}{several}"
-
-
-def _several(values: Iterable[str]) -> str:
-    """What differs, once each."""
-    return ", ".join(dict.fromkeys(values))
-
-
-def _table(header: str, rows: Iterable[Sequence[str]]) -> str:
-    columns = header.count("|") + 1
-    return "\n".join([f"| {header} |", "|" + " --- |" * columns, *(f"| {' | '.join(row)} |" for row in rows)])
+    return ["The saved ONNX network beside the Keras one in float32:", table(header, rows)] if rows else []

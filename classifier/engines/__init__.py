@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.card import AgreementCheck, Card, Precision
+from classifier.errors import BrokenModel
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -65,7 +67,8 @@ class Engine(Protocol):
         `pixels_u8` must not change until the future is done. Returns at once while fewer than `streams` batches
         are running, otherwise it may wait for a place. A started batch cannot be cancelled. Callbacks of the future
         run on the engine's thread: they must be short and must not call the engine. Raises ValueError for another
-        dtype or shape, EngineUnavailable once the engine is closed.
+        dtype or shape, EngineUnavailable once the engine is closed. The future fails with OutOfMemory where fewer
+        images at once may succeed.
         """
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
@@ -75,9 +78,23 @@ class Engine(Protocol):
         """Let running batches finish and give the memory back. Closing again does nothing."""
 
 
-def open_engine(card: Card, folder: Path, options: EngineOptions = EngineOptions()) -> Engine:
+def read_file(path: Path) -> bytes:
+    """The bytes of a network that no card vouches for yet. Raises BrokenModel."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def open_engine(
+    card: Card,
+    folder: Path,
+    options: EngineOptions = EngineOptions(),
+    read: Callable[[Path], bytes] = read_file,
+) -> Engine:
     """Load a version's network into the engine asked for and warm it.
 
+    `read` is asked once for the network's file, and no other file is opened: `ModelStore.read` holds it to the card.
     Raises BrokenModel where shapes or label counts differ from the card, EngineUnavailable where the library,
     precision or device is missing.
     """
@@ -85,10 +102,10 @@ def open_engine(card: Card, folder: Path, options: EngineOptions = EngineOptions
     if name == "openvino":
         from classifier.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(card, folder, options)
+        return OpenVinoEngine(card, folder, options, read)
     from classifier.engines.tensorflow import TensorFlowEngine
 
-    return TensorFlowEngine(card, folder, options)
+    return TensorFlowEngine(card, folder, options, read)
 
 
 def check_pixels(pixels_u8: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
@@ -96,6 +113,18 @@ def check_pixels(pixels_u8: npt.NDArray[np.uint8], shape: tuple[int, int, int]) 
     if pixels_u8.dtype != np.uint8 or pixels_u8.shape[1:] != shape or not len(pixels_u8):
         expected = ", ".join(map(str, shape))
         raise ValueError(f"expected uint8 [1 or more, {expected}], got {pixels_u8.dtype} {list(pixels_u8.shape)}")
+
+
+def padded(pixels_u8: npt.NDArray[np.uint8], most: int) -> npt.NDArray[np.uint8]:
+    """The batch with black pictures after it, up to the next power of two or `most` images, whichever is less."""
+    images = len(pixels_u8)
+    missing = min(1 << (images - 1).bit_length(), max(images, most)) - images
+    return np.concatenate([pixels_u8, np.zeros((missing, *pixels_u8.shape[1:]), np.uint8)]) if missing else pixels_u8
+
+
+def padded_sizes(most: int) -> tuple[int, ...]:
+    """The sizes that `padded` makes of batches of up to `most` images."""
+    return tuple(sorted({min(1 << power, most) for power in range(most.bit_length() + 1)}))
 
 
 def default_engine() -> Literal["openvino", "tensorflow"]:

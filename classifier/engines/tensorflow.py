@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +18,14 @@ import numpy.typing as npt
 
 from classifier import keras_archive, store
 from classifier.card import Card, Precision
-from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough
-from classifier.errors import BrokenModel, EngineUnavailable
+from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough, read_file
+from classifier.errors import BrokenModel, EngineUnavailable, OutOfMemory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 try:
     import keras
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 except ImportError as missing:
     raise EngineUnavailable(
         "the TensorFlow engine needs TensorFlow: install sightline[train], or sightline[gpu] for a GPU"
@@ -36,25 +39,31 @@ class TensorFlowEngine:
 
     name: Literal["tensorflow"] = "tensorflow"
 
-    def __init__(self, card: Card, folder: Path, options: EngineOptions) -> None:
+    def __init__(
+        self, card: Card, folder: Path, options: EngineOptions, read: Callable[[Path], bytes] = read_file
+    ) -> None:
         gpus = tf.config.list_physical_devices("GPU")
         with contextlib.suppress(RuntimeError):  # too late: whoever used the GPU before us has decided
             for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, True)
         self.device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
         self.precision = _precision(card, options, on_gpu=bool(gpus))
-        network = _lowered(_load(folder / store.KERAS, card), self.precision)
-        self._run = tf.function(
+        network = _lowered(_load(folder / store.KERAS, read(folder / store.KERAS), card), self.precision)
+        traced = tf.function(
             lambda pixels: network(pixels, training=False),
             input_signature=[tf.TensorSpec((None, *card.input.shape), tf.uint8)],
             jit_compile=False,  # XLA was slower on the CPUs we measured
         ).get_concrete_function()
+        self._run = convert_variables_to_constants_v2(traced)  # frozen: nothing looks a weight up while it runs
         self._shape = card.input.shape
         self.streams = options.streams or (2 if gpus else 1)
         self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="tensorflow")
         try:
             for size in options.warm_batch_sizes:
                 self.infer(np.zeros((size, *self._shape), np.uint8))
+        except OutOfMemory:
+            self.close()
+            raise
         except tf.errors.OpError as error:
             self.close()
             raise BrokenModel(f"{folder / store.KERAS}: TensorFlow cannot run it: {error.message[:300]}") from error
@@ -73,7 +82,11 @@ class TensorFlowEngine:
         self._threads.shutdown(wait=True)
 
     def _answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
-        answer: Probabilities = self._run(tf.constant(pixels_u8)).numpy()
+        try:
+            (row,) = self._run(tf.constant(pixels_u8))
+            answer: Probabilities = row.numpy()
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemory(f"TensorFlow found no memory for a batch of {len(pixels_u8)}") from error
         return answer
 
 
@@ -81,16 +94,35 @@ def _precision(card: Card, options: EngineOptions, *, on_gpu: bool) -> Precision
     if options.precision != "auto":
         return options.precision
     reduced: Precision = "float16" if on_gpu else "bfloat16"
-    return reduced if close_enough(card.check_of("tensorflow", reduced)) else "float32"
+    is_native = on_gpu or has_native_bfloat16()
+    return reduced if is_native and close_enough(card.check_of("tensorflow", reduced)) else "float32"
 
 
-def _load(path: Path, card: Card) -> Any:
-    keras_archive.check(path)
+def has_native_bfloat16() -> bool:
+    """Whether Linux says that this processor multiplies bfloat16 (x86: AVX512-BF16 or AMX; Arm: the BF16 extension)."""
+    with contextlib.suppress(OSError):
+        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+    return False
+
+
+def load_network(path: Path, body: bytes) -> Any:
+    """The Keras network in `body`, by way of a copy that nobody else may change: Keras opens paths only.
+
+    `path` is its name in errors. Raises BrokenModel.
+    """
+    keras_archive.check(path, body)
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-        found = tuple(_said(port) for port in (*network.inputs, *network.outputs))
+        with tempfile.TemporaryDirectory(prefix="sightline-") as private:
+            copy = Path(private, store.KERAS)
+            copy.write_bytes(body)
+            return keras.saving.load_model(copy, compile=False, safe_mode=True)
     except Exception as error:  # a zip of JSON and HDF5: each has its own kinds
         raise BrokenModel(f"{path}: Keras cannot load it: {str(error).strip()[:300]}") from error
+
+
+def _load(path: Path, body: bytes, card: Card) -> Any:
+    network = load_network(path, body)
+    found = tuple(_said(port) for port in (*network.inputs, *network.outputs))
     expected = (f"{[None, *card.input.shape]} uint8", f"{[None, len(card.labels)]} float32")
     if found != expected:
         raise BrokenModel(f"{path}: the card promises {' -> '.join(expected)}, the network has {' -> '.join(found)}")

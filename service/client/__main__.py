@@ -54,8 +54,14 @@ def parser() -> argparse.ArgumentParser:
     add("--version", type=_positive, metavar="V", help="a version of the model (default: the newest)")
     add("--top-k", type=_positive, metavar="N", help="only the N most probable labels")
     add("--json", action="store_true", help="print JSON, per image as the server answers")
-    add("--concurrency", type=_positive, default=CONCURRENCY, metavar="N", help="images at once (default: %(default)s)")
-    add("--timeout", type=float, default=TIMEOUT_S, metavar="S", help="seconds for one image (default: %(default)s)")
+    add(
+        "--concurrency",
+        type=_positive,
+        default=CONCURRENCY,
+        metavar="N",
+        help="requests at once (default: %(default)s)",
+    )
+    add("--timeout", type=float, default=TIMEOUT_S, metavar="S", help="seconds for one request (default: %(default)s)")
     add("--api-key-file", type=Path, metavar="FILE", help="holds the API key, which is not for a command line")
     return root
 

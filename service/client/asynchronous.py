@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 
-from service.client import protocol, streams
+from service.client import groups, protocol, streams
 from service.client.connections import ONE, AsyncConnections, tls
-from service.client.errors import ClientError, ConnectionFailed, named_failures
+from service.client.errors import ClientError, ConnectionFailed, TooLarge, named_failures
+from service.client.groups import Outcome
 from service.client.progress import Progress
-from service.client.results import Answered, Model, ModelSummary, Predictions, read_model, read_models, read_predictions
+from service.client.results import Answered, Model, ModelSummary, Predictions, read_model, read_models
 from service.client.retrying import RETRIES, Attempts
-from service.client.sources import ImageLike, Images, each_image_async, encoded
+from service.client.sources import ImageLike, Images, each_image_async, encoded, expected_bytes
 
 Result = TypeVar("Result")
+_One = Callable[[bytes], Awaitable[Predictions]]
+_Several = Callable[[list[bytes]], Awaitable[list[Predictions | ClientError]]]
 
 
 class AsyncClient:
@@ -65,7 +69,7 @@ class AsyncClient:
         """As `Client.predict`."""
         # Files and pictures are read and encoded beside the event loop.
         body = image if isinstance(image, bytes) else await asyncio.to_thread(encoded, image)
-        return await self._ask(self._requests.predict(model, body, version, top_k), read_predictions)
+        return await self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
 
     def predict_many(
         self,
@@ -77,32 +81,35 @@ class AsyncClient:
         concurrency: int = streams.CONCURRENCY,
         on_error: streams.OnError = "return",
         progress: bool = False,
+        images_per_request: int = groups.IMAGES_PER_REQUEST,
     ) -> AsyncGenerator[Answered]:
-        """As `Client.predict_many`; the images may come from an asynchronous iterable.
+        """As `Client.predict_many`; the images may come from an asynchronous iterable, and should where they are slow.
 
         Whoever leaves the loop early should close the stream, as `contextlib.aclosing` does; otherwise the images under
         way are given up only when the stream is garbage.
         """
-        streams.check(concurrency, self._max_connections, on_error)
+        streams.check(concurrency, self._max_connections, images_per_request, on_error)
+        line: groups.Line[asyncio.Future[Outcome]] = groups.Line(images_per_request, concurrency)
 
-        places = asyncio.Semaphore(concurrency)
+        async def one(body: bytes) -> Predictions:
+            return await self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
 
-        async def ask(image: ImageLike) -> Answered:
-            async with places:
-                try:
-                    return Answered(image, await self.predict(model, image, version=version, top_k=top_k))
-                except ClientError as error:
-                    return Answered(image, error)
+        async def several(bodies: list[bytes]) -> list[Predictions | ClientError]:
+            request = self._requests.predict_batch(model, bodies, version, top_k)
+            return await self._ask(request, partial(protocol.read_each, images=len(bodies)))
 
-        return _in_order(ask, each_image_async(images), concurrency, on_error, Progress(images, wanted=progress))
+        work = partial(_work, line, one, several)
+        ahead = streams.AHEAD * concurrency * images_per_request
+        counted = Progress(images, wanted=progress)
+        return _in_order(each_image_async(images), line, work, ahead, on_error, counted)
 
     async def models(self) -> list[ModelSummary]:
         """The models on offer."""
-        return await self._ask(self._requests.models(), read_models)
+        return await self._ask(self._requests.models(), partial(protocol.read, parse=read_models))
 
     async def model(self, name: str, version: int | None = None) -> Model:
         """What the server says of a model version, by default the newest."""
-        return await self._ask(self._requests.model(name, version), read_model)
+        return await self._ask(self._requests.model(name, version), partial(protocol.read, parse=read_model))
 
     async def ready(self) -> bool:
         """Whether every model answers, asked once; a server that is not there is not ready."""
@@ -111,11 +118,11 @@ class AsyncClient:
         except ConnectionFailed:
             return False
 
-    async def _ask(self, request: httpx.Request, parse: Callable[[Any], Result]) -> Result:
+    async def _ask(self, request: httpx.Request, read: Callable[[httpx.Response], Result]) -> Result:
         attempts = Attempts(self._retries, self._timeout_s, self._clock)
         while True:
             try:
-                return protocol.read(await self._send(request, attempts.left_s()), parse)
+                return read(await self._send(request, attempts.left_s()))
             except ClientError as error:
                 await self._sleep(attempts.wait_after(error))
 
@@ -126,23 +133,71 @@ class AsyncClient:
                 return await http.send(request)
 
 
+async def _work(line: groups.Line[asyncio.Future[Outcome]], one: _One, several: _Several) -> None:
+    """Ask for what waits, group by group, until nothing does."""
+    while group := line.take():
+        try:
+            futures, bodies = groups.sendable(group, await _encoded_each(group))
+            for future, outcome in zip(futures, await _outcomes(line, one, several, bodies), strict=True):
+                future.set_result(outcome)
+        finally:
+            for waiting in group:
+                waiting.outcome.cancel()  # of those that have none, because this worker was cancelled
+
+
+async def _outcomes(
+    line: groups.Line[asyncio.Future[Outcome]], one: _One, several: _Several, bodies: list[bytes]
+) -> Sequence[Outcome]:
+    if len(bodies) > 1:
+        try:
+            return await several(bodies)
+        except TooLarge:  # each alone may not be
+            line.refused(len(bodies))
+        except Exception as error:
+            return groups.own_errors(error, len(bodies))
+    return [await _outcome(one, body) for body in bodies]
+
+
+async def _outcome(one: _One, body: bytes) -> Outcome:
+    try:
+        return await one(body)
+    except Exception as error:
+        return error
+
+
+async def _encoded_each(group: Sequence[groups.Waiting[asyncio.Future[Outcome]]]) -> list[bytes | Exception]:
+    if all(isinstance(waiting.image, bytes) for waiting in group):  # nothing to do that would be worth a thread
+        return groups.encode_each(group)
+    return await asyncio.to_thread(groups.encode_each, group)
+
+
 async def _in_order(
-    ask: Callable[[ImageLike], Coroutine[None, None, Answered]],
     images: AsyncIterator[ImageLike],
-    concurrency: int,
+    line: groups.Line[asyncio.Future[Outcome]],
+    work: Callable[[], Coroutine[None, None, None]],
+    ahead: int,
     on_error: streams.OnError,
     progress: Progress,
 ) -> AsyncGenerator[Answered]:
-    waiting: deque[asyncio.Task[Answered]] = deque()
+    loop = asyncio.get_running_loop()
+    taken: deque[groups.Waiting[asyncio.Future[Outcome]]] = deque()
+    workers: set[asyncio.Task[None]] = set()
     with progress:
         try:
             async for image in images:
-                waiting.append(asyncio.create_task(ask(image)))
-                while waiting and (waiting[0].done() or len(waiting) >= streams.AHEAD * concurrency):
-                    yield streams.passed(await waiting.popleft(), on_error, progress)
-            while waiting:
-                yield streams.passed(await waiting.popleft(), on_error, progress)
+                taken.append(groups.Waiting(image, expected_bytes(image), loop.create_future()))
+                if line.put(taken[-1]):
+                    workers.add(worker := asyncio.create_task(work()))
+                    worker.add_done_callback(workers.discard)
+                while taken and (taken[0].outcome.done() or len(taken) >= ahead):
+                    first = taken.popleft()
+                    yield streams.passed(first.image, await first.outcome, on_error, progress)
+            while taken:
+                first = taken.popleft()
+                yield streams.passed(first.image, await first.outcome, on_error, progress)
         finally:
-            for answer in waiting:
-                answer.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            line.clear()
+            under_way = [*workers]
+            for worker in under_way:
+                worker.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 
-from service.client import protocol, streams
+from service.client import groups, protocol, streams
 from service.client.connections import ONE, Connections, tls
-from service.client.errors import ClientError, ConnectionFailed, named_failures
+from service.client.errors import ClientError, ConnectionFailed, TooLarge, named_failures
+from service.client.groups import Outcome
 from service.client.progress import Progress
-from service.client.results import Answered, Model, ModelSummary, Predictions, read_model, read_models, read_predictions
+from service.client.results import Answered, Model, ModelSummary, Predictions, read_model, read_models
 from service.client.retrying import RETRIES, Attempts
-from service.client.sources import ImageLike, Images, each_image, encoded
+from service.client.sources import ImageLike, Images, each_image, encoded, expected_bytes
 
 Result = TypeVar("Result")
+_One = Callable[[bytes], Predictions]
+_Several = Callable[[list[bytes]], list[Predictions | ClientError]]
 
 
 class Client:
@@ -75,7 +79,7 @@ class Client:
         Pictures and pixels travel as PNG, without loss. Gives all labels unless `top_k` says how many, by the newest
         version unless `version` says which. Raises ClientError.
         """
-        return self._ask(self._requests.predict(model, encoded(image), version, top_k), read_predictions)
+        return self._ask(self._requests.predict(model, encoded(image), version, top_k), protocol.read_one)
 
     def predict_many(
         self,
@@ -87,30 +91,39 @@ class Client:
         concurrency: int = streams.CONCURRENCY,
         on_error: streams.OnError = "return",
         progress: bool = False,
+        images_per_request: int = groups.IMAGES_PER_REQUEST,
     ) -> Generator[Answered]:
-        """Classify the images of an iterable or a folder, `concurrency` at once, and give the answers in their order.
+        """Classify the images of an iterable or a folder, by `concurrency` requests at once, and give the answers in
+        their order.
 
-        A failure takes the place of its image's predictions, or is raised in its place with `on_error="raise"`. At most
-        `streams.AHEAD` times `concurrency` images are taken before the first of them has been given back, and files
-        are read only when they are sent. `progress` shows a line on stderr if that is a terminal.
+        A request that can begin takes what is there of the images, up to `images_per_request` and `REQUEST_BYTES` of
+        `groups`, and never waits for more. A failure takes the place of its image's predictions, or is raised in its
+        place with `on_error="raise"`. At most `streams.AHEAD` times what all requests may hold is taken before the
+        first image has been given back, and files are read only when they are sent. `progress` shows a line on stderr
+        if that is a terminal.
         """
-        streams.check(concurrency, self._max_connections, on_error)
+        streams.check(concurrency, self._max_connections, images_per_request, on_error)
+        line: groups.Line[Future[Outcome]] = groups.Line(images_per_request, concurrency)
 
-        def ask(image: ImageLike) -> Answered:
-            try:
-                return Answered(image, self.predict(model, image, version=version, top_k=top_k))
-            except ClientError as error:
-                return Answered(image, error)
+        def one(body: bytes) -> Predictions:
+            return self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
 
-        return _in_order(ask, each_image(images), concurrency, on_error, Progress(images, wanted=progress))
+        def several(bodies: list[bytes]) -> list[Predictions | ClientError]:
+            request = self._requests.predict_batch(model, bodies, version, top_k)
+            return self._ask(request, partial(protocol.read_each, images=len(bodies)))
+
+        work = partial(_work, line, one, several)
+        ahead = streams.AHEAD * concurrency * images_per_request
+        counted = Progress(images, wanted=progress)
+        return _in_order(each_image(images), line, work, concurrency, ahead, on_error, counted)
 
     def models(self) -> list[ModelSummary]:
         """The models on offer."""
-        return self._ask(self._requests.models(), read_models)
+        return self._ask(self._requests.models(), partial(protocol.read, parse=read_models))
 
     def model(self, name: str, version: int | None = None) -> Model:
         """What the server says of a model version, by default the newest."""
-        return self._ask(self._requests.model(name, version), read_model)
+        return self._ask(self._requests.model(name, version), partial(protocol.read, parse=read_model))
 
     def ready(self) -> bool:
         """Whether every model answers, asked once; a server that is not there is not ready."""
@@ -119,11 +132,11 @@ class Client:
         except ConnectionFailed:
             return False
 
-    def _ask(self, request: httpx.Request, parse: Callable[[Any], Result]) -> Result:
+    def _ask(self, request: httpx.Request, read: Callable[[httpx.Response], Result]) -> Result:
         attempts = Attempts(self._retries, self._timeout_s, self._clock)
         while True:
             try:
-                return protocol.read(self._send(request, attempts.left_s()), parse)
+                return read(self._send(request, attempts.left_s()))
             except ClientError as error:
                 self._sleep(attempts.wait_after(error))
 
@@ -133,22 +146,57 @@ class Client:
             return http.send(request)
 
 
+def _work(line: groups.Line[Future[Outcome]], one: _One, several: _Several) -> None:
+    """Ask for what waits, group by group, until nothing does."""
+    while group := line.take():
+        futures, bodies = groups.sendable(group, groups.encode_each(group))
+        outcomes = _outcomes(line, one, several, bodies)
+        # From the last to the first, which the caller waits for: it wakes once for a group, not for each image.
+        for future, outcome in zip(reversed(futures), reversed(outcomes), strict=True):
+            future.set_result(outcome)
+
+
+def _outcomes(
+    line: groups.Line[Future[Outcome]], one: _One, several: _Several, bodies: list[bytes]
+) -> Sequence[Outcome]:
+    if len(bodies) > 1:
+        try:
+            return several(bodies)
+        except TooLarge:  # each alone may not be
+            line.refused(len(bodies))
+        except BaseException as error:
+            return groups.own_errors(error, len(bodies))
+    return [_outcome(one, body) for body in bodies]
+
+
+def _outcome(one: _One, body: bytes) -> Outcome:
+    try:
+        return one(body)
+    except BaseException as error:
+        return error
+
+
 def _in_order(
-    ask: Callable[[ImageLike], Answered],
     images: Iterator[ImageLike],
-    concurrency: int,
+    line: groups.Line[Future[Outcome]],
+    work: Callable[[], None],
+    workers: int,
+    ahead: int,
     on_error: streams.OnError,
     progress: Progress,
 ) -> Generator[Answered]:
-    waiting: deque[Future[Answered]] = deque()
-    with progress, ThreadPoolExecutor(concurrency, thread_name_prefix="predict") as threads:
+    taken: deque[groups.Waiting[Future[Outcome]]] = deque()
+    with progress, ThreadPoolExecutor(workers, thread_name_prefix="predict") as threads:
         try:
             for image in images:
-                waiting.append(threads.submit(ask, image))
-                while waiting and (waiting[0].done() or len(waiting) >= streams.AHEAD * concurrency):
-                    yield streams.passed(waiting.popleft().result(), on_error, progress)
-            while waiting:
-                yield streams.passed(waiting.popleft().result(), on_error, progress)
+                taken.append(groups.Waiting(image, expected_bytes(image), Future()))
+                if line.put(taken[-1]):
+                    threads.submit(work)
+                while taken and (taken[0].outcome.done() or len(taken) >= ahead):
+                    first = taken.popleft()
+                    yield streams.passed(first.image, first.outcome.result(), on_error, progress)
+            while taken:
+                first = taken.popleft()
+                yield streams.passed(first.image, first.outcome.result(), on_error, progress)
         finally:
-            for answer in waiting:
-                answer.cancel()
+            line.clear()

@@ -200,6 +200,7 @@ BY_CODE: dict[str, type[ClientError]] = {
     "too-many-bytes": QueueFull,
     "too-many-connections": Unavailable,
     "not-ready": Unavailable,
+    "out-of-memory": Unavailable,
     "closing": Unavailable,
     "model-not-served": ModelNotServed,
     "deadline-passed": DeadlinePassed,
@@ -227,14 +228,21 @@ def error_of(answer: httpx.Response) -> ClientError:
     """The error that an answer other than 200 stands for, whoever gave it."""
     problem = _problem(answer)
     code, detail = (problem.get(member) for member in ("code", "detail"))
-    kind = BY_CODE.get(code or "") or BY_STATUS.get(answer.status_code) or _by_class(answer.status_code)
-    return kind(
+    return _kind(code, answer.status_code)(
         detail or f"HTTP {answer.status_code} {answer.reason_phrase}, not in Sightline's words: {_snippet(answer)}",
         status=answer.status_code,
         code=code,
         title=problem.get("title"),
         request_id=answer.headers.get("x-request-id"),
         retry_after=answer.headers.get("retry-after"),
+    )
+
+
+def error_of_problem(problem: dict[str, Any], request_id: str | None) -> ClientError:
+    """The error of one image among several, as its problem in a 200 says. Raises KeyError or TypeError for others."""
+    status, code = int(problem["status"]), problem.get("code")
+    return _kind(code, status)(
+        problem["detail"], status=status, code=code, title=problem.get("title"), request_id=request_id
     )
 
 
@@ -258,6 +266,10 @@ def named_failures(timeout_s: float) -> Iterator[None]:
         raise ConnectionLost(f"{_server(failure)} broke the connection: {_said(failure)}") from failure
     except httpx.HTTPError as failure:
         raise ConnectionFailed(f"{_server(failure)} cannot be reached: {_said(failure)}") from failure
+
+
+def _kind(code: str | None, status: int) -> type[ClientError]:
+    return BY_CODE.get(code or "") or BY_STATUS.get(status) or _by_class(status)
 
 
 def _by_class(status: int) -> type[ClientError]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from service.client.errors import ClientError
+from service.client.errors import ClientError, error_of_problem
 from service.client.sources import ImageLike
 
 
@@ -68,10 +68,20 @@ class Model(ModelSummary):
 
 def read_predictions(content: Any) -> Predictions:
     """`predict`'s JSON. Raises KeyError, TypeError or ValueError where it has another form."""
-    ranked = tuple([Prediction(entry["label"], entry["probability"]) for entry in content["predictions"]])
-    if not ranked:
-        raise ValueError("no predictions")
-    return Predictions(content["model"], content["version"], ranked)
+    return Predictions(content["model"], content["version"], _ranked(content))
+
+
+def read_results(content: Any, images: int, request_id: str | None) -> list[Predictions | ClientError]:
+    """`predict-batch`'s JSON: for each image what it shows, or its own error. Raises as `read_predictions`."""
+    model, version, results = content["model"], content["version"], content["results"]
+    if len(results) != images:
+        raise ValueError(f"{images} images were sent, {len(results)} results came")
+    return [
+        error_of_problem(result["error"], request_id)
+        if "error" in result
+        else Predictions(model, version, _ranked(result))
+        for result in results
+    ]
 
 
 def read_models(content: Any) -> list[ModelSummary]:
@@ -82,6 +92,13 @@ def read_models(content: Any) -> list[ModelSummary]:
 def read_model(content: Any) -> Model:
     """One model's JSON. Raises as `read_predictions`."""
     return Model(**_summary(content), labels=tuple(content.get("labels", ())), about=content)
+
+
+def _ranked(content: Any) -> tuple[Prediction, ...]:
+    ranked = tuple([Prediction(entry["label"], entry["probability"]) for entry in content["predictions"]])
+    if not ranked:
+        raise ValueError("no predictions")
+    return ranked
 
 
 def _summary(content: Any) -> dict[str, Any]:

@@ -51,6 +51,21 @@ def encoded(image: ImageLike) -> bytes:
     return _as_png(image)
 
 
+def expected_bytes(image: ImageLike) -> int:
+    """About how many bytes `encoded` will give, without reading the image; 0 where only trying tells."""
+    if isinstance(image, bytes | bytearray):
+        return len(image)
+    if isinstance(image, str | os.PathLike):
+        try:
+            return Path(image).stat().st_size
+        except (OSError, ValueError):
+            return 0
+    if hasattr(image, "nbytes"):
+        return int(image.nbytes)
+    width, height = getattr(image, "size", (0, 0))
+    return int(width) * int(height) * len(image.getbands()) if hasattr(image, "getbands") else 0
+
+
 def each_image(images: Images) -> Iterator[ImageLike]:
     """The images one by one; a folder's in the order of its names, each folder before those in it.
 

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from classifier.engines import Probabilities
 from classifier.errors import SightlineError
 from service import bodies
 from service.answers import json_response, protocol_error
@@ -24,6 +23,7 @@ from service.classify import Classifier
 from service.errors import MalformedRequest
 from service.oip import compression, metadata, protocol, results, tensors
 from service.oip.tensors import Images
+from service.timing import Classified, timed
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -119,19 +119,20 @@ async def all_statistics(request: Request) -> Response:
 
 async def repository_index(request: Request) -> Response:
     catalog = _catalog(request)
-    async with deadline_after(catalog.settings.request_timeout_ms):
+    with deadline_after(catalog.settings.request_timeout_ms):
         body = await bodies.read_bytes(request, catalog.settings.max_body_bytes)
     return json_response(metadata.repository(catalog, ready_only=_ready_only(body)))
 
 
 async def infer(request: Request) -> Response:
     settings, classifier = _catalog(request).settings, _classifier(request)
-    async with deadline_after(time_for(request, settings)) as deadline:
+    with deadline_after(time_for(request, settings)) as deadline:
         body = await _read_body(request, settings.max_body_bytes)
         images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
-        async with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner, while_present(request):
-            rows = await _classified(classifier, images, min(deadline, sooner))
-    return results.response(classifier.card, rows, answer, request.headers.get("accept-encoding", ""))
+        with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner, while_present(request):
+            classified = await _classified(classifier, images, min(deadline, sooner))
+    accepted = request.headers.get("accept-encoding", "")
+    return timed(results.response(classifier.card, [image.row for image in classified], answer, accepted), classified)
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
@@ -160,11 +161,11 @@ async def _read_images(
     return await asyncio.to_thread(read)
 
 
-async def _classified(classifier: Classifier, images: Images, deadline: float) -> list[Probabilities]:
+async def _classified(classifier: Classifier, images: Images, deadline: float) -> list[Classified]:
     """A row for every image; the protocol has no answer for a part of them, so the first bad one is the answer."""
     if not isinstance(images, list):
         return await classifier.classify_pixels(images, deadline)
-    rows: list[Probabilities] = []
+    rows: list[Classified] = []
     for i, row in enumerate(await classifier.classify_each(images, deadline)):
         if isinstance(row, SightlineError):
             raise type(row)(f"image {i}: {row}") from row

@@ -7,8 +7,7 @@ sample that proves a version before it is served is the first. Belongs to the ev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -50,6 +49,22 @@ class Steps:
         return {name: spent.as_json() for name, spent in vars(self).items()}
 
 
+class Image:
+    """The time of one image, from its admission to its answer."""
+
+    __slots__ = ("_began_ns", "_statistics")
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+
+    def __enter__(self) -> None:
+        self._began_ns = time.perf_counter_ns()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        spent = self._statistics.success if kind is None else self._statistics.fail
+        spent.add(time.perf_counter_ns() - self._began_ns)
+
+
 @dataclass
 class Statistics:
     """Counts of images and of forward passes, and where the time went.
@@ -66,16 +81,9 @@ class Statistics:
     executions: int = 0
     last_inference_ms: int = 0  # since the epoch
 
-    @contextmanager
-    def image(self) -> Iterator[None]:
-        """Count the image that the block works on, as answered or as failed."""
-        began = time.perf_counter_ns()
-        try:
-            yield
-        except BaseException:
-            self.fail.add(time.perf_counter_ns() - began)
-            raise
-        self.success.add(time.perf_counter_ns() - began)
+    def image(self) -> Image:
+        """A block that works on one image: it is counted as answered or as failed."""
+        return Image(self)
 
     def refused(self, images: int) -> None:
         """Count images that were not admitted."""

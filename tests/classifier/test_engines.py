@@ -17,7 +17,15 @@ import pytest
 
 import classifier.engines
 from classifier import store
-from classifier.engines import Engine, EngineOptions, close_enough, default_engine, open_engine
+from classifier.engines import (
+    Engine,
+    EngineOptions,
+    close_enough,
+    default_engine,
+    open_engine,
+    padded,
+    padded_sizes,
+)
 from classifier.errors import BrokenModel, EngineUnavailable
 from classifier.store import ModelStore
 from tests.tiny_models import COLOUR, GREY, passed_check
@@ -131,6 +139,31 @@ def test_engines_say_how_they_run(engine):
     assert engine.name in ENGINES
     assert (engine.precision, engine.streams) == ("float32", 2)
     assert engine.device
+
+
+# Padding
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "size"), [(1, 8, 1), (2, 8, 2), (3, 8, 4), (5, 8, 8), (5, 6, 6), (8, 8, 8), (9, 8, 9)]
+)
+def test_batches_are_padded_to_the_next_power_of_two_or_the_largest_batch(images, most, size):
+    pixels = batch(images)
+    larger = padded(pixels, most)
+    assert (len(larger), larger.dtype) == (size, np.uint8)
+    np.testing.assert_array_equal(larger[:images], pixels)
+    assert not larger[images:].any()
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(1, (1,)), (8, (1, 2, 4, 8)), (12, (1, 2, 4, 8, 12))])
+def test_padded_batches_have_these_sizes(most, sizes):
+    assert padded_sizes(most) == sizes
+    assert {len(padded(batch(images), most)) for images in range(1, most + 1)} == set(sizes)
+
+
+def test_black_pictures_after_a_batch_change_none_of_its_answers(engine):
+    pixels = batch(5)
+    np.testing.assert_allclose(engine.infer(padded(pixels, 8))[:5], engine.infer(pixels), atol=1e-6)
 
 
 # Closing

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +97,93 @@ def test_every_stream_is_warm_when_the_engine_is_handed_out(models, monkeypatch)
     assert sizes == [1] * engine.streams + [4] * engine.streams
 
 
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=has_bfloat16)])
+def test_the_precision_reported_is_the_one_that_runs(models, precision):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision=precision))
+    steps = [step.get_rt_info() for step in engine._compiled.get_runtime_model().get_ops()]
+    runs = {step["runtimePrecision"].value for step in steps if step["layerType"].value == "Convolution"}
+    engine.close()
+    assert (engine.precision, runs) == (precision, {"float32": {"f32"}, "bfloat16": {"bf16"}}[precision])
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "comes_from"),
+    [(1 / 255, 0.0, "Convert"), (2.0, 0.0, "Convert"), (1 / 255, 0.5, "Add")],
+    ids=["scaled", "enlarged", "scaled and shifted"],
+)
+def test_pixels_reach_the_first_convolution_as_whole_numbers_unless_they_are_shifted(
+    tmp_path, factor, shift, comes_from
+):
+    path = tmp_path / store.ONNX
+    expected = save_network_that_scales(path, factor, shift)
+    network = module._core().read_model(path)
+    module._fold_scale(network)
+    (convolution,) = [step for step in network.get_ops() if step.get_type_name() == "Convolution"]
+    transposed = convolution.input_value(0).get_node().input_value(0).get_node()
+    assert transposed.get_type_name() == comes_from
+    pixels = RNG.integers(0, 256, (4, 8, 8, 3), np.uint8)
+    engine = open_engine(tiny_card(), tmp_path, options())
+    np.testing.assert_allclose(engine.infer(pixels), expected(pixels), atol=1e-5)
+    engine.close()
+
+
+def save_network_that_scales(path: Path, factor: float, shift: float) -> Callable[[np.ndarray], np.ndarray]:
+    """An ONNX network that begins as exported ones do: cast, multiply, add, transpose, convolve; its answers."""
+    onnx = pytest.importorskip("onnx")
+    helper, types = onnx.helper, onnx.TensorProto
+    weights = np.random.default_rng(1).normal(0, 0.1 / factor / 255, (3, 3, 8, 8)).astype(np.float32)
+    constants = [
+        helper.make_tensor("factor", types.FLOAT, [], [factor]),
+        helper.make_tensor("shift", types.FLOAT, [], [shift]),
+        helper.make_tensor("weights", types.FLOAT, weights.shape, weights.ravel()),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=types.FLOAT),
+        helper.make_node("Mul", ["floats", "factor"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "shift"], ["shifted"]),
+        helper.make_node("Transpose", ["shifted"], ["channels_first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["channels_first", "weights"], ["scores"]),
+        helper.make_node("Flatten", ["scores"], ["flat"]),
+        helper.make_node("Softmax", ["flat"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "scales",
+        [helper.make_tensor_value_info("x", types.UINT8, ["n", 8, 8, 3])],
+        [helper.make_tensor_value_info("y", types.FLOAT, ["n", 3])],
+        constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+    def expected(pixels_u8: np.ndarray) -> np.ndarray:
+        scores = np.einsum("nhwc,ochw->no", pixels_u8.astype(np.float64) * factor + shift, weights)
+        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return raised / raised.sum(axis=1, keepdims=True)
+
+    return expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of a process")
+def test_a_batch_that_memory_is_short_for_is_said_to_be_and_smaller_ones_are_answered(tiny_models_root):
+    script = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from classifier.engines import EngineOptions, open_engine
+from classifier.errors import OutOfMemory
+from classifier.store import ModelStore
+models = ModelStore(Path({str(tiny_models_root)!r}))
+engine = open_engine(models.card({COLOUR!r}), models.folder({COLOUR!r}), EngineOptions("openvino", "float32", 1))
+pixels = np.zeros((1_000_000, 8, 8, 3), np.uint8)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)
+assert isinstance(engine.submit(pixels).exception(60), OutOfMemory)
+assert engine.infer(pixels[:4]).shape == (4, 3)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def save_network_for_even_batches(path: Path) -> None:
     """An ONNX network, uint8 [n, 8, 8, 3] to float32 [n, 3], with a reshape in it that only fits an even n."""
     onnx = pytest.importorskip("onnx")
@@ -143,13 +233,13 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
     before = set(threading.enumerate())
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
     engine.infer(np.zeros((1, 8, 8, 3), np.uint8))
-    (thread,) = set(threading.enumerate()) - before
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == engine.streams
     gone = weakref.ref(engine)
     engine.close()
     del engine
-    thread.join(5)
     gc.collect()
-    assert not thread.is_alive()
+    assert not any(thread.is_alive() for thread in threads)
     assert gone() is None
 
 

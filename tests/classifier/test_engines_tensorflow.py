@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from classifier import store
 from classifier.engines import EngineOptions, open_engine
-from classifier.errors import BrokenModel
+from classifier.errors import BrokenModel, OutOfMemory
 from tests.tiny_models import COLOUR, GREY, passed_check
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
@@ -33,11 +34,70 @@ def test_sixteen_bits_stay_within_five_hundredths_of_float32(models, precision):
     reduced.close()
 
 
-def test_auto_takes_bfloat16_where_a_comparison_allows_it(models):
+def test_auto_takes_bfloat16_where_a_comparison_allows_it(models, monkeypatch):
+    from classifier.engines import tensorflow as module
+
+    monkeypatch.setattr(module, "has_native_bfloat16", lambda: True)
     card = models.card(GREY).model_copy(update={"checks": (passed_check("tensorflow", "bfloat16"),)})
     engine = open_engine(card, models.folder(GREY), options(precision="auto"))
     engine.close()
     assert engine.precision == "bfloat16"
+
+
+def test_auto_stays_in_float32_on_a_processor_without_bfloat16(models, monkeypatch):
+    from classifier.engines import tensorflow as module
+
+    monkeypatch.setattr(module, "has_native_bfloat16", lambda: False)
+    card = models.card(GREY).model_copy(update={"checks": (passed_check("tensorflow", "bfloat16"),)})
+    engine = open_engine(card, models.folder(GREY), options(precision="auto"))
+    engine.close()
+    assert engine.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "native"),
+    [
+        ("flags\t: fpu avx512f avx512_bf16 amx_tile", True),
+        ("flags\t: fpu avx512f avx512_bitalg", False),
+        ("Features\t: fp asimd bf16 i8mm", True),
+        (None, False),
+    ],
+    ids=["x86 with it", "x86 without it", "Arm", "not Linux"],
+)
+def test_the_processor_is_asked_whether_it_multiplies_bfloat16(monkeypatch, cpuinfo, native):
+    from classifier.engines import tensorflow as module
+
+    def read_text(_: Path) -> str:
+        if cpuinfo is None:
+            raise FileNotFoundError
+        return cpuinfo
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert module.has_native_bfloat16() is native
+
+
+def test_the_network_runs_frozen_with_its_weights_as_constants(models):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
+    steps = {step.type for step in engine._run.graph.get_operations()}
+    assert not engine._run.variables
+    assert "Const" in steps
+    assert "ReadVariableOp" not in steps
+    engine.close()
+
+
+def test_a_batch_that_memory_is_short_for_is_said_to_be(models, monkeypatch):
+    import tensorflow as tf
+
+    def short(_: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
+    with monkeypatch.context() as during:
+        during.setattr(engine, "_run", short)
+        with pytest.raises(OutOfMemory, match="a batch of 64"):
+            engine.infer(PIXELS)
+    assert engine.infer(PIXELS[:2]).shape == (2, 3)
+    engine.close()
 
 
 def test_the_network_is_traced_once_whatever_the_batch_size(models, monkeypatch):

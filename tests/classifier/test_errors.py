@@ -26,5 +26,6 @@ def test_codes_are_stable_and_say_one_thing_each():
         "ImageTooLarge": (413, "too-many-pixels"),
         "UnknownModel": (404, "unknown-model"),
         "BrokenModel": (500, "broken-model"),
+        "OutOfMemory": (503, "out-of-memory"),
         "EngineUnavailable": (500, "engine-unavailable"),
     }

@@ -11,6 +11,7 @@ import pytest
 from classifier import exporting, store
 from classifier.errors import BrokenModel, EngineUnavailable, UnknownModel
 from classifier.exporting import BadExport, PlaceTaken, export
+from tests.classifier.test_keras_archive import first_layer, rewritten
 from tests.tiny_models import COLOUR, GREY
 
 
@@ -72,6 +73,15 @@ def test_without_tensorflow_the_error_says_what_to_install(models, tmp_path, mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EngineUnavailable, match=r"install sightline\[train\]"):
         export(models, COLOUR, None, "tflite", tmp_path / "out")
+
+
+def test_a_network_with_code_inside_is_not_exported(own_models, tmp_path):
+    path, card = own_models.folder(COLOUR) / store.KERAS, own_models.card(COLOUR)
+    rewritten(path, tmp_path / "evil.keras", first_layer(class_name="TFSMLayer")).rename(path)
+    vouched = card.model_copy(update={"files": card.files | {store.KERAS: store._record(path)}})
+    store.write_card(vouched, path.parent / store.CARD)
+    with pytest.raises(BrokenModel, match="holds TFSMLayer"):
+        export(own_models, COLOUR, None, "savedmodel", tmp_path / "out")
 
 
 def test_unknown_and_broken_models_are_not_exported(own_models, tmp_path):

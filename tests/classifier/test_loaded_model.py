@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,34 @@ def test_a_tampered_file_is_noticed_before_it_is_loaded(own_models, monkeypatch)
     monkeypatch.setattr(openvino, "OpenVinoEngine", None)  # must not be reached
     with pytest.raises(BrokenModel, match=r"model\.onnx: its SHA-256"):
         LoadedModel.open(own_models, COLOUR, options=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("file", "engine"), [(store.ONNX, "openvino"), (store.KERAS, "tensorflow"), (store.SAMPLE, "openvino")]
+)
+def test_a_file_that_changes_between_check_and_load_is_noticed(own_models, monkeypatch, file, engine):
+    def verify_and_lose_the_race(*where: Any) -> Card:
+        card = ModelStore.verify(own_models, *where)
+        path = own_models.folder(COLOUR) / file
+        path.write_bytes((own_models.folder(COLOUR, 1) / file).read_bytes())
+        return card
+
+    monkeypatch.setattr(own_models, "verify", verify_and_lose_the_race)
+    with pytest.raises(BrokenModel, match=rf"{COLOUR}/2/{file}: its SHA-256"):
+        LoadedModel.open(own_models, COLOUR, options=EngineOptions(engine=engine, precision="float32"))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_what_is_loaded_is_what_was_hashed(own_models, monkeypatch, engine):
+    def read_and_lose_the_race(card: Card, file: str) -> bytes:
+        body = ModelStore.read(own_models, card, file)
+        (own_models.folder(COLOUR) / file).write_bytes(b"another network")
+        return body
+
+    monkeypatch.setattr(own_models, "read", read_and_lose_the_race)
+    loaded = LoadedModel.open(own_models, COLOUR, options=EngineOptions(engine=engine, precision="float32"))
+    loaded.check_sample_answer(loaded.classify([loaded.sample])[0])
+    loaded.close()
 
 
 @pytest.fixture

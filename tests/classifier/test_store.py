@@ -148,6 +148,23 @@ def test_a_file_that_may_not_be_read_is_named(texts, monkeypatch):
         texts.verify("tiny")
 
 
+def test_what_is_read_is_what_the_card_vouches_for(texts):
+    card = texts.card("tiny")
+    assert texts.read(card, store.ONNX) == (texts.folder("tiny") / store.ONNX).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [flip_a_bit, cut_the_last_byte, Path.unlink, put_a_folder_there, lambda path: path.write_bytes(b"")],
+    ids=["flip_a_bit", "cut_the_last_byte", "unlink", "put_a_folder_there", "empty"],
+)
+def test_what_the_card_does_not_vouch_for_is_not_read(texts, tamper: Callable[[Path], None]):
+    card = texts.card("tiny")
+    tamper(texts.folder("tiny") / store.ONNX)
+    with pytest.raises(BrokenModel, match=f"tiny/1/{store.ONNX}: "):
+        texts.read(card, store.ONNX)
+
+
 def change_card(models: ModelStore, **changes: object) -> None:
     path = models.folder("tiny") / store.CARD
     path.write_text(json.dumps(json.loads(path.read_bytes()) | changes), encoding="utf-8")
@@ -203,6 +220,21 @@ def test_pictures_may_be_drawn_anew(texts):
 
 
 # Saving
+
+
+def test_a_card_can_be_put_in_the_place_of_its_versions(texts):
+    card = texts.card("tiny").model_copy(update={"checks": ()})
+    texts.update(card)
+    assert texts.verify("tiny") == card
+    assert everything_below(texts.folder("tiny")) == sorted([store.CARD, *store.HASHED, "curves.png"])
+
+
+def test_a_card_of_other_files_takes_nobodys_place(texts):
+    card = texts.card("tiny")
+    (texts.folder("tiny") / store.ONNX).write_text("another network", encoding="utf-8")
+    with pytest.raises(BrokenModel, match=r"model\.onnx"):
+        texts.update(card.model_copy(update={"checks": ()}))
+    assert texts.card("tiny") == card
 
 
 def test_a_saved_version_is_complete_and_verifies(texts):

@@ -159,6 +159,21 @@ def test_asyncio_gets_the_same_answers(server: Server, client: Client, folder: P
             assert by_label(here) == pytest.approx(by_label(there.predictions), abs=1e-5)
 
 
+def test_a_server_with_other_limits_gets_its_images_one_by_one(
+    tiny_models_root: Path, tmp_path: Path, folder: Path
+) -> None:
+    environ = {"SIGHTLINE_MODELS": str(tiny_models_root), "SIGHTLINE_MAX_IMAGES": "3"}
+    with (
+        serving(tmp_path, environ=environ) as server,
+        Client(server.url, retries=1000, timeout_s=60) as client,
+    ):
+        assert client.predict(COLOUR, jpeg()).version == 2
+        answers = list(client.predict_many(COLOUR, folder, top_k=1))
+    assert [answered.image for answered in answers] == sorted(folder.iterdir())
+    kinds = [type(result) for _, result in answers]
+    assert kinds == [Predictions] * 20 + [NotAnImage] + [Predictions] * 39
+
+
 def run(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "service.client", server.url, COLOUR, *arguments]
     return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,15 @@ from tests.tiny_models import COLOUR, GREY, save_tiny_model
 pytestmark = pytest.mark.e2e
 
 
-def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "load_tests/run.py", "--users", "3", "--seconds", "3", *map(str, options)]
+def run(
+    *options: str | Path, traffic: Sequence[str] = ("--users", "3"), slo: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """A short run. Its limits are those of `slo`, none by default: how fast this machine is now is no matter here."""
+    out = Path(options[options.index("--out") + 1])
+    limits = out.with_name(f"{out.name}-slo.toml")
+    limits.write_text(slo)
+    how = [*traffic, "--seconds", "3", "--slo", str(limits)]
+    command = [sys.executable, "load_tests/run.py", *how, *map(str, options)]
     return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=180)
 
 
@@ -32,10 +41,29 @@ def test_it_starts_a_server_asks_every_model_in_every_way_and_passes(tiny_models
     assert done.returncode == 0, done.stdout + done.stderr
     names = counted(tmp_path)
     for model in (COLOUR, GREY):
-        for what in ("predict raw", "predict form", "predict json", "predict-batch of"):
+        for what in ("predict raw", "predict form", "predict json", "predict-batch of 16"):
             assert any(name.startswith(f"{model} {what}") for name in names), what
     assert names["Aggregated"][1] == 0
     assert (tmp_path / "run.html").stat().st_size > 0
+
+
+def test_arrivals_do_not_wait_for_answers_and_both_rates_are_told(
+    server: Server, tiny_models_root: Path, tmp_path: Path
+) -> None:
+    done = run("--url", server.url, "--models", tiny_models_root, "--out", tmp_path / "out", traffic=("--rate", "15"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    traffic = json.loads((tmp_path / "out" / "run.json").read_text())["traffic"]
+    assert traffic["answered"] == traffic["offered"] > 0
+    assert {"offered_per_s", "served_per_s", "generator_behind_ms"} <= traffic.keys()
+
+
+def test_a_broken_limit_fails_the_run_and_is_named(server: Server, tiny_models_root: Path, tmp_path: Path) -> None:
+    slo = '["predict raw 32x32"]\np50_ms = -1\n'
+    done = run("--url", server.url, "--models", tiny_models_root, "--out", tmp_path / "out", slo=slo)
+    assert done.returncode == 1, done.stdout + done.stderr
+    broken = json.loads((tmp_path / "out" / "run.json").read_text())["broken"]
+    assert broken
+    assert all("predict raw 32x32: p50_ms is" in line for line in broken)
 
 
 def test_wrong_answers_fail_the_run(server: Server, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ def jpeg(width: int = 40, height: int = 30, seed: int = 0) -> bytes:
     return _encoded(Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def of_one_colour(width: int, height: int) -> bytes:
+def of_one_colour(width: int, height: int, colour: str = "teal") -> bytes:
     """A JPEG of few bytes for its pixels."""
-    return _encoded(Image.new("RGB", (width, height), "teal"))
+    return _encoded(Image.new("RGB", (width, height), colour))
 
 
 def slow_to_decode() -> bytes:

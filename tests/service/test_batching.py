@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from classifier.errors import OutOfMemory
 from service.batching import Batcher, Slots
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
 
@@ -20,6 +21,7 @@ class Device:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.poison: set[int] = set()
+        self.memory = 1000  # items that it has room for at once
         self._gate = asyncio.Event()
         self._gate.set()
 
@@ -32,6 +34,8 @@ class Device:
     async def forward(self, items: list[int]) -> list[int]:
         self.batches.append(items)
         await self._gate.wait()
+        if len(items) > self.memory:
+            raise OutOfMemory(f"no memory for a batch of {len(items)}")
         if self.poison & set(items):
             raise ValueError("cannot take this one")
         return [item * 10 for item in items]
@@ -201,6 +205,57 @@ async def test_a_batcher_works_on_after_a_failure(device: Device) -> None:
     with pytest.raises(BrokenForward):
         await batcher.submit(1, in_(5))
     assert await batcher.submit(2, in_(5)) == 20
+
+
+async def test_a_batch_that_memory_is_short_for_is_run_in_halves(device: Device) -> None:
+    device.memory = 2
+    assert await asyncio.gather(*submit(a_batcher(device.forward), *range(8))) == [item * 10 for item in range(8)]
+    assert [len(batch) for batch in device.batches] == [8, 4, 2, 2, 4, 2, 2]
+
+
+async def test_batches_stay_small_once_memory_was_short(device: Device) -> None:
+    told: list[int] = []
+    device.memory = 2
+    batcher = a_batcher(device.forward, max_batch=8, lowered=told.append)
+    await asyncio.gather(*submit(batcher, *range(8)))
+    assert (batcher.max_batch, told) == (2, [4, 2])
+    device.batches.clear()
+    await asyncio.gather(*submit(batcher, *range(6)))
+    assert [len(batch) for batch in device.batches] == [2, 2, 2]
+
+
+async def test_an_odd_batch_is_halved_too(device: Device) -> None:
+    device.memory = 2
+    assert await asyncio.gather(*submit(a_batcher(device.forward), 1, 2, 3, 4, 5)) == [10, 20, 30, 40, 50]
+    assert device.batches == [[1, 2, 3, 4, 5], [1, 2], [3, 4], [5]]
+
+
+async def test_an_item_that_memory_is_short_for_alone_is_told_so_and_the_batcher_works_on(device: Device) -> None:
+    device.memory = 0
+    batcher = a_batcher(device.forward, max_batch=4)
+    answers = await asyncio.gather(*submit(batcher, 1, 2), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OutOfMemory, OutOfMemory]
+    device.memory = 1
+    assert await batcher.submit(3, in_(5)) == 30
+    assert batcher.max_batch == 1
+
+
+async def test_who_left_is_not_run_again_with_a_half(device: Device) -> None:
+    device.memory = 2
+    device.hold()
+    rows = submit(a_batcher(device.forward), 1, 2, 3, 4)
+    await turns()
+    rows[2].cancel()
+    device.let_go()
+    assert [await rows[0], await rows[1], await rows[3]] == [10, 20, 40]
+    assert device.batches == [[1, 2, 3, 4], [1, 2], [4]]
+
+
+async def test_a_failure_of_another_kind_leaves_the_batches_as_large_as_they_were(device: Device) -> None:
+    device.poison = {2}
+    batcher = a_batcher(device.forward, max_batch=4)
+    await asyncio.gather(*submit(batcher, 1, 2, 3), return_exceptions=True)
+    assert batcher.max_batch == 4
 
 
 @pytest.mark.parametrize("rows", [[], [1], [1, 2, 3]], ids=["none", "too few", "too many"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from service.callers import deadline_after, time_for, while_present
+from service.callers import HANG_UP, deadline_after, time_for, while_present
 from service.errors import CallerGone, DeadlinePassed, MalformedRequest
 from service.settings import Settings
 
@@ -29,33 +29,31 @@ class Caller:
 
 
 async def test_work_that_takes_too_long_ends_with_deadline_passed() -> None:
-    with pytest.raises(DeadlinePassed, match=r"no answer within 0\.01 s"):
-        async with deadline_after(10):
-            await asyncio.sleep(5)
+    with pytest.raises(DeadlinePassed, match=r"no answer within 0\.01 s"), deadline_after(10):
+        await asyncio.sleep(5)
 
 
 async def test_the_block_knows_its_deadline_in_the_clock_of_the_loop() -> None:
-    async with deadline_after(2_000) as deadline:
+    with deadline_after(2_000) as deadline:
         assert 1.5 < deadline - asyncio.get_running_loop().time() <= 2.0
 
 
 async def test_work_goes_on_while_the_caller_is_there() -> None:
-    async with while_present(Caller().request):
+    with while_present(Caller().request):
         await asyncio.sleep(0.01)
 
 
 async def test_work_stops_when_the_caller_hangs_up() -> None:
     caller, answer = Caller(), asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(0.01, caller.hang_up)
-    with pytest.raises(CallerGone):
-        async with while_present(caller.request):
-            await answer
+    with pytest.raises(CallerGone), while_present(caller.request):
+        await answer
     assert answer.cancelled()
 
 
 async def test_a_hang_up_after_the_work_cancels_nothing() -> None:
     caller = Caller()
-    async with while_present(caller.request):
+    with while_present(caller.request):
         await asyncio.sleep(0)
         caller.hang_up()
     for _ in range(5):
@@ -64,7 +62,7 @@ async def test_a_hang_up_after_the_work_cancels_nothing() -> None:
 
 async def test_a_cancellation_from_elsewhere_stays_a_cancellation() -> None:
     async def work() -> None:
-        async with while_present(Caller().request):
+        with while_present(Caller().request):
             await asyncio.sleep(5)
 
     task = asyncio.create_task(work())
@@ -75,9 +73,8 @@ async def test_a_cancellation_from_elsewhere_stays_a_cancellation() -> None:
 
 
 async def test_the_deadline_holds_inside_the_watch_for_the_caller() -> None:
-    with pytest.raises(DeadlinePassed):
-        async with deadline_after(10), while_present(Caller().request):
-            await asyncio.sleep(5)
+    with pytest.raises(DeadlinePassed), deadline_after(10), while_present(Caller().request):
+        await asyncio.sleep(5)
 
 
 def asking_for(text: str | None) -> Request:
@@ -98,3 +95,12 @@ async def test_without_a_maximum_nobody_gets_more_than_the_default() -> None:
 async def test_a_time_that_is_none_is_the_clients_fault(text: str) -> None:
     with pytest.raises(MalformedRequest, match="X-Request-Timeout-Ms"):
         time_for(asking_for(text), Settings())
+
+
+async def test_our_own_server_says_at_once_that_the_caller_left() -> None:
+    listeners: set[Any] = set()
+    request = Request({"type": "http", "method": "POST", "headers": [], "extensions": {HANG_UP: listeners}})
+    asyncio.get_running_loop().call_soon(lambda: [leave() for leave in tuple(listeners)])
+    with pytest.raises(CallerGone), while_present(request):
+        await asyncio.sleep(5)
+    assert not listeners

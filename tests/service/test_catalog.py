@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 
-from classifier.errors import UnknownModel
+from classifier.engines.pace import SIZES, Pace
+from classifier.errors import OutOfMemory, UnknownModel
 from classifier.store import ModelStore
+from service import metrics
 from service.catalog import Broken, Catalog, Loading
 from service.classify import Classifier
 from service.errors import BrokenForward, NotReady, NotServed
@@ -123,6 +128,99 @@ async def test_a_server_that_cannot_look_its_models_up_is_dead(
     assert "may not be read" in caplog.text
 
 
+async def test_the_largest_batch_of_each_model_is_measured_when_it_is_loaded(catalog: Catalog) -> None:
+    assert {catalog.find(name).max_batch for name in (COLOUR, GREY)} <= set(SIZES)
+
+
+async def test_a_set_batch_is_not_measured(models: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("classifier.engines.pace.measured")
+    catalog = Catalog(dataclasses.replace(settings, models=models, max_batch=5))
+    await catalog.load()
+    assert [catalog.find(name).max_batch for name in (COLOUR, GREY)] == [5, 5]
+    await catalog.close()
+
+
+async def test_a_measured_batch_fits_the_queue(
+    models: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classifier.engines.pace.measured", lambda *_: Pace(32, 100.0))
+    catalog = Catalog(dataclasses.replace(settings, models=models, queue_limit=6, max_images=6))
+    await catalog.load()
+    assert catalog.find(COLOUR).max_batch == 6
+    await catalog.close()
+
+
+async def test_callers_and_metrics_are_told_what_runs_a_model(catalog: Catalog, client: httpx.AsyncClient) -> None:
+    classifier = catalog.find(GREY)
+    engine = classifier.model.engine
+    about = (await client.get(f"/v1/models/{GREY}")).json()
+    running = {name: about[name] for name in ("engine", "precision", "device", "streams", "max_batch")}
+    assert running == {
+        "engine": "openvino",
+        "precision": "float32",
+        "device": engine.device,
+        "streams": engine.streams,
+        "max_batch": classifier.max_batch,
+    }
+    labels = f'device="{engine.device}",engine="openvino",model="{GREY}",precision="float32",version="1"'
+    assert f"sightline_model_info{{{labels}}} 1.0" in metrics.text().decode()
+
+
+class Cramped:
+    """An engine in place of another, with memory for two images at a time."""
+
+    def __init__(self, engine: Any) -> None:
+        self.name, self.precision, self.device = engine.name, engine.precision, engine.device
+        self.streams, self.close = engine.streams, engine.close
+        self.sizes: list[int] = []
+        self._engine = engine
+
+    def submit(self, pixels_u8: Any) -> Future[Any]:
+        self.sizes.append(len(pixels_u8))
+        if len(pixels_u8) <= 2:
+            running: Future[Any] = self._engine.submit(pixels_u8)
+            return running
+        future: Future[Any] = Future()
+        future.set_exception(OutOfMemory("no memory"))
+        return future
+
+
+async def test_a_model_that_ran_out_of_memory_answers_all_the_same_and_takes_smaller_batches_from_then_on(
+    models: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = Catalog(dataclasses.replace(settings, models=models, max_batch=8))
+    await catalog.load()
+    classifier = catalog.find(COLOUR)
+    cramped: Any = Cramped(classifier.model.engine)
+    classifier.model.engine = cramped
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
+    rows = await classifier.classify_pixels(pixels, asyncio.get_running_loop().time() + 10)
+    assert cramped.sizes == [8, 4, 2, 2, 4, 2, 2]
+    np.testing.assert_allclose(np.stack([image.row for image in rows]).sum(axis=1), 1, atol=1e-5)
+    assert catalog.is_ready  # the engine is sound, it is not loaded anew
+    assert classifier.max_batch == 2
+    assert f"{COLOUR} version 2: at most 2 images a batch from now on" in caplog.text
+    assert f'sightline_max_batch_images{{model="{COLOUR}",version="2"}} 2.0' in metrics.text().decode()
+    await catalog.close()
+
+
+async def test_padded_batches_have_few_sizes_and_the_same_answers(models: Path, settings: Settings) -> None:
+    padding = dataclasses.replace(settings, models=models, engine="tensorflow", pad_batches=True, max_batch=6)
+    catalog = Catalog(padding)
+    await catalog.load()
+    classifier = catalog.find(COLOUR)
+    engine, sizes = classifier.model.engine, []
+    alone = np.stack([classifier.model.classify([classifier.model.sample])[0]] * 5)
+    submit = engine.submit
+    engine.submit = lambda pixels: sizes.append(len(pixels)) or submit(pixels)  # type: ignore[method-assign,func-returns-value]
+    pixels = np.stack([classifier.model.decode(classifier.model.sample)] * 5)
+    for images in (1, 3, 5):
+        rows = await classifier.classify_pixels(pixels[:images], asyncio.get_running_loop().time() + 10)
+        np.testing.assert_allclose(np.stack([image.row for image in rows]), alone[:images], atol=1e-5)
+    assert sizes == [1, 4, 6]
+    await catalog.close()
+
+
 async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Catalog, models: Path) -> None:
     (models / GREY / "1" / "card.json").write_text("{}")
     unloaded.start()
@@ -162,7 +260,7 @@ async def test_an_engine_that_fails_is_loaded_anew(unloaded: Catalog) -> None:
     while not unloaded.is_ready:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     mended = unloaded.find(COLOUR)
-    mended.model.check_sample_answer(await mended.classify(mended.model.sample, deadline))
+    mended.model.check_sample_answer((await mended.classify(mended.model.sample, deadline)).row)
 
 
 async def test_an_engine_that_cannot_be_loaded_anew_stays_out_and_the_log_says_why(

@@ -3,18 +3,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+from classifier.engines import Engine
+from classifier.engines.pace import Pace
 from classifier.errors import ImageTooLarge, NotAnImage, UndecodableImage
 from classifier.loaded_model import LoadedModel
 from service.batching import Slots
 from service.classify import Classifier
 from service.errors import BrokenForward, Closing, QueueFull
 from service.settings import Settings
+from service.timing import Classified
 from tests.service.engines import HeldEngine
 from tests.service.pictures import TEXT, jpeg, of_one_colour, truncated
 
@@ -62,14 +65,14 @@ async def test_an_image_gets_the_probabilities_of_the_model_itself(
     classifier: Classifier, offline: LoadedModel, width: int, height: int
 ) -> None:
     body = jpeg(width, height)
-    row = await classifier.classify(body, soon())
-    np.testing.assert_allclose(row, offline.classify([body])[0], atol=1e-5)
+    image = await classifier.classify(body, soon())
+    np.testing.assert_allclose(image.row, offline.classify([body])[0], atol=1e-5)
 
 
 async def test_images_sent_together_get_their_own_probabilities(classifier: Classifier, offline: LoadedModel) -> None:
     bodies = [jpeg(20 + seed, 30, seed) for seed in range(20)]
-    rows = await asyncio.gather(*(classifier.classify(body, soon()) for body in bodies))
-    np.testing.assert_allclose(np.stack(rows), offline.classify(bodies), atol=1e-5)
+    images = await asyncio.gather(*(classifier.classify(body, soon()) for body in bodies))
+    np.testing.assert_allclose(np.stack([image.row for image in images]), offline.classify(bodies), atol=1e-5)
 
 
 async def test_a_bad_image_fails_before_it_can_enter_a_batch(held: Classifier, engine: HeldEngine) -> None:
@@ -80,9 +83,9 @@ async def test_a_bad_image_fails_before_it_can_enter_a_batch(held: Classifier, e
 
 async def test_each_image_of_several_is_judged_on_its_own(classifier: Classifier, offline: LoadedModel) -> None:
     good, broken = jpeg(seed=1), truncated(jpeg(300, 200))
-    row, *rest = await classifier.classify_each([good, TEXT, broken], soon())
-    assert isinstance(row, np.ndarray)
-    np.testing.assert_allclose(row, offline.classify([good])[0], atol=1e-5)
+    image, *rest = await classifier.classify_each([good, TEXT, broken], soon())
+    assert isinstance(image, Classified)
+    np.testing.assert_allclose(image.row, offline.classify([good])[0], atol=1e-5)
     assert [type(error) for error in rest] == [NotAnImage, UndecodableImage]
 
 
@@ -159,6 +162,34 @@ async def test_an_engine_that_fails_says_nothing_of_it_to_the_client(held: Class
     assert "secret" not in str(failed.value)
 
 
+class FragileEngine:
+    """A real engine that fails on every batch with a black image in it."""
+
+    name, precision, device, streams = "openvino", "float32", "a fake", 1
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def submit(self, pixels_u8: Any) -> Future[Any]:
+        if pixels_u8.reshape(len(pixels_u8), -1).max(axis=1).all():
+            return self._engine.submit(pixels_u8)
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("out of luck"))
+        return future
+
+
+async def test_an_image_on_which_the_engine_fails_fails_alone_among_32(
+    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+) -> None:
+    model = LoadedModel(offline.card, FragileEngine(offline.engine), offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(1), decoders, settings)
+    good = [jpeg(seed=seed) for seed in range(31)]
+    images = await classifier.classify_each([*good[:20], of_one_colour(30, 20, "black"), *good[20:]], soon())
+    assert isinstance(images.pop(20), BrokenForward)
+    rows = [image.row for image in images if isinstance(image, Classified)]
+    np.testing.assert_allclose(rows, offline.classify(good), atol=1e-5)
+
+
 async def test_close_answers_those_who_wait(held: Classifier, engine: HeldEngine) -> None:
     running, _, queued = [asyncio.create_task(held.classify(jpeg(), soon())) for _ in range(3)]
     await asyncio.sleep(0.01)
@@ -166,5 +197,40 @@ async def test_close_answers_those_who_wait(held: Classifier, engine: HeldEngine
     with pytest.raises(Closing):
         await queued
     await engine.answer(0.2, 0.3, 0.5)
-    assert (await running).tolist() == pytest.approx([0.2, 0.3, 0.5])
+    assert (await running).row.tolist() == pytest.approx([0.2, 0.3, 0.5])
     await closing
+
+
+async def test_the_time_of_each_step_comes_with_the_row(held: Classifier, engine: HeldEngine) -> None:
+    work = asyncio.create_task(held.classify(jpeg(600, 400), soon()))
+    batch = await engine.batches.get()
+    await asyncio.sleep(0.02)
+    batch[1].set_result(np.array([[0.2, 0.3, 0.5]], np.float32))
+    image = await work
+    assert image.infer_ns >= 15_000_000  # the loop counts whole milliseconds
+    assert image.decode_ns > 0
+    assert image.queue_ns > 0
+
+
+@pytest.mark.parametrize(("images_per_s", "at_once"), [(0.0, 2), (400.0, 2), (1e9, 1)])
+async def test_a_network_faster_than_http_runs_one_batch_at_a_time_so_that_others_travel_together(
+    offline: LoadedModel, decoders: CountingThreads, images_per_s: float, at_once: int
+) -> None:
+    engine = HeldEngine()
+    engine.streams = 2
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(2), decoders, Settings(), pace=Pace(8, images_per_s))
+    work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        work.append(asyncio.create_task(classifier.classify(jpeg(), soon())))
+    await asyncio.sleep(0.01)
+    assert engine.batches.qsize() == at_once
+    sizes = []
+    while not all(task.done() for task in work):
+        pixels, answer = await engine.batches.get()
+        sizes.append(len(pixels))
+        answer.set_result(np.tile(np.array([0.2, 0.3, 0.5], np.float32), (len(pixels), 1)))
+        await asyncio.sleep(0.01)
+    assert sizes == ([1, 1, 2] if at_once == 2 else [1, 3])
+    await classifier.close()

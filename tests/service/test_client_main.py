@@ -12,9 +12,10 @@ import pytest
 
 from service.client import __main__ as command
 from service.client.blocking import Client
+from tests.service.test_client_streams import images_of
 
 URL = "http://sightline:3000"
-REFUSED = {"code": "not-an-image", "title": "Not an image we read", "detail": "it is text"}
+REFUSED = {"code": "not-an-image", "title": "Not an image we read", "detail": "it is text", "status": 415}
 
 Run = Callable[..., int]
 
@@ -28,13 +29,17 @@ def requests() -> list[httpx.Request]:
 def run(monkeypatch: pytest.MonkeyPatch, requests: list[httpx.Request]) -> Run:
     def server(request: httpx.Request) -> httpx.Response:
         requests.append(request)
-        if request.content == b"text":
-            return httpx.Response(415, json=REFUSED, headers={"content-type": "application/problem+json"})
         if "/pets/" not in request.url.path:
             unknown = {"code": "unknown-model", "detail": "no model 'cars'; this server has: pets"}
             return httpx.Response(404, json=unknown, headers={"content-type": "application/problem+json"})
         ranked = [{"label": "cat", "probability": 0.9}, {"label": "hamster", "probability": 0.1}]
-        return httpx.Response(200, json={"model": "pets", "version": 2, "predictions": ranked})
+        head = {"model": "pets", "version": 2}
+        results = [{"error": REFUSED} if i == b"text" else {"predictions": ranked} for i in images_of(request)]
+        if request.url.path.endswith("/predict-batch"):
+            return httpx.Response(200, json=head | {"results": results})
+        if "error" in results[0]:
+            return httpx.Response(415, json=REFUSED, headers={"content-type": "application/problem+json"})
+        return httpx.Response(200, json=head | results[0])
 
     def client(url: str, **options: Any) -> Client:
         return Client(url, transport=httpx.MockTransport(server), **options)
@@ -68,7 +73,8 @@ def test_options_reach_the_server(run: Run, photos: Path, requests: list[httpx.R
     key = tmp_path / "key"
     key.write_text("secret\n")
     assert run("pets", photos, "--version", 2, "--top-k", 1, "--concurrency", 1, "--api-key-file", key) == 0
-    assert {str(r.url) for r in requests} == {f"{URL}/v1/models/pets/versions/2/predict?top_k=1"}
+    path = f"{URL}/v1/models/pets/versions/2/predict"
+    assert {str(r.url) for r in requests} <= {f"{path}?top_k=1", f"{path}-batch?top_k=1"}
     assert {r.headers["authorization"] for r in requests} == {"Bearer secret"}
 
 
@@ -78,13 +84,14 @@ def test_json_is_one_list_with_an_answer_or_an_error_for_each(
     (photos / "2.jpg").write_bytes(b"text")
     assert run("pets", photos, "--json") == 1
     good, bad = json.loads(capsys.readouterr().out)
+    told = {member: REFUSED[member] for member in ("code", "title", "detail")}
     assert good == {
         "image": str(photos / "1.jpg"),
         "model": "pets",
         "version": 2,
         "predictions": [{"label": "cat", "probability": 0.9}, {"label": "hamster", "probability": 0.1}],
     }
-    assert bad == {"image": str(photos / "2.jpg"), "model": "pets", "error": REFUSED}
+    assert bad == {"image": str(photos / "2.jpg"), "model": "pets", "error": told}
 
 
 def test_an_image_that_fails_is_named_and_the_others_are_answered(

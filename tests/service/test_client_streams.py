@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import email
 import io
 import itertools
 import sys
@@ -20,10 +21,15 @@ from service.client import (
     Answered,
     AsyncClient,
     Client,
+    ClientError,
     NotAnImage,
     Predictions,
+    QueueFull,
     TimedOut,
+    UnexpectedAnswer,
+    UnknownModel,
     UnreadableFile,
+    groups,
     streams,
 )
 from service.client.progress import Progress
@@ -32,14 +38,33 @@ URL = "http://sightline:3000"
 BAD = b"bad"
 
 
-class Server:
-    """Answers with the body as the label, the later the sooner; refuses BAD; remembers how many were in it at once.
+REFUSED = {"code": "not-an-image", "title": "Not an image we read", "detail": "it is text", "status": 415}
+PROBLEM_JSON = {"content-type": "application/problem+json", "x-request-id": "r-17"}
 
-    With `crowd`, it answers nobody before that many are there.
+
+def images_of(request: httpx.Request) -> list[bytes]:
+    """The images that a predict or a predict-batch carries."""
+    kind = request.headers["content-type"]
+    if not kind.startswith("multipart/form-data"):
+        return [request.content]
+    form = email.message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + request.content)
+    assert {part.get_param("name", header="content-disposition") for part in form.get_payload()} == {"images"}
+    return [part.get_payload(decode=True) for part in form.get_payload()]
+
+
+class Server:
+    """Answers with each image as its label, the later the sooner; refuses BAD; remembers what was in it at once.
+
+    With `crowd`, it answers nobody before that many requests are there; of images and bytes it takes no more at once
+    than `most_images` and `most_bytes`.
     """
 
-    def __init__(self, crowd: int = 0) -> None:
+    def __init__(self, crowd: int = 0, most_images: int = 64, most_bytes: int = 10_000_000) -> None:
         self.inside = self.most_inside = self.asked = 0
+        self.requests: list[httpx.Request] = []
+        self.groups: list[list[bytes]] = []
+        self.replies: list[httpx.Response] = []  # instead of what it would say, to the next requests
+        self._most_images, self._most_bytes = most_images, most_bytes
         self._lock = threading.Lock()
         self._crowd = threading.Barrier(crowd) if crowd else None
         self._async_crowd = asyncio.Barrier(crowd) if crowd else None
@@ -64,11 +89,26 @@ class Server:
     def _leave(self, request: httpx.Request) -> httpx.Response:
         with self._lock:
             self.inside -= 1
-        if request.content == BAD:
-            content = {"code": "not-an-image", "title": "Not an image we read", "detail": "it is text", "status": 415}
-            return httpx.Response(415, json=content, headers={"content-type": "application/problem+json"})
-        predictions = [{"label": request.content.decode(), "probability": 1.0}]
-        return httpx.Response(200, json={"model": "pets", "version": 1, "predictions": predictions})
+            self.requests.append(request)
+            self.groups.append(images := images_of(request))
+            if self.replies:
+                return self.replies.pop(0)
+        if len(images) > self._most_images or len(request.content) > self._most_bytes:
+            too_large = {"code": "body-too-large", "detail": "too much", "status": 413}
+            return httpx.Response(413, json=too_large, headers=PROBLEM_JSON)
+        results = [self._result(image) for image in images]
+        head = {"model": "pets", "version": 1}
+        if request.url.path.endswith("/predict-batch"):
+            return httpx.Response(200, json=head | {"results": results}, headers={"x-request-id": "r-17"})
+        if "error" in results[0]:
+            return httpx.Response(415, json=REFUSED, headers=PROBLEM_JSON)
+        return httpx.Response(200, json=head | results[0])
+
+    @staticmethod
+    def _result(image: bytes) -> dict[str, Any]:
+        if image == BAD:
+            return {"error": REFUSED}
+        return {"predictions": [{"label": image[:8].decode(), "probability": 1.0}]}
 
 
 class Streams:
@@ -125,7 +165,7 @@ def test_answers_come_in_the_order_of_the_images_beside_them(stream: Streams) ->
 
 def test_as_many_are_asked_at_once_as_wanted_and_no_more(stream: Streams) -> None:
     server = Server(crowd=5)
-    assert len(stream.all(server, numbered(40), concurrency=5)) == 40
+    assert len(stream.all(server, numbered(40), concurrency=5, images_per_request=1)) == 40
     assert server.most_inside == 5
 
 
@@ -136,6 +176,130 @@ def test_an_image_that_is_refused_takes_its_own_place_only(stream: Streams) -> N
     assert labels(answers[::2]) == ["0", "2", "4"]
     with pytest.raises(NotAnImage, match="it is text"):
         _ = answers[1].predictions
+
+
+def test_images_that_are_there_travel_together(stream: Streams) -> None:
+    server = Server()
+    answers = stream.all(server, numbered(100), concurrency=1, top_k=1, version=1)
+    assert labels(answers) == [str(n) for n in range(100)]
+    assert max(len(group) for group in server.groups) == groups.IMAGES_PER_REQUEST
+    assert len(server.groups) <= 100 / 8 + 10
+    together = {str(r.url) for r, group in zip(server.requests, server.groups, strict=True) if len(group) > 1}
+    assert together == {f"{URL}/v1/models/pets/versions/1/predict-batch?top_k=1"}
+
+
+def test_a_group_holds_about_a_megabyte_and_a_larger_image_travels_alone(stream: Streams) -> None:
+    images = [f"{n:<8}".encode() + bytes(300_000) for n in range(12)]
+    images[5] += bytes(groups.REQUEST_BYTES)
+    server = Server()
+    assert [label.strip() for label in labels(stream.all(server, images, concurrency=1))] == [str(n) for n in range(12)]
+    assert [images[5]] in server.groups
+    assert {len(group) for group in server.groups} <= {1, 2, 3}
+    assert server.requests[server.groups.index([images[5]])].url.path.endswith("/predict")
+
+
+def test_an_image_s_error_in_a_group_is_as_if_it_had_come_alone(stream: Streams) -> None:
+    alone = stream.all(Server(), [b"0", BAD], images_per_request=1)[1].result
+    answers = stream.all(Server(), [*numbered(20), BAD], concurrency=1)
+    together = answers[-1].result
+    assert isinstance(alone, NotAnImage)
+    assert isinstance(together, NotAnImage)
+    assert vars(together) == vars(alone)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"most_images": 3}, {"most_images": 1}, {"most_bytes": 600}, {"most_bytes": 60}], ids=str
+)
+def test_a_server_that_takes_smaller_groups_gets_its_images_anyway(stream: Streams, limits: dict[str, int]) -> None:
+    server = Server(**limits)
+    answers = stream.all(server, numbered(60), concurrency=2)
+    assert labels(answers) == [str(n) for n in range(60)]
+    refused = [group for group in server.groups if len(group) == groups.IMAGES_PER_REQUEST]
+    assert len(refused) <= 2  # what was under way when the first was refused
+
+
+def test_a_group_that_is_sent_away_is_sent_again_as_it_was(stream: Streams) -> None:
+    server = Server()
+    full = {"code": "queue-full", "detail": "full", "status": 429}
+    server.replies = [httpx.Response(429, json=full, headers=PROBLEM_JSON | {"retry-after": "0"}) for _ in range(2)]
+    assert labels(stream.all(server, numbered(20), concurrency=1)) == [str(n) for n in range(20)]
+    assert server.groups[0] == server.groups[1] == server.groups[2]
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "kind"),
+    [
+        (404, {"code": "unknown-model", "detail": "no model"}, UnknownModel),
+        (429, {"code": "queue-full", "detail": "full"}, QueueFull),
+        (200, {"model": "pets", "version": 1, "results": []}, UnexpectedAnswer),
+        (200, {"model": "pets", "version": 1, "results": [{"error": {"title": "?"}}] * 4}, UnexpectedAnswer),
+    ],
+    ids=["unknown model", "full", "too few results", "no problem"],
+)
+def test_what_befalls_a_whole_group_is_each_image_s_own_error(
+    status: int, content: dict[str, Any], kind: type[ClientError]
+) -> None:
+    headers = PROBLEM_JSON if status != 200 else {"x-request-id": "r-17"}
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, json=content, headers=headers)
+
+    async def ask() -> list[Answered]:
+        async with AsyncClient(URL, transport=httpx.MockTransport(refuse), retries=0) as client:
+            return [answered async for answered in client.predict_many("pets", numbered(4))]
+
+    with Client(URL, transport=httpx.MockTransport(refuse), retries=0) as client:
+        for answers in (asyncio.run(ask()), list(client.predict_many("pets", numbered(4)))):
+            assert [type(result) for _, result in answers] == [kind] * 4
+            assert len({id(result) for _, result in answers}) == 4
+            assert {result.request_id for _, result in answers if isinstance(result, ClientError)} == {"r-17"}
+
+
+def test_an_image_of_a_slow_source_does_not_wait_for_company() -> None:
+    server, arrived = Server(), threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        arrived.set()
+        return server.blocking(request)
+
+    def camera() -> Iterator[bytes]:
+        for image in numbered(5):
+            yield image
+            assert arrived.wait(10)  # the next picture is taken only when this one is at the server
+            arrived.clear()
+
+    with Client(URL, transport=httpx.MockTransport(answer)) as client:
+        assert labels(client.predict_many("pets", camera())) == [str(n) for n in range(5)]
+    assert sorted(server.groups) == [[image] for image in numbered(5)]
+
+
+def test_an_image_of_a_slow_asynchronous_source_does_not_wait_for_company() -> None:
+    async def ask() -> list[list[bytes]]:
+        server, arrived = Server(), asyncio.Event()
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            arrived.set()
+            return await server.asynchronous(request)
+
+        async def camera() -> AsyncIterator[bytes]:
+            for image in numbered(5):
+                yield image
+                await arrived.wait()
+                arrived.clear()
+
+        async with asyncio.timeout(10), AsyncClient(URL, transport=httpx.MockTransport(answer)) as client:
+            answers = [answered async for answered in client.predict_many("pets", camera())]
+        assert labels(answers) == [str(n) for n in range(5)]
+        return sorted(server.groups)
+
+    assert asyncio.run(ask()) == [[image] for image in numbered(5)]
+
+
+def test_what_is_no_image_at_all_is_the_caller_s_own_error_in_its_place(stream: Streams) -> None:
+    images = [*numbered(3), 17]
+    assert labels(stream.first(3, Server(), images)) == ["0", "1", "2"]
+    with pytest.raises(TypeError, match="got int"):
+        stream.all(Server(), images)
 
 
 def test_errors_are_raised_in_their_place_on_request(stream: Streams) -> None:
@@ -156,8 +320,8 @@ def test_images_are_taken_only_as_the_answers_are(stream: Streams) -> None:
             yield str(n).encode()
 
     server = Server()
-    assert len(stream.first(30, server, endless(), concurrency=3)) == 30
-    assert taken <= 30 + streams.AHEAD * 3
+    assert len(stream.first(30, server, endless(), concurrency=3, images_per_request=4)) == 30
+    assert taken <= 30 + streams.AHEAD * 3 * 4
     assert server.asked <= taken
     assert server.most_inside <= 3
 
@@ -193,6 +357,8 @@ def test_a_mistake_of_the_caller_s_shows_at_the_call(tmp_path: Path) -> None:
         for concurrency in (0, 5):
             with pytest.raises(ValueError, match="concurrency must be from 1 to max_connections=4"):
                 client.predict_many("pets", [], concurrency=concurrency)
+        with pytest.raises(ValueError, match="images_per_request must be 1 or more, not 0"):
+            client.predict_many("pets", [], concurrency=1, images_per_request=0)
         with pytest.raises(ValueError, match="on_error"):
             client.predict_many("pets", [], concurrency=1, on_error="ignore")  # type: ignore[arg-type]
         with pytest.raises(UnreadableFile):
@@ -214,7 +380,7 @@ def test_an_asynchronous_stream_that_is_left_gives_up_what_is_under_way() -> Non
         server = Server(crowd=3)  # two answers never come, so only giving up ends this test
         transport = httpx.MockTransport(server.asynchronous)
         async with asyncio.timeout(10), AsyncClient(URL, transport=transport) as client:
-            stream = client.predict_many("pets", numbered(5), concurrency=3)
+            stream = client.predict_many("pets", numbered(5), concurrency=3, images_per_request=1)
             assert (await anext(stream)).predictions.top.label == "0"
             await stream.aclose()
             others = asyncio.all_tasks() - {asyncio.current_task()}

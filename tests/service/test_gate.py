@@ -237,6 +237,7 @@ async def test_a_path_cannot_write_lines_of_its_own(gated: httpx.AsyncClient, ca
 async def test_a_flood_of_rejections_is_counted_in_place_of_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "service.gate")
     rejections = RejectionLog(lines_per_s=3)
+    await asyncio.sleep(1.01 - asyncio.get_running_loop().time() % 1)  # all in the same second
     for _ in range(10):
         rejections.add(429, "queue-full", "POST", PREDICT, "10.0.0.1", "id")
     await asyncio.sleep(1.1)
@@ -277,3 +278,15 @@ async def test_refusals_under_v2_have_that_protocols_form(path: str) -> None:
     answer = refusal(path, MalformedRequest("why"))
     assert (answer.status_code, answer.body) == (400, b'{"error":"why"}')
     assert answer.headers["x-error-code"] == "malformed-request"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_answers_are_logged_where_that_was_asked_for(
+    app: Starlette, caplog: pytest.LogCaptureFixture, wanted: bool
+) -> None:
+    with caplog.at_level(logging.INFO, "service.gate"):
+        async with behind_gate(traffic_of(Settings(access_log=wanted), app), app) as client:
+            await client.get("/v1/models", headers={"x-request-id": "the-one"})
+    lines = [line for line in caplog.messages if "the-one" in line]
+    assert len(lines) == wanted
+    assert all(line.startswith("200 GET '/v1/models' from 127.0.0.1") for line in lines)

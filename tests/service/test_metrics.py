@@ -4,9 +4,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from service import metrics
 from service.metrics import OTHER, Endpoints
+from tests.service.pictures import jpeg
 from tests.service.test_gate import gated, traffic  # noqa: F401 (fixtures)
-from tests.service.test_routes import PREDICT
+from tests.service.test_routes import BATCH, PREDICT
 from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
@@ -46,3 +48,52 @@ async def test_paths_that_somebody_makes_up_make_no_series(gated: httpx.AsyncCli
 async def test_rejections_are_counted_by_their_code(gated: httpx.AsyncClient) -> None:  # noqa: F811
     await gated.post(PREDICT, content=b"no image")
     assert 'sightline_rejected_total{reason="not-an-image"}' in (await gated.get("/metrics")).text
+
+
+async def value(gated: httpx.AsyncClient, series: str) -> float:  # noqa: F811
+    """The value of one series now; 0 where there is none yet."""
+    lines = (await gated.get("/metrics")).text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(series))
+
+
+MODEL = f'model="{COLOUR}",version="2"'
+
+
+@pytest.mark.parametrize(
+    ("series", "increase"),
+    [
+        (f"sightline_decode_seconds_count{{{MODEL}}}", 4),
+        (f"sightline_queue_seconds_count{{{MODEL}}}", 4),
+        (f"sightline_confidence_count{{{MODEL}}}", 4),
+        (f"sightline_batch_images_sum{{{MODEL}}}", 4),
+        ("sightline_predictions_total{label=", 4),
+        ('bentoml_service_request_total{endpoint="/v1/models/{model}/predict",', 1),
+        ('bentoml_service_request_duration_seconds_count{endpoint="/v1/models/{model}/predict",', 1),
+    ],
+)
+async def test_every_image_is_counted_once(gated: httpx.AsyncClient, series: str, increase: int) -> None:  # noqa: F811
+    before = await value(gated, series)
+    await gated.post(PREDICT, content=jpeg())
+    await gated.post(BATCH, files=[("images", jpeg(seed=seed)) for seed in range(3)])
+    assert await value(gated, series) == before + increase
+
+
+async def test_an_observation_is_in_the_first_bucket_that_holds_it() -> None:
+    tally = metrics.Tally(metrics.QUEUE_SECONDS, "bucket-test", "1")
+    for seconds in (0.002, 0.0021, 100.0):
+        tally.observe(seconds)
+    text = metrics.text().decode()
+    counts = {
+        line.partition('le="')[2].partition('"')[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith("sightline_queue_seconds_bucket") and "bucket-test" in line
+    }
+    assert (counts["0.001"], counts["0.002"], counts["0.005"], counts["30.0"], counts["+Inf"]) == (0, 1, 2, 2, 3)
+    assert 'sightline_queue_seconds_sum{model="bucket-test",version="1"} 100.004' in text
+
+
+async def test_flushing_twice_counts_once() -> None:
+    tally = metrics.Tally(metrics.BATCH_IMAGES, "flush-test", "1")
+    tally.observe(3)
+    metrics.flush()
+    assert metrics.text().count(b'sightline_batch_images_count{model="flush-test",version="1"} 1.0\n') == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from classifier.card import InputSpec
 from classifier.errors import SightlineError
 from service.batching import Batcher, Slots
 from service.bodies import read_image, read_images
-from service.errors import QueueFull
+from service.errors import BodyTooLarge, MalformedRequest, QueueFull
+from service.oip import protocol, tensors
 
 SHORT = settings(max_examples=150, deadline=None)
 
@@ -151,6 +154,44 @@ async def status_of(reading: Coroutine[Any, Any, object]) -> int:
 def test_any_body_is_an_image_or_an_error_of_ours(kind: str, pieces: list[bytes]) -> None:
     for read in (lambda r: read_image(r, 200), lambda r: read_images(r, 200, 3)):
         assert asyncio.run(status_of(read(a_request(kind, pieces)))) < 500
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-300, 300), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=13), st.dictionaries(st.sampled_from(["content_type", "binary_data_size"]), inner)
+    ),
+    max_leaves=40,
+)
+PIXELS = {"name": "image", "shape": [1, 2, 2, 3], "datatype": "UINT8"}
+FILES = {"name": "image", "shape": [2], "datatype": "BYTES"}
+RIGHT = st.sampled_from(
+    [
+        (PIXELS | {"data": [7] * 12}, b""),
+        (PIXELS | {"datatype": "FP32", "data": [[[[0.5] * 3] * 2] * 2]}, b""),
+        (PIXELS | {"parameters": {"binary_data_size": 12}}, bytes(12)),
+        (FILES | {"parameters": {"binary_data_size": 16}}, b"\4\0\0\0file" * 2),
+        (FILES | {"data": ["R0lGODlhAAAA"] * 2}, b""),
+    ]
+)
+FAULTS = st.dictionaries(st.sampled_from(["name", "shape", "datatype", "data", "parameters"]), JSON, max_size=2)
+
+
+@SHORT
+@given(right=RIGHT, faults=FAULTS, more=st.one_of(st.just(b""), st.binary(max_size=3)), cut=st.sampled_from([0, 0, -1]))
+def test_any_inference_request_is_images_of_the_cards_size_or_an_error_of_ours(
+    right: tuple[dict[str, Any], bytes], faults: dict[str, Any], more: bytes, cut: int
+) -> None:
+    tensor, raw = right
+    head = json.dumps({"inputs": [tensor | faults]}).encode("utf-8", "surrogatepass")
+    spec = InputSpec(height=2, width=2, channels=3)
+    try:
+        images = tensors.read(protocol.parse(head + raw + more, len(head) + cut), spec, max_images=3)
+    except (MalformedRequest, BodyTooLarge):
+        assert faults or more or cut
+        return
+    assert 1 <= len(images) <= 3
+    assert all(isinstance(image, bytes) or image.shape == spec.shape for image in images)
 
 
 @SHORT

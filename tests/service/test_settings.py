@@ -34,7 +34,7 @@ def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
     [
         ("MAX_BATCH", "many", "a whole number"),
         ("MAX_BATCH", "2.5", "a whole number"),
-        ("MAX_BATCH", "0", "1 or more"),
+        ("MAX_BATCH", "-1", "0 or more"),
         ("STREAMS", "-1", "0 or more"),
         ("MAX_WAIT_MS", "soon", "a number"),
         ("MAX_WAIT_MS", "nan", "0 or more"),
@@ -42,7 +42,8 @@ def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
         ("ENGINE", "onnx", "one of auto, openvino, tensorflow"),
         ("MODELS", "/nowhere/at/all", "a folder that exists"),
         ("MODELS", "", "a folder that exists"),
-        ("QUEUE_LIMIT", "4", "no room for SIGHTLINE_MAX_BATCH=16"),
+        ("QUEUE_LIMIT", "4", "no room for SIGHTLINE_MAX_IMAGES=64"),
+        ("MAX_BATCH", "300", "no room for SIGHTLINE_MAX_BATCH=300"),
         ("MAX_IMAGES", "300", "no room for SIGHTLINE_MAX_IMAGES=300"),
     ],
 )
@@ -74,6 +75,14 @@ def test_what_kubernetes_says_of_a_service_named_sightline_is_no_setting(name: s
 def test_engines_are_warmed_with_the_smallest_and_the_largest_batch() -> None:
     assert Settings(max_batch=8).engine_options.warm_batch_sizes == (1, 8)
     assert Settings(max_batch=1).engine_options.warm_batch_sizes == (1,)
+
+
+def test_engines_whose_batch_is_to_be_measured_are_warmed_with_one_image() -> None:
+    assert Settings(max_batch=0).engine_options.warm_batch_sizes == (1,)
+
+
+def test_engines_are_warmed_with_every_size_that_batches_are_padded_to() -> None:
+    assert Settings(max_batch=12, pad_batches=True).engine_options.warm_batch_sizes == (1, 2, 4, 8, 12)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings)])

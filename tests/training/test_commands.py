@@ -22,7 +22,7 @@ from tests.tiny_models import COLOUR
 from training.__main__ import main
 from training.commands import COMMANDS
 from training.recipe import Recipe
-from training.recipes import RECIPES
+from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.run import Epoch
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_what_needs_no_network_does_not_wait_for_tensorflow(arguments: list[str]
 def test_the_list_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     listed = capsys.readouterr().out
-    assert [line.split()[0] for line in listed.splitlines()] == list(RECIPES)
+    assert [line.split()[0] for line in listed.splitlines()] == [*RECIPES, *FOR_ANY_IMAGES]
 
 
 def test_a_mistake_is_told_in_one_line_and_by_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,6 +171,25 @@ def test_a_fit_says_nothing_but_what_it_does_and_its_card_says_where_and_when(
     assert training.machine.endswith(" cores")
     assert training.finished is not None
     assert len(training.finished) == len("2026-01-31")
+
+
+@pytest.mark.slow
+def test_engines_are_compared_again_on_the_data_of_the_fit_and_only_the_checks_change(
+    data_for: Callable[[Recipe], Path], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, models = str(data_for(LETTERS)), ModelStore(tmp_path / "models")
+    folders = ["--out", str(models.root), "--runs", str(tmp_path / "runs")]
+    assert main(["fit", LETTERS.name, "--data", data, "--epochs", "1", *folders]) == 0
+    fitted = models.card("asl")
+    forged = fitted.checks[0].model_copy(update={"same_top_class": 0.5})
+    models.update(fitted.model_copy(update={"checks": (forged,)}))
+    assert main(["recheck", "asl@1", "--data", data, "--models", str(models.root)]) == 0
+    assert "same top class 100.00%" in capsys.readouterr().out
+    assert models.card("asl").model_dump(exclude={"checks"}) == fitted.model_dump(exclude={"checks"})
+    assert [check.same_top_class for check in models.card("asl").checks] == [
+        check.same_top_class for check in fitted.checks
+    ]
+    assert main(["recheck", "asl", "--data", str(photos), "--models", str(models.root)]) != 0
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,12 @@ import pytest
 
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
+from training import recipes
 from training.__main__ import main
 from training.augmentation import image_data_generator
 from training.networks import inference_network, training_network
 from training.recipe import Recipe, RecipeError, Statistics
-from training.recipes import RECIPES, recipe_named
+from training.recipes import FOR_ANY_IMAGES, RECIPES, recipe_named
 
 PRINTED_BY_THE_ARTICLES = {"cats-vs-dogs-180-baseline": 991_041, "cats-vs-dogs-150-baseline": 3_453_121}
 CLASSES = {"cats-vs-dogs": 2, "cifar-10": 10, "sign-mnist": 24}
@@ -134,12 +137,12 @@ def test_an_unknown_recipe_is_refused_naming_those_there_are():
         recipe_named("asl-augmentd")
 
 
-@ALL
+@pytest.mark.parametrize("recipe", (RECIPES | FOR_ANY_IMAGES).values(), ids=RECIPES | FOR_ANY_IMAGES)
 def test_a_recipes_module_says_how_to_run_it_and_what_it_reaches(recipe: Recipe):
-    modules = ("cats_vs_dogs_180", "cats_vs_dogs_150", "cats_vs_dogs_blog", "cifar10", "asl")
+    modules = [found.name for found in pkgutil.iter_modules(recipes.__path__)]
     heads = [importlib.import_module(f"training.recipes.{module}").__doc__ for module in modules]
     family = recipe.name.removesuffix("-baseline").removesuffix("-augmented")
-    (head,) = [head for head in heads if f"training fit {family}" in head]
+    (head,) = [head for head in heads if re.search(rf"training fit {family}(-augmented|-baseline)? ", head)]
     for word in ("Run:", "Takes:", "Reaches:", "Differences"):
         assert word in head
 

@@ -9,18 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from classifier.card import Card, DatasetRecord, FileRecord, Metrics, write_card
+from classifier.card import BackboneRecord, Card, DatasetRecord, FileRecord, Metrics, write_card
 from tests.tiny_models import passed_check, tiny_card
+from tests.training.test_images_per_class import point
 from training.__main__ import main
 from training.copies import COPIES
 from training.folds import FoldRecord, FoldsRecord, Spread, write_folds
+from training.images_per_class import POINTS, write_points
 from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.run import Epoch, write_history
+from training.speed import SPEED, SpeedRecord, VersionSpeed, write_speed
 
 BOOK = RECIPES["cats-vs-dogs-180-augmented"]
 BOOK_BASELINE = RECIPES["cats-vs-dogs-180-baseline"]
 LETTERS = RECIPES["asl-augmented"]
+FEATURES = RECIPES["cats-vs-dogs-features"]
+FINETUNED = RECIPES["cats-vs-dogs-finetuned"]
 
 EPOCHS = [  # the lowest loss and the highest accuracy are in different epochs
     Epoch(1, 10.0, 0.7, 0.5, 0.69, 0.6),
@@ -54,13 +59,14 @@ def card_of(recipe: Recipe, folder: Path, seed: int, accuracies: dict[str, float
             "commit": "c0ffee123456",
             "machine": "AMD EPYC, 2 cores",
             "finished": "2026-01-31",
+            "backbone": recipe.backbone and BackboneRecord(name="tiny", weights_sha256="cd" * 32, seconds=12.0),
         }
     )
     return tiny_card(
         recipe=recipe.name,
         article=recipe.article,
         parameters=recipe.parameters,
-        files={"history.csv": stated},
+        files={"history.csv": stated, "model.onnx": FileRecord(sha256="ef" * 32, bytes=13_484_427)},
         metrics={split: Metrics(images=1000, loss=0.4, accuracy=each) for split, each in accuracies.items()},
         training=training,
         checks=(passed_check("openvino", "bfloat16"),),
@@ -182,6 +188,82 @@ def test_what_augmentation_gains_is_set_beside_the_articles_gain(root: Path) -> 
     assert "| validation | 0.8000, n=1 | 0.8000, n=1 | +0.0000 | - |" in body
 
 
+def save_speed(root: Path, *recipes: Recipe, rates: Sequence[float]) -> None:
+    versions = [
+        VersionSpeed(
+            model=recipe.model,
+            version=1,
+            recipe=recipe.name,
+            onnx_sha256="ef" * 32,
+            precision="bfloat16",
+            rounds=(rate, rate + 1, rate - 1),
+        )
+        for recipe, rate in zip(recipes, rates, strict=True)
+    ]
+    record = SpeedRecord(
+        engine="openvino",
+        batch_size=16,
+        streams=2,
+        seconds_per_round=3.0,
+        versions=tuple(versions),
+        machine="AMD EPYC, 2 cores",
+        commit="decade123456",
+        finished="2026-02-04",
+    )
+    write_speed(record, root / SPEED)
+
+
+def strategies(text: str) -> list[str]:
+    body = text.partition("## Three strategies")[2].partition("\n## ")[0]
+    return [line for line in body.splitlines() if line.startswith(("| from", "| features", "| fine"))]
+
+
+def test_three_strategies_stand_side_by_side(root: Path) -> None:
+    save_record(root, BOOK, test=0.82)
+    for seed, test in enumerate((0.98, 0.99)):
+        save_record(root, FEATURES, seed=seed, test=test)
+    save_record(root, FINETUNED, test=0.995)
+    save_speed(root, BOOK, FEATURES, rates=(200, 300))
+    text = written(root)
+    scratch, features, finetuned = strategies(text)
+    assert scratch.endswith("| 0.8200 | 1 | 991,041 | 30 | 200 (1.00) | 13,484 |")
+    assert features.endswith("| 0.9850 (0.9800 to 0.9900) | 2 | 3,414,305 | 42 | 300 (1.50) | 13,484 |")
+    assert finetuned.endswith("| 0.9950 | 1 | 3,414,305 | 42 | - | 13,484 |")
+    for said in ("openvino in bfloat16", "AMD EPYC, 2 cores, 2026-02-04", "`decade123456`", f"(runs/{SPEED})"):
+        assert said in text
+
+
+def test_a_speed_that_was_not_measured_is_not_made_up(root: Path) -> None:
+    save_record(root, BOOK)
+    save_record(root, FEATURES)
+    text = written(root)
+    assert all(row.endswith("| - | 13,484 |") for row in strategies(text))
+    assert "was not measured yet" in text
+
+
+def test_one_strategy_alone_is_not_compared(root: Path) -> None:
+    save_record(root, BOOK)
+    assert "## Three strategies" not in written(root)
+
+
+def test_accuracy_against_the_number_of_images_is_drawn_and_tabled(root: Path) -> None:
+    points = [point(BOOK.name, 10, 0, 0.5), point(BOOK.name, 10, 1, 0.6), point(BOOK.name, 100, 0, 0.7)]
+    write_points([*points, point(FEATURES.name, 10, 0, 0.9), point("asl-features", 30, 0, 0.8)], root / POINTS)
+    first = written(root), (root / "images-per-class.png").read_bytes()
+    assert (written(root), (root / "images-per-class.png").read_bytes()) == first
+    body = first[0].partition("## How many images it takes")[2]
+    assert f"| `{BOOK.name}` | 0.5500 (0.5000 to 0.6000) | - | 0.7000 | 0, 1 | 40 of 40 |" in body
+    assert f"| `{FEATURES.name}` | 0.9000 | - | - | 0 |" in body
+    assert "near-duplicates" in next(line for line in body.splitlines() if line.startswith("| `asl-features`"))
+    for said in ("AMD EPYC, 2 cores, 2026-02-03, `c0ffee123456`", f"(runs/{POINTS})", "(runs/images-per-class.png)"):
+        assert said in body
+
+
+def test_points_of_an_unknown_recipe_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_points([point("features-2")], root / POINTS)
+    assert "features-2 is no recipe" in refused(root, capsys)
+
+
 def test_near_duplicates_are_named_wherever_a_figure_of_the_letters_stands(root: Path) -> None:
     save_record(root, LETTERS)
     save_record(root, RECIPES["asl-baseline"])
@@ -223,7 +305,7 @@ def test_every_run_gives_its_machine_date_commit_and_raw_record(root: Path) -> N
 def test_a_card_of_the_first_runs_without_machine_and_date_is_read(root: Path) -> None:
     folder = save_record(root, BOOK)
     lines = (folder / "card.json").read_text().splitlines()
-    kept = "\n".join(line for line in lines if not re.search('"(machine|finished)":', line))
+    kept = "\n".join(line for line in lines if not re.search('"(machine|finished|backbone)":', line))
     (folder / "card.json").write_text(kept.replace('"commit": "c0ffee123456",', '"commit": "c0ffee123456"'))
     assert "| not recorded | not recorded | `c0ffee123456` |" in written(root)
 

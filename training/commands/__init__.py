@@ -9,7 +9,18 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-from training.commands import evaluate, fetch, fit, list_recipes, pipeline, preview, report
+from training.commands import (
+    evaluate,
+    fetch,
+    fit,
+    images_per_class,
+    list_recipes,
+    pipeline,
+    preview,
+    recheck,
+    report,
+    speed,
+)
 
 
 class Command(Protocol):
@@ -30,6 +41,9 @@ COMMANDS: dict[str, Command] = {
     "preview": preview,
     "fit": fit,
     "evaluate": evaluate,
+    "recheck": recheck,
+    "images-per-class": images_per_class,
+    "speed": speed,
     "report": report,
     "pipeline": pipeline,
 }

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "model",
         metavar="MODEL[@VERSION]",
-        type=_model,
+        type=model_and_version,
         help="cats-vs-dogs, or cats-vs-dogs@1 for another than the newest",
     )
     add("--data", type=Path, required=True, help="the data set's folder or zip, or any folder of class sub-folders")
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model(text: str) -> Model:
+def model_and_version(text: str) -> Model:
+    """Read `NAME` or `NAME@VERSION`."""
     match = re.fullmatch(r"([^@]+)(?:@([1-9]\d*))?", text)
     if not match:
         raise argparse.ArgumentTypeError(f"expected NAME or NAME@VERSION with a whole number, got {text}")

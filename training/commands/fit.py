@@ -10,17 +10,19 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classifier.card import Card
 from classifier.store import ModelStore
+from training.backbones import backbone_named
 from training.commands.arguments import PRECISIONS, add_recipe_and_data, positive, two_or_more
 from training.datasets import load_dataset
 from training.datasets.dataset import Dataset
 from training.folds import FoldsRecord, fit_folds, fold_folder, write_folds
 from training.quiet import import_tensorflow
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 from training.recipes import recipe_named
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", help="the served model's name (default: the recipe's, or the folder's for your own images)")
     add("--epochs", type=positive, help="default: as the article")
     add("--seed", type=int, default=0)
+    add("--backbone", help="for a recipe on a pretrained network: another one than efficientnet-lite0")
     add("--precision", choices=PRECISIONS, default="auto")
     add("--resume", action="store_true", help="continue from the last complete epoch")
     add("--folds", type=two_or_more, metavar="K", help="cross-validate with K networks; saves no version")
@@ -46,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    recipe = recipe_named(options.recipe)
+    recipe = _recipe(options)
     dataset = load_dataset(options.data, recipe.reader, recipe.input, limit=options.limit)
     print(dataset.describe(), flush=True)
     import_tensorflow()
@@ -56,6 +59,15 @@ def run(options: argparse.Namespace) -> int:
     else:
         _fit_version(options, recipe, dataset, chosen)
     return 0
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    recipe = recipe_named(options.recipe)
+    if options.backbone is None:
+        return recipe
+    if recipe.backbone is None:
+        raise RecipeError(f"{recipe.name} trains from scratch; --backbone is for the recipes on a pretrained network")
+    return replace(recipe, backbone=backbone_named(options.backbone))
 
 
 def _fit_options(options: argparse.Namespace, recipe: Recipe, dataset: Dataset) -> FitOptions:

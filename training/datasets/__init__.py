@@ -42,6 +42,8 @@ def load_dataset(path: Path, reader: Reader, spec: InputSpec, *, limit: int | No
     for candidate in (reader, Folders()):
         if candidate.recognises(path):
             return candidate.load(path, spec, limit=limit)
+    if isinstance(reader, Folders):
+        raise DatasetError(f"{path}: expected class folders, it holds {_glimpse(path)}; lay photos out as {LAYOUT}")
     raise DatasetError(
         f"{path}: neither the layout of {reader.name} nor class folders; it holds {_glimpse(path)}. "
         f"Fetch {reader.name} with `python -m training fetch {reader.name}`, or lay your own photos out as {LAYOUT}"

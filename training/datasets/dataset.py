@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,27 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def inputs(self) -> npt.NDArray[np.uint8]:
+        """What a network takes of them: the pixels."""
+        return self.pixels
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> Split:
+        """The images of these places, in this order."""
+        return Split(self.pixels[chosen], self.labels[chosen])
+
+
+class Examples(Protocol):
+    """What batches are made of: a split's pixels, or what a backbone has made of them, and the labels."""
+
+    @property
+    def inputs(self) -> npt.NDArray[Any]: ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)

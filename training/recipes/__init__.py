@@ -1,9 +1,18 @@
-"""Every recipe there is, by name."""
+"""Every recipe there is, by name: those of the articles, and those for any images."""
 
 from __future__ import annotations
 
 from training.recipe import Recipe, RecipeError
-from training.recipes import asl, cats_vs_dogs_150, cats_vs_dogs_180, cats_vs_dogs_blog, cifar10
+from training.recipes import (
+    asl,
+    cats_vs_dogs_150,
+    cats_vs_dogs_180,
+    cats_vs_dogs_blog,
+    cats_vs_dogs_pretrained,
+    cifar10,
+    few_images,
+    pretrained,
+)
 
 RECIPES = {
     recipe.name: recipe
@@ -13,16 +22,24 @@ RECIPES = {
         cats_vs_dogs_150.BASELINE,
         cats_vs_dogs_150.AUGMENTED,
         cats_vs_dogs_blog.AUGMENTED,
+        cats_vs_dogs_pretrained.FEATURES,
+        cats_vs_dogs_pretrained.FINETUNED,
         cifar10.BASELINE,
         cifar10.AUGMENTED,
         asl.BASELINE,
         asl.AUGMENTED,
+        few_images.CIFAR10,
+        few_images.ASL,
     )
 }
 
 
+FOR_ANY_IMAGES = {recipe.name: recipe for recipe in (pretrained.FEATURES, pretrained.FINETUNED)}
+
+
 def recipe_named(name: str) -> Recipe:
     """Look a recipe up. Raises RecipeError listing those there are."""
-    if name not in RECIPES:
-        raise RecipeError(f"no recipe {name!r}; there is: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    known = RECIPES | FOR_ANY_IMAGES
+    if name not in known:
+        raise RecipeError(f"no recipe {name!r}; there is: {', '.join(known)}")
+    return known[name]

@@ -48,8 +48,10 @@ def pictures(images: int, height: int = 8, width: int = 8, channels: int = 3) ->
 @pytest.mark.parametrize("images", [1, 5, 40])
 async def test_pixels_get_the_probabilities_of_the_model_itself(catalog: Catalog, images: int) -> None:
     classifier, pixels = catalog.find(COLOUR), pictures(images)
-    rows = await classifier.classify_pixels(pixels, soon())
-    np.testing.assert_allclose(np.stack(rows), classifier.model.engine.infer(pixels), atol=1e-5)
+    classified = await classifier.classify_pixels(pixels, soon())
+    np.testing.assert_allclose(
+        np.stack([image.row for image in classified]), classifier.model.engine.infer(pixels), atol=1e-5
+    )
 
 
 async def test_pixels_get_the_contrast_step_that_files_get(catalog: Catalog) -> None:
@@ -57,7 +59,7 @@ async def test_pixels_get_the_contrast_step_that_files_get(catalog: Catalog) -> 
     dull = 100 + noise(28, 28, 1) // 8
     from_file = await classifier.classify(png(dull[..., 0]), soon())
     from_pixels = await classifier.classify_pixels(dull[None], soon())
-    np.testing.assert_allclose(from_pixels[0], from_file, atol=1e-6)
+    np.testing.assert_allclose(from_pixels[0].row, from_file.row, atol=1e-6)
 
 
 async def test_every_image_takes_its_own_place_in_the_queue(held: Classifier, engine: HeldEngine) -> None:

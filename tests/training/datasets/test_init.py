@@ -72,3 +72,10 @@ def test_reading_data_does_not_load_tensorflow() -> None:
     code = "import sys, training.datasets; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     root = Path(__file__).resolve().parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_a_recipe_for_class_folders_asks_for_class_folders_alone(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "notes.zip", {f"{i}.txt": b"" for i in range(5)})
+    with pytest.raises(DatasetError, match=r"expected class folders, it holds 5 files \(0\.txt.*PHOTOS/CLASS") as told:
+        load_dataset(path, READERS["folders"], SPEC)
+    assert "fetch" not in str(told.value)

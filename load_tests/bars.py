@@ -1,0 +1,101 @@
+"""What the server is aimed at, beside what was measured; what was missed says so."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from load_tests.peers import OURS
+
+if TYPE_CHECKING:
+    from load_tests.report import Limit, Row
+
+SMALL = ("cifar-10", "asl")
+OF_THE_LIMIT = {("cats-vs-dogs", "500x374"): 0.80, ("cifar-10", "32x32"): 0.50, ("asl", "28x28"): 0.50}
+TIMES = {  # how many times as many requests a second as each peer, on small images and on cats-vs-dogs
+    "mosec": (1.0, 1.0),
+    "litserve": (1.5, 1.5),
+    "bentoml": (2.0, 1.3),
+    "fastapi-keras": (10.0, 4.0),
+}
+LATENCY_TIMES, LATENCY_PLUS_MS = 1.25, 1.0
+P99_TIMES = 4.0
+READY_S, MEMORY_MB, FLAT = 5.0, 400.0, 0.05
+SETTLED = 0.1  # the first tenth of a soak, in which buffers reach their size
+
+
+class Bar(NamedTuple):
+    """One aim: `at_most` says which side of `wanted` is right."""
+
+    name: str
+    measured: float
+    wanted: float
+    at_most: bool = True
+
+    @property
+    def kept(self) -> bool:
+        return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+
+
+def table(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit], soak: Mapping[str, Any] | None) -> list[str]:
+    """One row a bar that there are figures for."""
+    found = [*_shares(rows, limits), *_times(rows), *_latencies(rows, limits), *_failures(rows), *_soak(soak or {})]
+    if not found:
+        return ["Not measured yet."]
+    lines = ["| aim | wanted | measured | |", "| --- | --- | --- | --- |"]
+    for bar in found:
+        wanted = f"{'≤' if bar.at_most else '≥'} {bar.wanted:.4g}"
+        lines.append(f"| {bar.name} | {wanted} | {bar.measured:.4g} | {'met' if bar.kept else '**missed**'} |")
+    return lines
+
+
+def _shares(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> Iterator[Bar]:
+    for row in _ours(rows, 32):
+        place = (row.model, row.image)
+        if place in OF_THE_LIMIT and place in limits:
+            share = row.per_s / limits[place].both_per_s
+            yield Bar(f"{_where(row)}: served ÷ in process", share, OF_THE_LIMIT[place], at_most=False)
+
+
+def _times(rows: Sequence[Row]) -> Iterator[Bar]:
+    ours = {row[:3]: row.per_s for row in rows if row.peer == OURS}
+    for row in rows:
+        if row.peer in TIMES and row[:3] in ours:
+            wanted = TIMES[row.peer][0 if row.model in SMALL else 1]
+            times = ours[row[:3]] / row.per_s if row.per_s else float("inf")
+            yield Bar(f"{_where(row)}: ours ÷ {row.peer}", times, wanted, at_most=False)
+
+
+def _latencies(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> Iterator[Bar]:
+    for row in _ours(rows, 1):
+        if limit := limits.get((row.model, row.image)):
+            wanted = LATENCY_TIMES * limit.latency_ms + LATENCY_PLUS_MS
+            yield Bar(f"{_where(row)}: median, ms", row.p50_ms, wanted)
+
+
+def _failures(rows: Sequence[Row]) -> Iterator[Bar]:
+    if any(row.peer == OURS for row in rows):
+        yield Bar("failed requests of ours", sum(row.failures for row in rows if row.peer == OURS), 0)
+
+
+def _soak(soak: Mapping[str, Any]) -> Iterator[Bar]:
+    if "boot" in soak:
+        yield Bar("process start to ready, s", statistics.median(soak["boot"]["ready_s"]), READY_S)
+    for row in soak.get("half", {"rows": []})["rows"]:
+        name = f"{row['model']} {row['image']}, half of capacity: p99 ÷ median of one connection"
+        yield Bar(name, row["p99_ms"] / row["one_p50_ms"], P99_TIMES)
+    if "memory" in soak:
+        samples = soak["memory"]["resident_mb"]
+        settled = samples[int(SETTLED * len(samples)) :]
+        middle = statistics.median(settled)
+        yield Bar("worker's resident memory, MB", max(samples), MEMORY_MB)
+        yield Bar("its change under full load, share", max(abs(one - middle) for one in settled) / middle, FLAT)
+
+
+def _ours(rows: Sequence[Row], connections: int) -> list[Row]:
+    return [row for row in rows if row.peer == OURS and row.connections == connections]
+
+
+def _where(row: Row) -> str:
+    return f"{row.model} {row.image}, {row.connections} connection{'s' * (row.connections > 1)}"

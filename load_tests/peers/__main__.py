@@ -1,0 +1,176 @@
+"""Our server beside others: the same network, decoding, precision and images, in the same run.
+
+Run:    python -m load_tests.peers [--peers mosec …] [--models asl …] [--connections 32 …] [--seconds 3] [--rounds 3]
+Needs:  .venv-peers (`make peers` makes it) and wrk; takes about 25 minutes in full.
+Gives:  --out, the raw results. Each measurement replaces the same one there, so that a long run can be split; with
+        --resume those already there are not made again. `make docs` makes the tables of docs/performance.md.
+
+Closed loop: as many requests are under way as there are connections. In each round each server is started alone, by
+model, its answers are compared with the offline predictor's, and it is warmed up with 32 connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from classifier.engines import EngineOptions
+from classifier.loaded_model import LoadedModel
+from classifier.store import ModelStore
+from load_tests import offline, pictures, record
+from load_tests.peers import IMAGES, OURS, PEERS, measure
+from load_tests.peers.measure import PEERS_PYTHON, Pictures
+
+CONNECTIONS = (1, 32, 128)
+SAMPLE = 40  # different images of each size
+WARM_S = 1
+KEY = ("peer", "workers", "model", "image", "connections", "round")
+
+
+class Turn(NamedTuple):
+    """One start of one server: its measurements differ in images and connections."""
+
+    round: int
+    peer: str
+    workers: int
+    model: str
+    precision: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    _complain(options)
+    results = record.read(options.out) or {"sessions": [], "runs": []}
+    results["sessions"].append(_session(options))
+    with tempfile.TemporaryDirectory(prefix="peers-") as folder:
+        prepared = {model: _pictures(model, options, Path(folder)) for model in options.models}
+        broken = [
+            turn for turn in _turns(options) if not _taken(turn, prepared[turn.model], options, results, Path(folder))
+        ]
+    print(f"written to {options.out}", *(f"BROKEN {turn}" for turn in broken), sep="\n")
+    return 1 if broken else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    add("--models", nargs="+", choices=IMAGES, default=list(IMAGES))
+    add("--connections", nargs="+", type=int, default=list(CONNECTIONS))
+    add("--workers", nargs="+", type=int, help="only with these counts of workers (default: each peer's)")
+    add("--seconds", type=int, default=3, help="of each measurement (default: %(default)s)")
+    add("--rounds", nargs="+", type=int, default=[1, 2, 3], help="their numbers (default: 1 2 3)")
+    add("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto: what our server chooses")
+    add("--store", type=Path, default=record.ROOT / "models", help="the model store (default: models/)")
+    add("--out", type=Path, default=record.RESULTS / "latest" / "peers.json", help="default: %(default)s")
+    add("--resume", action="store_true", help="pass over what --out holds already")
+    return parser
+
+
+def _complain(options: argparse.Namespace) -> None:
+    if not shutil.which("wrk"):
+        raise SystemExit("wrk is missing; it is a package of that name in Debian")
+    if set(options.peers) - {OURS} and not PEERS_PYTHON.exists():
+        raise SystemExit(f"{PEERS_PYTHON.parents[1].name} is missing; `make peers` installs it")
+
+
+def _session(options: argparse.Namespace) -> dict[str, Any]:
+    asked = {name: getattr(options, name) for name in ("seconds", "precision")}
+    ours = record.versions(("bentoml", "openvino", "pillow", "numpy"))
+    return record.circumstances() | asked | {"warm_s": WARM_S, "versions": {"sightline": ours, "peers": _theirs()}}
+
+
+def _theirs() -> dict[str, str]:
+    if not PEERS_PYTHON.exists():
+        return {}
+    names = ("bentoml", "litserve", "mosec", "fastapi", "keras", "tensorflow", "openvino", "pillow", "numpy")
+    code = f"import importlib.metadata as m; print(*(m.version(n) for n in {names}))"
+    done = subprocess.run([PEERS_PYTHON, "-c", code], check=True, capture_output=True, text=True)
+    return dict(zip(names, done.stdout.split(), strict=True))
+
+
+def _pictures(model: str, options: argparse.Namespace, folder: Path) -> list[Pictures]:
+    """The pictures for one model in each size, with the right answers."""
+    card = ModelStore(options.store).card(model)
+    about = {"model": model, "version": card.version, "engine": "openvino", "precision": "float32"}
+    sizes = []
+    for width, height in IMAGES[model]:
+        sample = pictures.jpegs(folder / f"{model}-{width}", (width, height), SAMPLE, grey=card.input.channels == 1)
+        sizes.append(Pictures(model, f"{width}x{height}", sample, offline.answers(about, sample, options.store)))
+    return sizes
+
+
+def _precision(model: str, options: argparse.Namespace) -> str:
+    """What our server runs the model in, unless told otherwise: it chooses by the card and the processor."""
+    if options.precision != "auto":
+        return str(options.precision)
+    loaded = LoadedModel.open(ModelStore(options.store), model, options=EngineOptions(engine="openvino"))
+    loaded.close()
+    return loaded.engine.precision
+
+
+def _turns(options: argparse.Namespace) -> Iterator[Turn]:
+    precisions = {model: _precision(model, options) for model in options.models}
+    for number in options.rounds:
+        for model in options.models:
+            for peer in options.peers:
+                for workers in PEERS[peer].workers:
+                    if not options.workers or workers in options.workers:
+                        yield Turn(number, peer, workers, model, PEERS[peer].precision or precisions[model])
+
+
+def _taken(turn: Turn, *about: Any) -> bool:
+    """Take a turn; one that breaks is told and costs the others nothing. A wrong answer ends the whole run."""
+    try:
+        _take(turn, *about)
+    except measure.WrongAnswer as wrong:
+        raise SystemExit(f"stopped: {wrong}") from None
+    except (OSError, RuntimeError) as error:
+        print(f"BROKEN {turn}: {error}", flush=True)
+        return False
+    return True
+
+
+def _take(
+    turn: Turn, sizes: Sequence[Pictures], options: argparse.Namespace, results: dict[str, Any], folder: Path
+) -> None:
+    """Start the server and make every measurement of this turn that is wanted, keeping each at once."""
+    kept = {tuple(run[part] for part in KEY) for run in results["runs"]} if options.resume else set()
+    wanted = {size.size: [c for c in options.connections if _key(turn, size.size, c) not in kept] for size in sizes}
+    sizes = [size for size in sizes if wanted[size.size]]
+    if not sizes:
+        return
+    with measure.serving(turn.peer, turn.workers, turn.model, turn.precision, options.store) as server:
+        measure.wait(server, turn.peer, sizes[0])
+        for size in sizes:
+            measure.settle(server, turn.peer, size)
+            measure.check(server, turn.peer, size, turn.precision)
+            measure.write_bodies(size, turn.peer, folder / "bodies")
+            measure.load(server, turn.peer, size, folder / "bodies", measure.WARM_CONNECTIONS, WARM_S)
+            for connections in wanted[size.size]:
+                measure.settle(server, turn.peer, size)
+                seen = measure.load(server, turn.peer, size, folder / "bodies", connections, options.seconds)
+                _keep(dict(zip(KEY, _key(turn, size.size, connections), strict=True)), turn.precision, seen, results)
+                record.write(options.out, results)
+
+
+def _key(turn: Turn, image: str, connections: int) -> tuple[str | int, ...]:
+    return turn.peer, turn.workers, turn.model, image, connections, turn.round
+
+
+def _keep(key: dict[str, Any], precision: str, seen: dict[str, Any], results: dict[str, Any]) -> None:
+    runs = [run for run in results["runs"] if any(run[part] != value for part, value in key.items())]
+    results["runs"] = [*runs, key | {"precision": precision, "session": len(results["sessions"]) - 1} | seen]
+    told = " ".join(str(value) for value in key.values())
+    figures = f"{seen['per_s']:8,.0f} req/s  p50 {seen['p50_ms']:.2f}  p99 {seen['p99_ms']:.2f} ms"
+    print(f"{told:48} {figures}  failures {seen['failures']}  {seen['memory_mb']:.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

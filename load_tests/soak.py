@@ -1,0 +1,140 @@
+"""How our server starts, holds its memory under full load, and answers at half of its capacity.
+
+Run:    python -m load_tests.soak [--parts boot half memory] [--minutes 10]
+Needs:  wrk; takes about 13 minutes in full.
+Gives:  --out, the raw results: seconds from process start to ready, three times; the 99th percentile with evenly spaced
+        arrivals at half of what 32 connections got, beside the median of one connection; the worker's resident memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from load_tests import arrivals, pictures, record, servers
+from load_tests.peers import IMAGES, JPEG, OURS, measure
+from load_tests.peers.measure import Pictures
+from load_tests.servers import Server
+
+STARTS = 3
+SAMPLE = 40
+WRITE_EVERY_S = 5.0
+GREY = ("asl",)
+
+Findings = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    results = record.read(options.out) or {}
+    versions = record.versions(("bentoml", "openvino", "pillow", "numpy"))
+    for part in options.parts:
+        circumstances = record.circumstances() | {"versions": versions}
+        results[part] = circumstances | PARTS[part](options)
+        record.write(options.out, results)
+        print(part, results[part], flush=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    add("--models", nargs="+", choices=IMAGES, default=list(IMAGES))
+    add("--seconds", type=int, default=10, help="of each measurement of latency (default: %(default)s)")
+    add("--minutes", type=float, default=10, help="of full load for the memory (default: %(default)s)")
+    add("--store", type=Path, default=record.ROOT / "models", help="the model store (default: models/)")
+    add("--out", type=Path, default=record.RESULTS / "latest" / "soak.json", help="default: %(default)s")
+    return parser
+
+
+def boot(options: argparse.Namespace) -> Findings:
+    """From the start of the process until /readyz says 200 with every model of the store."""
+    took_s = []
+    for _ in range(STARTS):
+        began = time.monotonic()
+        with servers.sightline(MODELS=str(options.store)):
+            took_s.append(round(time.monotonic() - began, 2))
+    return {"ready_s": took_s}
+
+
+def half(options: argparse.Namespace) -> Findings:
+    """One connection, 32 connections, and then half of what those got, arriving whether or not it is answered."""
+    rows = []
+    with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
+        for sample in _samples(options.models, Path(folder)):
+            rows.append(_half(server, sample, Path(folder, "bodies"), options.seconds))
+            print(rows[-1], flush=True)
+    return {"seconds": options.seconds, "rows": rows}
+
+
+def _half(server: Server, sample: Pictures, folder: Path, seconds: int) -> Findings:
+    measure.write_bodies(sample, OURS, folder)
+    measure.load(server, OURS, sample, folder, 32, 1)
+    one = measure.load(server, OURS, sample, folder, 1, seconds)
+    capacity = measure.load(server, OURS, sample, folder, 32, seconds)
+    where = measure.url(server, OURS, sample.model)
+    bodies = [picture.body for picture in sample.sample]
+    outcome = arrivals.offer(where, bodies, JPEG, capacity["per_s"] / 2, seconds)
+    known = {
+        "model": sample.model,
+        "image": sample.size,
+        "one_p50_ms": one["p50_ms"],
+        "capacity_per_s": capacity["per_s"],
+    }
+    return known | outcome._asdict()
+
+
+def memory(options: argparse.Namespace) -> Findings:
+    """The worker's resident memory while every core is busy with requests for every model."""
+    with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
+        worker, seconds = server.worker(), round(60 * options.minutes)
+        before = _resident_mb(worker)
+        loads = []
+        for number, sample in enumerate(_samples(options.models, Path(folder))):
+            measure.write_bodies(sample, OURS, Path(folder, str(number)))
+            loads.append(measure.wrk(server, OURS, sample, Path(folder, str(number)), 8, seconds))
+        samples = _sampled(worker, loads)
+        said = [measure.heard(wrk) for wrk in loads]
+    rates = {"per_s": round(sum(s["requests"] / s["seconds"] for s in said), 1)}
+    return rates | {"failures": sum(s["failures"] for s in said), "before_mb": before, "resident_mb": samples}
+
+
+def _sampled(worker: int, loads: Sequence[subprocess.Popen[str]]) -> list[float]:
+    samples = []
+    while any(load.poll() is None for load in loads):
+        samples.append(_resident_mb(worker))
+        time.sleep(WRITE_EVERY_S)
+    return samples
+
+
+def _samples(models: Sequence[str], folder: Path) -> list[Pictures]:
+    return [
+        Pictures(
+            model,
+            f"{width}x{height}",
+            pictures.jpegs(folder / f"{model}-{width}", (width, height), SAMPLE, grey=model in GREY),
+            {},
+        )
+        for model in models
+        for width, height in IMAGES[model]
+    ]
+
+
+def _resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Findings]] = {"boot": boot, "half": half, "memory": memory}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Raw results to tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from docs.tables import PERFORMANCE, performance_page
+from load_tests import bars
+from load_tests.peers import IMAGES, PEERS
+from load_tests.report import NOT_YET, Results, best, in_process, page, summary
+
+SESSION = {
+    "date": "2026-01-02T03:04:05Z",
+    "commit": "abc",
+    "machine": "a processor, 2 cores",
+    "seconds": 3,
+    "versions": {"sightline": {"openvino": "1"}, "peers": {"mosec": "2"}},
+}
+
+
+def run(peer: str = "mosec", workers: int = 1, number: int = 1, per_s: float = 100, **more: Any) -> dict[str, Any]:
+    load = {"model": "asl", "image": "28x28", "connections": 32, "precision": "float32", "session": 0}
+    seen = {"per_s": per_s, "p50_ms": 5.0, "p99_ms": 9.0, "failures": 0, "memory_mb": 50.0}
+    return {"peer": peer, "workers": workers, "round": number} | load | seen | more
+
+
+def raw(*runs: dict[str, Any]) -> dict[str, Any]:
+    return {"sessions": [SESSION], "runs": list(runs)}
+
+
+def limit(**more: Any) -> dict[str, Any]:
+    run = {"model": "asl", "image": "28x28", "round": 1, "precision": "float32", "session": 0, "decode_per_s": 900.0}
+    speeds = {"infer_per_s": {"1": 500.0, "8": 800.0}, "both_per_s": {"1": 300.0, "8": 400.0}}
+    session = SESSION | {"versions": {"openvino": "1"}}
+    return {"sessions": [session], "runs": [run | speeds | {"latency_ms": {"p50": 2.0, "p99": 3.0}} | more]}
+
+
+def test_a_figure_is_the_median_of_the_rounds():
+    rows = best(raw(*(run(number=n, per_s=s, p99_ms=s) for n, s in ((1, 90), (2, 300), (3, 100)))))
+    assert [(row.per_s, row.p99_ms, row.rounds) for row in rows] == [(100, 100, 3)]
+
+
+def test_failures_add_up_and_the_most_memory_counts():
+    (row,) = best(raw(run(failures=1, memory_mb=70), run(number=2, failures=2)))
+    assert (row.failures, row.memory_mb) == (3, 70)
+
+
+def test_of_one_and_two_workers_the_better_is_told():
+    (row,) = best(raw(run(workers=1, per_s=100), run(workers=2, per_s=120)))
+    assert row.workers == 2
+
+
+def test_our_share_of_the_limit_and_our_multiple_of_a_peer_are_told():
+    results = Results(raw(run("sightline", per_s=200), run(per_s=100)), limit(), None)
+    text = "\n".join(page(results))
+    assert "| `asl` | 28x28 | 32 | mosec, 1 worker | 100 | 5.00 | 9.00 | 0 | 50 | 2.00 | 0.25 |" in text
+    assert "asl 28x28, 32 connections: served ÷ in process | ≥ 0.5 | 0.5 | met |" in text
+
+
+def test_the_limit_is_that_of_the_best_batch_size():
+    (found,) = in_process(limit()).values()
+    assert (found.infer_per_s, found.both_per_s, found.batch) == (800, 400, 8)
+
+
+def test_a_table_comes_with_its_machine_commit_repetitions_and_versions():
+    text = "\n".join(page(Results(raw(run("sightline")), None, None)))
+    for told in ("n=1 rounds x 3 s", "a processor, 2 cores", "2026-01-02", "commit abc", "openvino 1", "mosec 2"):
+        assert told in text
+
+
+def test_the_summary_has_a_column_for_every_server_that_ran():
+    text = "\n".join(summary(Results(raw(run("sightline", per_s=1234), run()), None, None)))
+    assert "| model | image | connections | sightline | mosec |" in text
+    assert "| `asl` | 28x28 | 32 | 1,234 (9 ms) | 100 (9 ms) |" in text
+
+
+def test_without_a_run_the_pages_say_so():
+    nothing = Results(None, None, None)
+    assert summary(nothing) == NOT_YET
+    assert NOT_YET[0] in page(nothing)
+
+
+def test_a_missed_aim_is_reported_as_missed():
+    rows = best(raw(run("sightline", per_s=90, failures=1), run(per_s=100)))
+    lines = "\n".join(bars.table(rows, {}, None))
+    assert "asl 28x28, 32 connections: ours ÷ mosec | ≥ 1 | 0.9 | **missed** |" in lines
+    assert "failed requests of ours | ≤ 0 | 1 | **missed** |" in lines
+
+
+def test_a_soak_is_held_to_its_aims():
+    row = {"model": "asl", "image": "28x28", "one_p50_ms": 2.0, "p99_ms": 6.0}
+    memory = {"resident_mb": [100.0, *[300.0] * 18, 330.0]}  # the first tenth settles
+    soak = {"boot": {"ready_s": [6.0, 1.0, 2.0]}, "half": {"rows": [row]}, "memory": memory}
+    lines = "\n".join(bars.table([], {}, soak))
+    assert "process start to ready, s | ≤ 5 | 2 | met |" in lines
+    assert "p99 ÷ median of one connection | ≤ 4 | 3 | met |" in lines
+    assert "resident memory, MB | ≤ 400 | 330 | met |" in lines
+    assert "change under full load, share | ≤ 0.05 | 0.1 | **missed** |" in lines
+
+
+def test_every_aim_names_a_peer_and_a_picture_that_exist():
+    assert bars.TIMES.keys() <= PEERS.keys()
+    pairs = {(model, f"{width}x{height}") for model, sizes in IMAGES.items() for width, height in sizes}
+    assert bars.OF_THE_LIMIT.keys() <= pairs
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_the_page_says_how_each_peer_is_run(name: str):
+    assert f"- {name}: {PEERS[name].about}." in page(Results(raw(run(name)), None, None))
+
+
+def test_the_page_is_what_the_raw_results_say():
+    assert PERFORMANCE.read_text(encoding="utf-8") == performance_page(), "run `make docs`"

@@ -1,0 +1,117 @@
+"""The features that a frozen backbone sees in a data set: computed once, and kept on disk for the next fit."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from training.backbones import Backbone
+from training.datasets.dataset import Dataset
+
+BATCH = 50  # no effect on the features, and beyond it none on the speed
+
+
+@dataclass(frozen=True)
+class Features:
+    """One split as a backbone sees it: inputs float32 [n, k], labels int64 [n]."""
+
+    inputs: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> Features:
+        """The images of these places, in this order."""
+        return Features(self.inputs[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features by split. `weights_sha256` is the backbone's, `seconds` the wall-clock time it took to compute them."""
+
+    splits: Mapping[str, Features]
+    weights_sha256: str
+    seconds: float
+
+
+class FrozenBackbone:
+    """A backbone with its ImageNet weights, as a function of pixels."""
+
+    def __init__(self, backbone: Backbone, shape: tuple[int, int, int]) -> None:
+        import tensorflow as tf
+
+        pixels = keras.Input(shape, dtype="uint8", name="pixels")
+        network = keras.Model(pixels, backbone.build(pixels, True))
+        self.name = backbone.name
+        self.shape = shape
+        self.weights_sha256 = weights_sha256(network)
+        self._run = tf.function(
+            lambda batch: network(batch, training=False),
+            input_signature=[tf.TensorSpec((None, *shape), tf.uint8)],
+            jit_compile=False,
+        )
+
+    def features(self, pixels_u8: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 [n, height, width, 3] to float32 [n, k]."""
+        parts = [self._run(pixels_u8[i : i + BATCH]).numpy() for i in range(0, len(pixels_u8), BATCH)]
+        return np.concatenate(parts)
+
+
+def weights_sha256(network: Any) -> str:
+    """SHA-256 over a network's weights, in their order."""
+    digest = hashlib.sha256()
+    for weight in network.get_weights():
+        digest.update(f"{weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).data)
+    return digest.hexdigest()
+
+
+def cached_features(
+    backbone: Backbone, shape: tuple[int, int, int], dataset: Dataset, cache: Path, splits: tuple[str, ...]
+) -> FeatureSet:
+    """The features of these splits, from the folder `cache` where they were computed before.
+
+    They are kept under a key of the data's fingerprint, the backbone's weights and the input's size, so that whatever
+    changes one of them computes anew. Raises BackboneError.
+    """
+    frozen = FrozenBackbone(backbone, shape)
+    key = "\0".join([dataset.fingerprint, frozen.weights_sha256, str(shape), *splits])
+    path = cache / f"{backbone.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    labels = {name: dataset.splits[name].labels for name in splits}
+    if (found := _read(path, labels)) is None:
+        began = time.monotonic()
+        inputs = {name: frozen.features(dataset.splits[name].pixels) for name in splits}
+        found = inputs, time.monotonic() - began
+        _write(path, *found)
+    inputs, seconds = found
+    return FeatureSet({name: Features(inputs[name], labels[name]) for name in splits}, frozen.weights_sha256, seconds)
+
+
+def _read(path: Path, labels: Mapping[str, npt.NDArray[np.int64]]) -> tuple[dict[str, Any], float] | None:
+    """What `_write` wrote, or None where there is nothing whole."""
+    try:
+        with path.open("rb") as body, np.load(body, allow_pickle=False) as file:
+            inputs = {name: np.asarray(file[name], np.float32) for name in labels}
+            seconds = float(file["seconds"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    whole = all(inputs[name].shape[:1] == labels[name].shape for name in labels)
+    return (inputs, seconds) if whole else None
+
+
+def _write(path: Path, inputs: Mapping[str, Any], seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".half", delete=False) as half:
+        np.savez(half, **inputs, seconds=np.float64(seconds))
+    Path(half.name).replace(path)

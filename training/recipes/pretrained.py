@@ -1,0 +1,84 @@
+"""Any images on a network trained on ImageNet: its features with a small head, and its top fine-tuned.
+
+Run:     python -m training fit features --data my_photos/
+         python -m training fit finetuned --data my_photos/
+Takes:   see docs/reproduction.md for cats and dogs, whose recipes have the same settings
+Reaches: see docs/reproduction.md
+
+Differences between the two: `features` leaves the pretrained network as it is, so every image passes it once, and only
+the head is trained. `finetuned` goes on from there with the top of the network at a low learning rate, on augmented
+images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from classifier.card import Article, InputSpec
+from training.augmentation import image_data_generator
+from training.backbones import BACKBONES
+from training.datasets.dataset import Reader
+from training.datasets.folders import Folders
+from training.heads import sigmoid_for_two
+from training.recipe import FineTuning, Layer, Optimizer, Recipe, Statistics
+
+BACKBONE = BACKBONES["efficientnet-lite0"]
+BACKBONE_PARAMETERS, WIDTH = 3_413_024, 1280
+
+
+def head(classes: int, _: Statistics) -> Sequence[Layer]:
+    """A logistic regression on the features."""
+    from keras import layers
+
+    return [layers.Dropout(0.5), sigmoid_for_two(classes)]
+
+
+def augmentation() -> Sequence[Layer]:
+    return image_data_generator(rotation_degrees=15, shift=0.1, zoom=0.1, horizontal_flip=True)
+
+
+def head_optimizer() -> Optimizer:
+    from keras import optimizers
+
+    return optimizers.Adam(1e-3)
+
+
+def fine_tuning_optimizer() -> Optimizer:
+    from keras import optimizers
+
+    return optimizers.Adam(1e-4)
+
+
+def features(name: str, model: str, article: Article, reader: Reader, classes: int, side: int = 224) -> Recipe:
+    """The recipe of a head on features. `classes` is the number it states its parameters for."""
+    return Recipe(
+        name=name,
+        model=model,
+        article=article,
+        reader=reader,
+        input=InputSpec(height=side, width=side, channels=3),
+        network=head,
+        optimizer=head_optimizer,
+        epochs=40,
+        batch_size=32,
+        parameters=BACKBONE_PARAMETERS + (WIDTH + 1) * (1 if classes == 2 else classes),
+        reduced_precision=False,
+        backbone=BACKBONE,
+    )
+
+
+def finetuned(name: str, model: str, article: Article, reader: Reader, classes: int, side: int = 224) -> Recipe:
+    """The recipe of `features`, and then the top of the network."""
+    return replace(
+        features(name, model, article, reader, classes, side),
+        epochs=46,
+        augmentation=augmentation,
+        fine_tuning=FineTuning(after=40, parts=4, optimizer=fine_tuning_optimizer, batch_size=32),
+    )
+
+
+_NO_FIGURE = Article(title="Transfer from ImageNet to your own images")
+
+FEATURES = features("features", "features", _NO_FIGURE, Folders(), classes=2)
+FINETUNED = finetuned("finetuned", "finetuned", _NO_FIGURE, Folders(), classes=2)
