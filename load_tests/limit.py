@@ -69,12 +69,17 @@ def _runs(model: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     try:
         for width, height in IMAGES[model]:
             bodies = _bodies((width, height), grey=card.input.channels == 1)
-            yield {"image": f"{width}x{height}", "precision": engine.precision, "streams": engine.streams} | {
-                "decode_per_s": _decoded(card, bodies, options.seconds),
-                "infer_per_s": {size: _inferred(engine, card, bodies, size, options.seconds) for size in BATCHES},
-                "both_per_s": {size: _both(engine, card, bodies, size, options.seconds) for size in BATCHES},
-                "latency_ms": _one_at_a_time(engine, card, bodies, options.seconds),
-            }
+            known = {"version": card.version, "precision": engine.precision, "streams": engine.streams}
+            yield (
+                {"image": f"{width}x{height}"}
+                | known
+                | {
+                    "decode_per_s": _decoded(card, bodies, options.seconds),
+                    "infer_per_s": {size: _inferred(engine, card, bodies, size, options.seconds) for size in BATCHES},
+                    "both_per_s": {size: _both(engine, card, bodies, size, options.seconds) for size in BATCHES},
+                    "latency_ms": _one_at_a_time(engine, card, bodies, options.seconds),
+                }
+            )
     finally:
         engine.close()
 

@@ -182,9 +182,8 @@ def conditions(raw: Raw | None) -> list[str]:
         known = session["versions"]
         versions |= known.get("peers", {}) | known.get("sightline", {}) if "sightline" in known else known
     rounds = len({run["round"] for run in raw["runs"]})
-    precisions = ", ".join(
-        sorted({f"{run['model']} {run['precision']}" for run in raw["runs"] if run.get("peer", OURS) == OURS})
-    )
+    ours = [run for run in raw["runs"] if run.get("peer", OURS) == OURS]
+    precisions = ", ".join(sorted({f"{run['model']} {run['version']} in {run['precision']}" for run in ours}))
     shown = ", ".join(f"{name} {version}" for name, version in versions.items())
     how = f"n={rounds} rounds x {_each(told, 'seconds')} s, medians; {_each(told, 'machine')}"
     return ["", f"{how}; {_each(told, 'date', 10)}; commit {_each(told, 'commit')}; {precisions}; {shown}."]

@@ -17,6 +17,10 @@ SIZES = (1, 2, 4, 8, 16, 32)
 SIZES_ON_A_GPU = (*SIZES, 64)
 BUDGET_S, BUDGET_ON_A_GPU_S = 0.15, 1.0
 
+# What a server spends on a batch besides running it, whatever its size: from 2 to 16 images a batch the event loop's
+# time per request fell from 0.65 to 0.31 ms (cats-vs-dogs 1, 32 connections, 2 cores).
+BATCH_COST_S = 0.8e-3
+
 _GOOD = 0.95  # of the best images/s; a smaller batch answers sooner and needs less memory
 
 
@@ -46,7 +50,7 @@ def measured(engine: Engine, shape: tuple[int, int, int]) -> Pace:
         began = clock()
         for answer in [engine.submit(pixels_u8[:size]) for _ in range(engine.streams)]:
             answer.result()
-        return clock() - began
+        return clock() - began + engine.streams * BATCH_COST_S
 
     size, size_per_s = best_batch(seconds, sizes, budget_s, clock)
     # Processor time of all streams is their wall time as often as there are streams on processors of their own.

@@ -40,6 +40,7 @@ class Turn(NamedTuple):
     peer: str
     workers: int
     model: str
+    version: int
     precision: str
 
 
@@ -117,12 +118,14 @@ def _precision(model: str, options: argparse.Namespace) -> str:
 
 def _turns(options: argparse.Namespace) -> Iterator[Turn]:
     precisions = {model: _precision(model, options) for model in options.models}
+    versions = {model: ModelStore(options.store).card(model).version for model in options.models}
     for number in options.rounds:
         for model in options.models:
             for peer in options.peers:
                 for workers in PEERS[peer].workers:
                     if not options.workers or workers in options.workers:
-                        yield Turn(number, peer, workers, model, PEERS[peer].precision or precisions[model])
+                        precision = PEERS[peer].precision or precisions[model]
+                        yield Turn(number, peer, workers, model, versions[model], precision)
 
 
 def _taken(turn: Turn, *about: Any) -> bool:
@@ -156,7 +159,7 @@ def _take(
             for connections in wanted[size.size]:
                 measure.settle(server, turn.peer, size)
                 seen = measure.load(server, turn.peer, size, folder / "bodies", connections, options.seconds)
-                _keep(dict(zip(KEY, _key(turn, size.size, connections), strict=True)), turn.precision, seen, results)
+                _keep(dict(zip(KEY, _key(turn, size.size, connections), strict=True)), turn, seen, results)
                 record.write(options.out, results)
 
 
@@ -164,9 +167,10 @@ def _key(turn: Turn, image: str, connections: int) -> tuple[str | int, ...]:
     return turn.peer, turn.workers, turn.model, image, connections, turn.round
 
 
-def _keep(key: dict[str, Any], precision: str, seen: dict[str, Any], results: dict[str, Any]) -> None:
+def _keep(key: dict[str, Any], turn: Turn, seen: dict[str, Any], results: dict[str, Any]) -> None:
     runs = [run for run in results["runs"] if any(run[part] != value for part, value in key.items())]
-    results["runs"] = [*runs, key | {"precision": precision, "session": len(results["sessions"]) - 1} | seen]
+    about = {"version": turn.version, "precision": turn.precision, "session": len(results["sessions"]) - 1}
+    results["runs"] = [*runs, key | about | seen]
     told = " ".join(str(value) for value in key.values())
     figures = f"{seen['per_s']:8,.0f} req/s  p50 {seen['p50_ms']:.2f}  p99 {seen['p99_ms']:.2f} ms"
     print(f"{told:48} {figures}  failures {seen['failures']}  {seen['memory_mb']:.0f} MB", flush=True)

@@ -21,7 +21,7 @@ SESSION = {
 
 
 def run(peer: str = "mosec", workers: int = 1, number: int = 1, per_s: float = 100, **more: Any) -> dict[str, Any]:
-    load = {"model": "asl", "image": "28x28", "connections": 32, "precision": "float32", "session": 0}
+    load = {"model": "asl", "image": "28x28", "connections": 32, "version": 1, "precision": "float32", "session": 0}
     seen = {"per_s": per_s, "p50_ms": 5.0, "p99_ms": 9.0, "failures": 0, "memory_mb": 50.0}
     return {"peer": peer, "workers": workers, "round": number} | load | seen | more
 
@@ -31,7 +31,15 @@ def raw(*runs: dict[str, Any]) -> dict[str, Any]:
 
 
 def limit(**more: Any) -> dict[str, Any]:
-    run = {"model": "asl", "image": "28x28", "round": 1, "precision": "float32", "session": 0, "decode_per_s": 900.0}
+    run = {
+        "model": "asl",
+        "image": "28x28",
+        "round": 1,
+        "version": 1,
+        "precision": "float32",
+        "session": 0,
+        "decode_per_s": 900.0,
+    }
     speeds = {"infer_per_s": {"1": 500.0, "8": 800.0}, "both_per_s": {"1": 300.0, "8": 400.0}}
     session = SESSION | {"versions": {"openvino": "1"}}
     return {"sessions": [session], "runs": [run | speeds | {"latency_ms": {"p50": 2.0, "p99": 3.0}} | more]}
