@@ -159,6 +159,9 @@ class Sightline:
         return answers.prediction(classifier.card, row, top_k)
 
 
+Sightline.add_asgi_middleware(Gate, traffic=_TRAFFIC)  # type: ignore[attr-defined]  # the decorator made it a Service
+
+
 def _host_to_bind() -> str | None:
     """The address that `bentoml serve` is about to bind; None where we were started by other means."""
     context = click.get_current_context(silent=True)

@@ -55,6 +55,7 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _CODE_HEADER = CODE_HEADER.encode()
+_PASSED = "sightline.gate"  # a key of the scope
 
 # Ids need only differ, among servers as well; drawing each one anew from the system costs more than the rest of it.
 _IDS = itertools.count(secrets.randbits(64))
@@ -95,13 +96,21 @@ class Traffic:
 
 
 class Gate:
-    """The middleware. `traffic` is shared with whoever closes the server."""
+    """The middleware. `traffic` is shared with whoever closes the server.
+
+    A request passes once, however many gates are on its way: one stands before BentoML's app, where our connections put
+    it, and one inside, for a server that does not use them.
+    """
 
     def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
         self._app = app
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _PASSED in scope:
+            await self._app(scope, receive, send)
+            return
+        scope[_PASSED] = True
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] != "http":

@@ -39,11 +39,11 @@ def measured(engine: Engine, shape: tuple[int, int, int]) -> Pace:
     on_gpu = engine.name == "tensorflow" and engine.device != "CPU"
     sizes, budget_s = (SIZES_ON_A_GPU, BUDGET_ON_A_GPU_S) if on_gpu else (SIZES, BUDGET_S)
     pixels_u8 = np.zeros((max(sizes), *shape), np.uint8)
-    # With a batch on every processor, the process's own processor time ranks sizes as wall time does, but does not
-    # grow while other programs run: with 10 programs wanting 2 processors, wall time ranked the sizes by how well they
-    # fit between two interruptions.
+    # OpenVINO's streams share all processors. So the process's own processor time ranks sizes as wall time does, but
+    # does not grow while other programs run: with 10 programs wanting 2 processors, wall time ranked the sizes by how
+    # well they fit between two interruptions.
     processors = len(os.sched_getaffinity(0))
-    has_all = engine.name == "openvino" and engine.streams >= processors
+    has_all = engine.name == "openvino"
     clock, budget_s = (time.process_time, budget_s * processors) if has_all else (time.perf_counter, budget_s)
 
     def seconds(size: int) -> float:

@@ -72,6 +72,12 @@ def test_float16_is_refused_in_words(models):
         open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision="float16"))
 
 
+def test_a_stream_has_two_processors_unless_told_otherwise(models):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(streams=0))
+    engine.close()
+    assert engine.streams == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
 @pytest.mark.parametrize("streams", [1, 2, 1000])
 def test_streams_are_as_many_as_wanted_and_no_more_than_processors(models, streams):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(streams=streams))

@@ -31,3 +31,19 @@ def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
     done = start("import service.app", SIGHTLINE_MAX_BATCH="many")
     assert done.returncode == 1
     assert done.stderr.strip() == "sightline: SIGHTLINE_MAX_BATCH must be a whole number, not 'many'"
+
+
+def test_the_gate_stands_also_before_the_app_of_a_server_that_is_not_ours() -> None:
+    code = """
+import asyncio, httpx
+from service.app import Sightline
+
+async def ask():
+    app = Sightline.to_asgi()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sightline") as client:
+        return await client.post("/v1/models/asl/predict", content=b"x")
+
+print(asyncio.run(ask()).status_code)
+"""
+    done = start(code, SIGHTLINE_API_KEYS="a-key-of-this-year")
+    assert done.stdout.strip().endswith("401"), done.stderr

@@ -290,3 +290,11 @@ async def test_answers_are_logged_where_that_was_asked_for(
     lines = [line for line in caplog.messages if "the-one" in line]
     assert len(lines) == wanted
     assert all(line.startswith("200 GET '/v1/models' from 127.0.0.1") for line in lines)
+
+
+async def test_a_request_passes_once_however_many_gates_there_are(app: Starlette, traffic: Traffic) -> None:
+    async with behind_gate(traffic, Gate(app, traffic)) as client:
+        answer = await client.post(PREDICT, content=TEXT, headers={"x-request-id": "the-one"})
+    check_problem(answer, 415, "not-an-image")
+    assert answer.headers.get_list("x-request-id") == ["the-one"]
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
