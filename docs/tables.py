@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from classifier.card import Card
@@ -15,6 +15,7 @@ from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from load_tests import report
+from load_tests.report import table
 from service import limits, metrics
 from service.settings import describe
 from training.recipes import RECIPES
@@ -135,10 +136,6 @@ def metrics_page() -> str:
             "",
         ]
     )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def _model_row(card: Card) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from classifier.errors import SightlineError
-from service import access, answers, bodies, connections, routes
+from service import access, answers, bodies, connections, endpoints, routes
 from service.access import PROBES, Access
 from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
@@ -151,7 +151,7 @@ class Sightline:
             given = {name: _text(value) for name, value in fields.items()}
             if unknown := given.keys() - {"model", "version", "top_k"}:
                 raise MalformedRequest(f"no field {', '.join(sorted(unknown))}; there is: image, model, version, top_k")
-            version = routes.read_version(given["version"]) if given.get("version") else None
+            version = endpoints.read_version(given["version"]) if given.get("version") else None
             classifier = self._catalog.find(given.get("model", ""), version)
             top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
             with while_present(request):

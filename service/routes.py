@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Awaitable, Callable
-from functools import wraps
-
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from classifier.errors import SightlineError
 from service import answers, bodies, metrics, openapi, page
 from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
 from service.classify import Classifier
+from service.endpoints import WHOLE_NUMBER, Endpoint, answered, catalog_of, classifier_of, version_of
 from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath
 from service.oip import routes as oip
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-log = logging.getLogger(__name__)
-
-_WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 # The routes that are worth a short way past BentoML and Starlette; see `express`.
 HOT = tuple(
     f"{model}{step}"
@@ -61,17 +51,17 @@ def serve_catalog(app: Starlette, catalog: Catalog) -> None:
 
 
 async def list_models(request: Request) -> Response:
-    return answers.models(_catalog(request))
+    return answers.models(catalog_of(request))
 
 
 async def describe_model(request: Request) -> Response:
     name = request.path_params["model"]
-    version, entry = _catalog(request).entry(name, _version(request))
-    return answers.model(name, version, entry, sorted(_catalog(request).entries[name]))
+    version, entry = catalog_of(request).entry(name, version_of(request))
+    return answers.model(name, version, entry, sorted(catalog_of(request).entries[name]))
 
 
 async def predict(request: Request) -> Response:
-    catalog, classifier = _catalog(request), _classifier(request)
+    catalog, classifier = catalog_of(request), classifier_of(request)
     top_k = _top_k(request, classifier)
     with deadline_after(time_for(request, catalog.settings)) as deadline:
         body = await bodies.read_image(request, catalog.settings.max_body_bytes)
@@ -81,7 +71,7 @@ async def predict(request: Request) -> Response:
 
 
 async def predict_batch(request: Request) -> Response:
-    catalog, classifier = _catalog(request), _classifier(request)
+    catalog, classifier = catalog_of(request), classifier_of(request)
     top_k = _top_k(request, classifier)
     with deadline_after(time_for(request, catalog.settings)) as deadline:
         images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
@@ -91,7 +81,7 @@ async def predict_batch(request: Request) -> Response:
 
 
 async def explain(request: Request) -> Response:
-    catalog, classifier = _catalog(request), _classifier(request)
+    catalog, classifier = catalog_of(request), classifier_of(request)
     label = _label(request, classifier)
     with deadline_after(time_for(request, catalog.settings)) as deadline:
         body = await bodies.read_image(request, catalog.settings.max_body_bytes)
@@ -114,46 +104,13 @@ async def no_such_path(request: Request) -> Response:
 
 def read_top_k(text: str, classes: int) -> int:
     """A `top_k` parameter. Raises MalformedRequest naming the range."""
-    if not _WHOLE_NUMBER.fullmatch(text) or int(text) > classes:
+    if not WHOLE_NUMBER.fullmatch(text) or int(text) > classes:
         raise MalformedRequest(f"top_k must be a whole number from 1 to {classes}, not {text!r}")
     return int(text)
 
 
-def read_version(text: str) -> int:
-    """A version. Raises MalformedRequest."""
-    if not _WHOLE_NUMBER.fullmatch(text):
-        raise MalformedRequest(f"a version is a whole number from 1, not {text!r}")
-    return int(text)
-
-
 def _answered(endpoint: Endpoint) -> Endpoint:
-    """The one place where an error becomes an answer."""
-
-    @wraps(endpoint)
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except SightlineError as error:
-            return answers.problem_response(error)
-        except Exception as error:
-            log.exception("%s %s failed", request.method, request.scope["path"])
-            return answers.problem_response(error)
-
-    return answer
-
-
-def _catalog(request: Request) -> Catalog:
-    catalog: Catalog = request.app.state.catalog
-    return catalog
-
-
-def _version(request: Request) -> int | None:
-    text = request.path_params.get("version")
-    return None if text is None else read_version(text)
-
-
-def _classifier(request: Request) -> Classifier:
-    return _catalog(request).find(request.path_params["model"], _version(request))
+    return answered(endpoint, answers.problem_response)
 
 
 def _top_k(request: Request, classifier: Classifier) -> int | None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -18,18 +15,12 @@ from classifier.errors import SightlineError
 from service import bodies
 from service.answers import json_response, protocol_error
 from service.callers import deadline_after, time_for, while_present
-from service.catalog import Catalog
 from service.classify import Classifier
+from service.endpoints import Endpoint, answered, catalog_of, classifier_of
 from service.errors import MalformedRequest
 from service.oip import compression, metadata, protocol, results, tensors
 from service.oip.tensors import Images
 from service.timing import Classified, timed
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-log = logging.getLogger(__name__)
-
-_WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 # A thread costs a tenth of a millisecond, as does parsing this much JSON or rounding this many bytes of pixels. orjson
 # itself does not let go of the interpreter; turning its lists into an array takes longer, and does so after each image.
@@ -42,36 +33,24 @@ def routes(no_such_path: Endpoint, all_methods: Sequence[str]) -> list[Route]:
     model = "/v2/models/{model}"
     version = f"{model}/versions/{{version}}"
     return [
-        Route("/v2", answered(server_metadata)),
-        Route("/v2/", answered(server_metadata)),
-        Route("/v2/health/live", answered(live)),
-        Route("/v2/health/ready", answered(ready)),
-        Route("/v2/models", answered(list_models)),
-        Route("/v2/models/stats", answered(all_statistics)),
-        Route("/v2/repository/index", answered(repository_index), methods=["POST"]),
-        *(Route(path, answered(model_metadata)) for path in (model, version)),
-        *(Route(f"{path}/ready", answered(model_ready)) for path in (model, version)),
-        *(Route(f"{path}/config", answered(model_config)) for path in (model, version)),
-        *(Route(f"{path}/stats", answered(model_statistics)) for path in (model, version)),
-        *(Route(f"{path}/infer", answered(infer), methods=["POST"]) for path in (model, version)),
-        Route("/v2/{rest:path}", answered(no_such_path), methods=all_methods),
+        Route("/v2", _answered(server_metadata)),
+        Route("/v2/", _answered(server_metadata)),
+        Route("/v2/health/live", _answered(live)),
+        Route("/v2/health/ready", _answered(ready)),
+        Route("/v2/models", _answered(list_models)),
+        Route("/v2/models/stats", _answered(all_statistics)),
+        Route("/v2/repository/index", _answered(repository_index), methods=["POST"]),
+        *(Route(path, _answered(model_metadata)) for path in (model, version)),
+        *(Route(f"{path}/ready", _answered(model_ready)) for path in (model, version)),
+        *(Route(f"{path}/config", _answered(model_config)) for path in (model, version)),
+        *(Route(f"{path}/stats", _answered(model_statistics)) for path in (model, version)),
+        *(Route(f"{path}/infer", _answered(infer), methods=["POST"]) for path in (model, version)),
+        Route("/v2/{rest:path}", _answered(no_such_path), methods=all_methods),
     ]
 
 
-def answered(endpoint: Endpoint) -> Endpoint:
-    """The one place where an error becomes an answer of this protocol."""
-
-    @wraps(endpoint)
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except SightlineError as error:
-            return protocol_error(error)
-        except Exception as error:
-            log.exception("%s %s failed", request.method, request.scope["path"])
-            return protocol_error(error)
-
-    return answer
+def _answered(endpoint: Endpoint) -> Endpoint:
+    return answered(endpoint, protocol_error)
 
 
 async def server_metadata(request: Request) -> Response:
@@ -83,33 +62,33 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    _catalog(request).check_ready()
+    catalog_of(request).check_ready()
     return json_response({"ready": True})
 
 
 async def list_models(request: Request) -> Response:
-    return json_response({"models": list(_catalog(request).entries)})
+    return json_response({"models": list(catalog_of(request).entries)})
 
 
 async def model_ready(request: Request) -> Response:
-    return json_response({"name": _classifier(request).card.name, "ready": True})
+    return json_response({"name": classifier_of(request).card.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
-    classifier = _classifier(request)
-    return json_response(metadata.model(classifier, sorted(_catalog(request).entries[classifier.card.name])))
+    classifier = classifier_of(request)
+    return json_response(metadata.model(classifier, sorted(catalog_of(request).entries[classifier.card.name])))
 
 
 async def model_config(request: Request) -> Response:
-    return json_response(metadata.config(_classifier(request), _catalog(request).settings))
+    return json_response(metadata.config(classifier_of(request), catalog_of(request).settings))
 
 
 async def model_statistics(request: Request) -> Response:
     """Of one version, or of every version of the model where the path names none."""
     if "version" in request.path_params:
-        return json_response(metadata.statistics([_classifier(request)]))
+        return json_response(metadata.statistics([classifier_of(request)]))
     name = request.path_params["model"]
-    _catalog(request).entry(name)
+    catalog_of(request).entry(name)
     return json_response(metadata.statistics(_served(request, name)))
 
 
@@ -118,14 +97,14 @@ async def all_statistics(request: Request) -> Response:
 
 
 async def repository_index(request: Request) -> Response:
-    catalog = _catalog(request)
+    catalog = catalog_of(request)
     with deadline_after(catalog.settings.request_timeout_ms):
         body = await bodies.read_bytes(request, catalog.settings.max_body_bytes)
     return json_response(metadata.repository(catalog, ready_only=_ready_only(body)))
 
 
 async def infer(request: Request) -> Response:
-    settings, classifier = _catalog(request).settings, _classifier(request)
+    settings, classifier = catalog_of(request).settings, classifier_of(request)
     with deadline_after(time_for(request, settings)) as deadline:
         body = await _read_body(request, settings.max_body_bytes)
         images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
@@ -183,18 +162,6 @@ def _ready_only(body: bytes) -> bool:
     return only
 
 
-def _catalog(request: Request) -> Catalog:
-    catalog: Catalog = request.app.state.catalog
-    return catalog
-
-
-def _classifier(request: Request) -> Classifier:
-    text = request.path_params.get("version")
-    if text is not None and not _WHOLE_NUMBER.fullmatch(text):
-        raise MalformedRequest(f"a version is a whole number from 1, not {text!r}")
-    return _catalog(request).find(request.path_params["model"], int(text) if text else None)
-
-
 def _served(request: Request, model: str | None = None) -> list[Classifier]:
-    every = _catalog(request).all()
+    every = catalog_of(request).all()
     return [entry for name, _, entry in every if isinstance(entry, Classifier) and model in (None, name)]
