@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import pkgutil
 import re
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from training import recipes
 from training.__main__ import main
-from training.augmentation import image_data_generator
 from training.networks import inference_network, training_network
 from training.recipe import Recipe, RecipeError, Statistics
 from training.recipes import FOR_ANY_IMAGES, RECIPES, recipe_named
@@ -105,31 +103,6 @@ def test_cifar_pixels_are_standardised_inside_the_network():
     first = recipe.network(10, Statistics((100.0, 110.0, 120.0), (50.0, 60.0, 70.0)))[0]
     pixels = np.array([100, 170, 50], np.uint8).reshape(1, 1, 1, 3)
     np.testing.assert_allclose(np.asarray(first(pixels)).ravel(), [0.0, 1.0, -1.0], atol=1e-4)
-
-
-@pytest.mark.parametrize("layer", range(4), ids=["rotation", "shift", "shear", "zoom"])
-def test_image_data_generators_ranges_are_those_of_the_layers(layer: int):
-    chosen = image_data_generator(rotation_degrees=40, shift=0.2, shear_degrees=0.2, zoom=0.3)
-    config = chosen[layer].get_config()
-    expected = [
-        {"factor": 40 / 360},
-        {"height_factor": 0.2, "width_factor": 0.2},
-        {"x_factor": (0.0, math.tan(math.radians(0.2)))},
-        {"height_factor": 0.3, "width_factor": 0.3},
-    ][layer]
-    assert config["fill_mode"] == "nearest"
-    for key, value in expected.items():
-        np.testing.assert_allclose(np.ravel(config[key])[-1], np.ravel(value)[-1])
-
-
-def test_zoom_draws_x_and_y_apart_from_each_other():
-    (zoom,) = image_data_generator(zoom=0.5)
-    drawn = zoom.get_random_transformation(np.zeros((64, 8, 8, 3), np.float32), training=True)
-    width, height = np.asarray(drawn["width_zoom"]), np.asarray(drawn["height_zoom"])
-    assert not np.allclose(width, height)
-    for axis in (width, height):
-        assert axis.min() >= 0.5
-        assert axis.max() <= 1.5
 
 
 def test_an_unknown_recipe_is_refused_naming_those_there_are():

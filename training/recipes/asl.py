@@ -7,8 +7,8 @@ Reaches: see docs/reproduction.md; the article states validation accuracy 0.9962
 Differences from the article: its validation images are the official test file; here that file is the test split and
 15 % of the training rows are held out for validation, so that the epoch is chosen without looking at the test. Labels
 are the letters, not 0-23. Every image is contrast-stretched to 0..255, because the copies of the data met today are
-and a user's photo is not. Augmentation is interpolated layer by layer (see training/augmentation.py). The rows show few
-hands and hold near-duplicates, so any random split flatters the accuracy.
+and a user's photo is not. The rows show few hands and hold near-duplicates, so any random split flatters the
+accuracy.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ Takes:   see docs/reproduction.md
 Reaches: see docs/reproduction.md; the book states validation accuracy 0.71 without and 0.82 with augmentation
 
 Differences from the book: it evaluated 50 validation batches of a looping generator, here every validation image
-counts once; it saved the last epoch, here the epoch with the lowest validation loss is kept. Augmentation is
-interpolated layer by layer (see training/augmentation.py).
+counts once; it saved the last epoch, here the epoch with the lowest validation loss is kept.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ Reaches: see docs/reproduction.md; the article states validation accuracy 0.79 t
 Differences from the article: a translation of it prints a last layer of two units with binary labels, which does not
 train; one sigmoid unit is used, as in the original. The article has no test images; files 1500-2499 of each class,
 which it never uses, serve as test. The epoch with the lowest validation loss is kept, the article kept the last.
-Augmentation is interpolated layer by layer (see training/augmentation.py).
 """
 
 from __future__ import annotations
