@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,8 +162,9 @@ def _prepare(image: Image.Image, spec: InputSpec) -> Pixels:
     image = _colour(image, "L" if spec.channels == 1 else "RGB")
     if image.size != (spec.width, spec.height):
         image = image.resize((spec.width, spec.height), _FILTERS[spec.resize])
-    pixels: Pixels = np.asarray(image).reshape(spec.shape)
-    return _stretch(pixels) if spec.contrast == "stretch" else pixels
+    # np.asarray would ask the image for these bytes in a longer way.
+    pixels: Pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(spec.shape)
+    return pixels if spec.contrast == "none" else _stretched(pixels, *_extrema(image))
 
 
 def _colour(image: Image.Image, mode: str) -> Image.Image:
@@ -182,9 +184,15 @@ def _colour(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _stretch(pixels: Pixels) -> Pixels:
+def _extrema(image: Image.Image) -> tuple[int, int]:
+    """The lowest and the highest value of an "L" or "RGB" image."""
+    found: Any = image.getextrema()  # a pair, or a pair for each colour
+    bands = (found,) if image.mode == "L" else found
+    return min(low for low, _ in bands), max(high for _, high in bands)
+
+
+def _stretched(pixels: Pixels, low: int, high: int) -> Pixels:
     """Spread one image's values to 0..255; a flat image stays as it is."""
-    low, high = int(np.minimum.reduce(pixels, axis=None)), int(np.maximum.reduce(pixels, axis=None))
     if high == low or (low, high) == (0, 255):
         return pixels
     stretched: Pixels = _spread(low, high)[pixels]

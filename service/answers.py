@@ -23,7 +23,7 @@ JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
-_JSON_HEADER = (b"content-type", JSON.encode())
+JSON_HEADER = (b"content-type", JSON.encode())
 
 
 class _Json(Response):
@@ -31,7 +31,7 @@ class _Json(Response):
 
     def __init__(self, body: bytes) -> None:
         self.status_code, self.background, self.body = 200, None, body
-        self.raw_headers = [(b"content-length", str(len(body)).encode()), _JSON_HEADER]
+        self.raw_headers = [(b"content-length", str(len(body)).encode()), JSON_HEADER]
 
 
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -53,8 +53,12 @@ def protocol_error(error: BaseException) -> Response:
 
 def prediction(card: Card, image: Classified, top_k: int | None) -> Response:
     """`predict`: labels and probabilities, most probable first."""
-    answer = json_response(_head(card) | {"predictions": _ranked(card, image.row, top_k)})
-    return timed(answer, [image])
+    return timed(_Json(prediction_body(card, image.row, top_k)), [image])
+
+
+def prediction_body(card: Card, row: Probabilities, top_k: int | None) -> bytes:
+    """What `prediction` has to say, as JSON."""
+    return orjson.dumps(_head(card) | {"predictions": _ranked(card, row, top_k)})
 
 
 def prediction_of_each(card: Card, images: Sequence[Classified | SightlineError], top_k: int | None) -> Response:

@@ -30,6 +30,7 @@ from service.access import PROBES, Access
 from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
 from service.closing import Closing
+from service.direct import DirectConnection
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
 from service.express import Express
 from service.gate import Gate, Traffic
@@ -51,7 +52,7 @@ def _front(others: ASGIApp) -> ASGIApp:
     return Gate(Express(_APP, routes.HOT, others), _TRAFFIC)
 
 
-connections.install(SETTINGS, _front)
+connections.install(SETTINGS, _front, DirectConnection)
 
 # BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
 # request for the whole time, so it should not be much longer.
@@ -96,6 +97,7 @@ class Sightline:
     def __init__(self) -> None:
         self._catalog = Catalog(SETTINGS)
         routes.serve_catalog(_APP, self._catalog)
+        DirectConnection.serve(self._catalog, _TRAFFIC)
 
     @bentoml.on_deployment
     @staticmethod

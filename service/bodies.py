@@ -39,8 +39,9 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
 
     Raises MalformedRequest, UnsupportedMediaType, BodyTooLarge or CallerGone.
     """
+    _check_encoding(request)
     kind = media_type(request)
-    if kind in _RAW or kind.startswith("image/"):
+    if is_image(kind):
         return await read_bytes(request, max_bytes)
     if kind == _FORM:
         return the_image(*await read_form(request, max_bytes))
@@ -75,6 +76,7 @@ async def read_form(request: Request, max_bytes: int, max_files: int = _MAX_FIEL
 
     Raises UnsupportedMediaType, MalformedRequest, BodyTooLarge or CallerGone.
     """
+    _check_encoding(request)
     if (kind := media_type(request)) != _FORM:
         raise UnsupportedMediaType(f"expected a {_FORM} body, got {kind or 'no Content-Type'}")
     async with aclosing(_chunks(request, max_bytes)) as chunks:
@@ -111,7 +113,17 @@ async def read_bytes(request: Request, max_bytes: int) -> bytes:
 
 def media_type(request: Request) -> str:
     """The Content-Type in lower case without its parameters; "" where there is none."""
-    return (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
+    return kind_of(header(request.scope, b"content-type") or "")
+
+
+def kind_of(content_type: str) -> str:
+    """A Content-Type in lower case without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def is_image(kind: str) -> bool:
+    """Whether a body of this media type is taken for an image file as it is."""
+    return kind in _RAW or kind.startswith("image/")
 
 
 async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
@@ -121,6 +133,14 @@ async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, Non
         part, more = await _next_part(request, size, max_bytes)
         size += len(part)
         yield part
+
+
+def _check_encoding(request: Request) -> None:
+    """Refuse a compressed body: images are compressed already, and an expanded one would need limits of its own."""
+    if (encoding := header(request.scope, b"content-encoding") or "identity").lower() != "identity":
+        raise UnsupportedMediaType(
+            f"expected a body without Content-Encoding, got {encoding[:40]!r}; only /v2 takes gzip and deflate"
+        )
 
 
 def _check_announced(request: Request, max_bytes: int) -> None:

@@ -58,8 +58,11 @@ class deadline_after:  # noqa: N801  (reads as what it does, as asyncio.timeout)
         try:
             self._timeout.__exit__(kind, error, trace)
         except TimeoutError:
-            seconds = self._milliseconds / 1000
-            raise DeadlinePassed(f"no answer within {seconds:g} s; the server is too busy") from error
+            raise deadline_error(self._milliseconds) from error
+
+
+def deadline_error(milliseconds: float) -> DeadlinePassed:
+    return DeadlinePassed(f"no answer within {milliseconds / 1000:g} s; the server is too busy")
 
 
 class while_present:  # noqa: N801

@@ -111,6 +111,25 @@ class Classifier:
         with _Admission(self, 1) as (token,):
             return await self._classified(token, body, deadline)
 
+    def classify_now(self, body: bytes, deadline: float) -> asyncio.Future[Classified]:
+        """As `classify`, for an image that is decoded at once. Give the future an error to leave.
+
+        Raises ImageTooLarge for one that unfolds to more than INLINE_PIXELS, and is worth a thread.
+        """
+        self._check_room(1)
+        began = time.perf_counter_ns()
+        try:
+            pixels = self._decode_small(body)
+        except ImageTooLarge:
+            raise
+        except ImageError:
+            self.statistics.done(began, is_success=False)
+            raise
+        decoded = time.perf_counter_ns()
+        row = self._batcher.submit(_Queued(pixels, decoded - began, decoded), deadline)
+        row.add_done_callback(lambda row: self.statistics.done(began, not row.cancelled() and row.exception() is None))
+        return row
+
     async def classify_each(
         self, bodies: Sequence[bytes], deadline: float
     ) -> list[Classified | ImageError | BrokenForward]:
@@ -168,14 +187,17 @@ class Classifier:
 
     def _admit(self, images: int) -> list[object]:
         """Count images that are not queued yet against the queue's limit. Raises QueueFull or Closing."""
+        self._check_room(images)
+        tokens = [object() for _ in range(images)]
+        self._undecoded.update(tokens)
+        return tokens
+
+    def _check_room(self, images: int) -> None:
         try:
             self._batcher.check_room(len(self._undecoded) + images)
         except TryLater:
             self.statistics.refused(images)
             raise
-        tokens = [object() for _ in range(images)]
-        self._undecoded.update(tokens)
-        return tokens
 
     async def _all_classified(
         self, images: Sequence[bytes | Pixels], deadline: float
@@ -195,10 +217,13 @@ class Classifier:
     async def _decoded(self, body: bytes) -> Pixels:
         if len(body) <= INLINE_BYTES:
             try:
-                return self.model.decode(body, max_pixels=min(INLINE_PIXELS, self._max_pixels))
+                return self._decode_small(body)
             except ImageTooLarge:
                 pass  # for the loop; the threads have the operator's limit
         return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, body)
+
+    def _decode_small(self, body: bytes) -> Pixels:
+        return self.model.decode(body, max_pixels=min(INLINE_PIXELS, self._max_pixels))
 
     def _decode(self, body: bytes) -> Pixels:
         return self.model.decode(body, max_pixels=self._max_pixels)

@@ -13,13 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import orjson
 import uvicorn.config
 from starlette.types import ASGIApp
+from uvicorn._types import HTTPScope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from classifier.errors import SightlineError
 from service import access, metrics
@@ -36,7 +37,7 @@ _OTHER_FILES = 64 + LINGERING  # of the process besides connections: models, lib
 MOST_PIPELINED = 16  # requests sent ahead of an answer; no client of today does that
 
 
-# How long a path whose queue was full is refused here, which costs a tenth of a refusal by its route. A queue that is
+# How long a path whose queue was full is refused here, which costs a part of a refusal by its route. A queue that is
 # full does not run empty in that time.
 REFUSED_FOR_S = 0.02
 
@@ -85,6 +86,7 @@ class Connection(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     _refused = False
     _in_body = False
+    _head_ended = False  # in what is being read, so that some of it is no head
     _head_bytes = 0  # of the lines that are complete
     _unfinished_bytes = 0  # of everything that came while the head was not complete
 
@@ -92,8 +94,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, *args, **kwargs)
         self.app = _fronted(config, Connection.front)
         self.access_log = False  # ours is the gate's, which knows more; uvicorn's is paid for even when nobody reads it
-        self._on_hang_up: set[Callable[[], None]] = set()
-        self._extensions = {HANG_UP: self._on_hang_up}
+        self.hang_up_listeners: set[Callable[[], None]] = set()
+        self._extensions = {HANG_UP: self.hang_up_listeners}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -108,17 +110,17 @@ class Connection(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
         super().connection_lost(exc)
-        for leave in tuple(self._on_hang_up):
+        for leave in tuple(self.hang_up_listeners):
             leave()
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
-        began_in_body = self._in_body
+        began_in_body, self._head_ended = self._in_body, False
         super().data_received(data)
-        if self.cycle is None or self.cycle.response_complete:
+        if self.is_idle:
             self._await_head()  # also for the bytes of an answered request's body: they may not trickle for ever
-        if self._head_timer is not None and not began_in_body and not self._refused:
+        if self._head_timer is not None and not (began_in_body or self._head_ended or self._refused):
             self._unfinished_bytes += len(data)
             if self._unfinished_bytes > self.settings.max_header_bytes:
                 self._refuse(self._head_too_large())
@@ -141,23 +143,57 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self.body_came()
         self.scope[BODY_IS_HERE] = True  # type: ignore[literal-required]
         super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         self._head_came()
-        self._in_body = True
+        self._in_body = self._head_ended = True
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refused = True
             self.transport.close()
             raise ValueError("too many requests sent ahead")  # ends the parsing of what else has come
-        app = self.app
-        if self._is_overloaded():
-            self.app = _refuse_in_overload
+        if self.is_idle and self._is_overloaded():
+            self._turn_away()
+        else:
+            self.begin()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every request that came is answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def body_came(self) -> None:
+        """The request has come as a whole."""
+        self._in_body = False
+
+    def begin(self) -> None:
+        """Have the app answer the request whose head has come."""
         super().on_headers_complete()
-        self.app = app
         self.cycle.transport = cast("asyncio.Transport", _WholeAnswers(self.transport, self.loop))
+
+    def hand_on(self, instead_of: StandIn, scope: HTTPScope, body: bytes) -> None:
+        """Have the app answer a request that has come as a whole, and that something else stood for until now."""
+        cycle = RequestResponseCycle(
+            scope=scope,
+            transport=cast("asyncio.Transport", _WholeAnswers(self.transport, self.loop)),
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=instead_of.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.body, cycle.more_body, cycle.disconnected = bytearray(body), False, instead_of.disconnected
+        cycle.message_event.set()
+        scope[BODY_IS_HERE] = True  # type: ignore[literal-required]
+        if self.cycle is cast("RequestResponseCycle", instead_of):
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -191,7 +227,7 @@ class Connection(HttpToolsProtocol):
     def _is_overloaded(self) -> bool:
         if self.lag.seconds * 1000 > self.settings.max_lag_ms:
             return self.url.decode("latin-1") not in PROBES
-        until = self.full_until.get(self.url)
+        until = self.full_until.get(self.url.partition(b"?")[0])
         return until is not None and time.monotonic() < until
 
     def _should_upgrade_to_ws(self) -> bool:
@@ -239,12 +275,24 @@ class Connection(HttpToolsProtocol):
             else:
                 self._await_reader()
 
+    def _turn_away(self) -> None:
+        """Answer the request whose head has come, and read its body over: with a task and a route, a refusal would
+        cost as much as three (0.15 ms), and in a flood most answers are refusals.
+        """
+        metrics.rejected(Overloaded.code)
+        stays = self.parser.should_keep_alive()
+        self.transport.write(_overloaded(stays))
+        self.cycle = cast("RequestResponseCycle", _ANSWERED)
+        if not stays:
+            self.transport.close()
+        self.on_response_complete()
+
     def _refuse(self, error: SightlineError) -> None:
         """Answer without a route, unless an answer has begun, and read no more of this connection."""
         self._head_came()
         self._refused = True
         metrics.rejected(error.code)
-        if self.cycle is None or self.cycle.response_complete:
+        if self.is_idle:
             self.transport.write(_raw_answer(error))
         if len(self.connections) > self.most + LINGERING or not self.transport.can_write_eof():
             self.transport.close()
@@ -290,12 +338,14 @@ class _WholeAnswers:
 _CONTINUE = b"HTTP/1.1 100 "
 
 
-def install(settings: Settings, front: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> None:
-    """Have every uvicorn of this process use `Connection`, with these settings, and `front` around its app."""
+def install(
+    settings: Settings, front: Callable[[ASGIApp], ASGIApp] = lambda app: app, kind: type[Connection] = Connection
+) -> None:
+    """Have every uvicorn of this process use connections of a kind, with these settings, and `front` around its app."""
     Connection.settings = settings
     Connection.front = staticmethod(front)
     Connection.most = min(settings.max_connections, max(1, _allowed_files(settings.max_connections) - _OTHER_FILES))
-    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{kind.__module__}:{kind.__qualname__}"
 
 
 def watch(on_beat: Callable[[], None] = lambda: None) -> None:
@@ -341,23 +391,39 @@ def _allowed_files(connections: int) -> int:
     return allowed
 
 
-async def _refuse_in_overload(scope: Any, receive: Any, send: Any) -> None:
-    """An app in place of the real one; what else comes of the body is read over."""
-    error = Overloaded("more requests come than can be answered; send it again")
-    metrics.rejected(error.code)
-    body = orjson.dumps(problem(error))
-    headers = problem_headers(error) | {"content-type": "application/problem+json", "content-length": str(len(body))}
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
+class StandIn(Protocol):
+    """What may stand on a connection where uvicorn keeps its own cycle."""
+
+    keep_alive: bool
+    disconnected: bool
 
 
-def _raw_answer(error: SightlineError) -> bytes:
+class _Answered:
+    """A request that was answered before it had come as a whole, to uvicorn's eyes."""
+
+    response_complete = True
+
+    class message_event:  # noqa: N801  (uvicorn's name)
+        @staticmethod
+        def set() -> None: ...
+
+
+_ANSWERED = _Answered()
+
+
+@functools.cache
+def _overloaded(stays: bool) -> bytes:
+    return _raw_answer(Overloaded("more requests come than can be answered; send it again"), stays)
+
+
+def _raw_answer(error: SightlineError, stays: bool = False) -> bytes:
+    """The bytes of an answer; after it the connection is closed, unless it stays."""
     body = orjson.dumps(problem(error))
     headers = problem_headers(error) | {
         "content-type": "application/problem+json",
         "content-length": str(len(body)),
-        "connection": "close",
     }
+    if not stays:
+        headers["connection"] = "close"
     lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
     return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])

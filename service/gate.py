@@ -13,8 +13,9 @@ import re
 import secrets
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,7 +49,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-_HEADERS = (
+HEADERS = (  # of every answer
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -56,6 +57,19 @@ _HEADERS = (
 )
 _CODE_HEADER = CODE_HEADER.encode()
 _PASSED = "sightline.gate"  # a key of the scope
+
+# A key of the scope of a request that somebody else has read already, and for which there is only an error to tell.
+FAILED = "sightline.failed"
+
+CUT_OFF = "the server shut down before the answer was there; send the request again"
+
+
+class Failed(NamedTuple):
+    """The error of a request, and when the request began, in the clock of `time.perf_counter`."""
+
+    error: BaseException
+    began: float
+
 
 # Ids need only differ, among servers as well; drawing each one anew from the system costs more than the rest of it.
 _IDS = itertools.count(secrets.randbits(64))
@@ -71,7 +85,7 @@ class Traffic:
         self.is_closing = False
         self.is_cut_off = False
         self.held_bytes = 0
-        self.tasks: set[asyncio.Task[object]] = set()
+        self.tasks: set[asyncio.Future[Any]] = set()
         self.rejections = RejectionLog()
 
     def hold(self, count: int) -> None:
@@ -82,6 +96,10 @@ class Traffic:
 
     def let_go(self, count: int) -> None:
         self.held_bytes -= count
+
+    def count(self, path: str, status: int, took_s: float) -> None:
+        """Count an answer."""
+        metrics.answered(self.endpoints.template(path), status, took_s)
 
     def cut_off(self) -> None:
         """End what is still being answered; each gets a 503, if its answer has not begun."""
@@ -140,11 +158,14 @@ class Gate:
             if not self._traffic.is_cut_off or exchange.status:
                 raise
             cast("asyncio.Task[object]", asyncio.current_task()).uncancel()
-            await exchange.refuse(Closing("the server shut down before the answer was there; send the request again"))
+            await exchange.refuse(Closing(CUT_OFF))
         finally:
             exchange.end()
 
-    def _refusal(self, scope: Scope) -> SightlineError | None:
+    def _refusal(self, scope: Scope) -> BaseException | None:
+        if FAILED in scope:
+            failed: Failed = scope[FAILED]
+            return failed.error
         try:
             self._traffic.access.check(scope["path"], scope["headers"])
         except SightlineError as error:
@@ -165,14 +186,14 @@ class _Exchange:
         self._traffic = traffic
         self._receive = receive
         self._send = send
-        self._began = time.perf_counter()  # the loop's clock counts milliseconds
+        self._began = scope[FAILED].began if FAILED in scope else time.perf_counter()  # the loop's counts milliseconds
         self._announced = _announced_bytes(scope)
         self._more_body = self._announced != 0
         self._held = 0
         self._received = 0
         self._lingers = False
         self._reason = ""
-        self.request_id = _request_id(scope)
+        self.request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def receive(self) -> Message:
@@ -199,14 +220,14 @@ class _Exchange:
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
-    async def refuse(self, error: SightlineError) -> None:
+    async def refuse(self, error: BaseException) -> None:
         await refusal(self.scope["path"], error)(self.scope, self._receive, self.send)
 
     def end(self) -> None:
         """Give back what was held, and say what became of the request."""
         self._let_go()
         path, took_s = self.scope["path"], time.perf_counter() - self._began
-        metrics.answered(self._traffic.endpoints.template(path), self.status, took_s)
+        self._traffic.count(path, self.status, took_s)
         if self.status >= 400:
             reason = self._reason or str(self.status)
             metrics.rejected(reason)
@@ -228,7 +249,7 @@ class _Exchange:
             self._reason = headers.get(_CODE_HEADER, b"").decode("latin-1")
             if self._reason == QueueFull.code:
                 connections.refuse_for_now(self.scope.get("raw_path", b""))
-        added = [header for header in _HEADERS if header[0] not in headers]
+        added = [header for header in HEADERS if header[0] not in headers]
         added.append((b"x-request-id", self.request_id.encode()))
         self._lingers = self._more_body and self._unread() > LINGER_FROM_BYTES
         if self._lingers or self._traffic.is_closing:
@@ -299,7 +320,7 @@ class RejectionLog:
             self._uncounted.clear()
 
 
-def refusal(path: str, error: SightlineError) -> Response:
+def refusal(path: str, error: BaseException) -> Response:
     """An error in the words of the path's protocol."""
     if path == "/v2" or path.startswith("/v2/"):
         return protocol_error(error)
@@ -317,8 +338,9 @@ def _announced_bytes(scope: Scope) -> int | None:
     return announced
 
 
-def _request_id(scope: Scope) -> str:
-    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's own id where there is one and it is fit for a log, else a new one."""
+    given = [value for name, value in headers if name == b"x-request-id"]
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return str(given[0], "ascii")
     return f"{next(_IDS) & 0xFFFF_FFFF_FFFF_FFFF:016x}"

@@ -203,7 +203,7 @@ def answered(endpoint: str, status: int, seconds: float) -> None:
 
 
 def rejected(reason: str) -> None:
-    REJECTED.labels(reason).inc()
+    _REJECTED[reason] += 1
 
 
 def in_progress(requests: int) -> None:
@@ -218,7 +218,10 @@ def flush() -> None:
         REQUESTS.labels(endpoint, SERVICE, str(status)).inc(count)
     for labels, count in _PREDICTIONS.items():
         PREDICTIONS.labels(*labels).inc(count)
+    for reason, count in _REJECTED.items():
+        REJECTED.labels(reason).inc(count)
     _REQUESTS.clear()
+    _REJECTED.clear()
     _PREDICTIONS.clear()
 
 
@@ -238,6 +241,7 @@ async def endpoint(_: Request) -> Response:
 
 _TALLIES: list[Tally] = []
 _REQUESTS: Tallies[tuple[str, int]] = Tallies()
+_REJECTED: Tallies[str] = Tallies()
 _PREDICTIONS: Tallies[tuple[str, str, str]] = Tallies()
 
 # One tally for each series, however often a version is loaded anew.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import cast
+from typing import Protocol, cast
 from weakref import WeakKeyDictionary
 
 LOOK_EVERY_S = 0.01
@@ -31,7 +31,7 @@ class Timeout:
         loop = asyncio.get_running_loop()
         self._task = cast("asyncio.Task[object]", asyncio.current_task(loop))
         self._cancelling = self._task.cancelling()
-        self._watch = _watch_of(loop)
+        self._watch = watch_of(loop)
         self._watch.add(self)
 
     def __exit__(
@@ -47,21 +47,29 @@ class Timeout:
             self._task.cancel()
 
 
-class _Watch:
+class Deadline(Protocol):
+    """Something that is to be told, once, that its time has come. `when` is in the loop's clock."""
+
+    when: float
+
+    def expire(self) -> None: ...
+
+
+class Watch:
     """The deadlines of one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._set: set[Timeout] = set()
+        self._set: set[Deadline] = set()
         self._looking = False
 
-    def add(self, timeout: Timeout) -> None:
+    def add(self, timeout: Deadline) -> None:
         self._set.add(timeout)
         if not self._looking:
             self._looking = True
             self._loop.call_later(LOOK_EVERY_S, self._look)
 
-    def discard(self, timeout: Timeout) -> None:
+    def discard(self, timeout: Deadline) -> None:
         self._set.discard(timeout)
 
     def _look(self) -> None:
@@ -73,11 +81,12 @@ class _Watch:
             self._loop.call_later(LOOK_EVERY_S, self._look)
 
 
-_WATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
+_WATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()
 
 
-def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
+def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
+    """The one that looks after the deadlines of a loop."""
     try:
         return _WATCHES[loop]
     except KeyError:
-        return _WATCHES.setdefault(loop, _Watch(loop))
+        return _WATCHES.setdefault(loop, Watch(loop))

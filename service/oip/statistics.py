@@ -61,8 +61,7 @@ class Image:
         self._began_ns = time.perf_counter_ns()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        spent = self._statistics.success if kind is None else self._statistics.fail
-        spent.add(time.perf_counter_ns() - self._began_ns)
+        self._statistics.done(self._began_ns, is_success=kind is None)
 
 
 @dataclass
@@ -84,6 +83,10 @@ class Statistics:
     def image(self) -> Image:
         """A block that works on one image: it is counted as answered or as failed."""
         return Image(self)
+
+    def done(self, began_ns: int, is_success: bool) -> None:
+        """Count an image that was begun at this time of `time.perf_counter_ns`."""
+        (self.success if is_success else self.fail).add(time.perf_counter_ns() - began_ns)
 
     def refused(self, images: int) -> None:
         """Count images that were not admitted."""

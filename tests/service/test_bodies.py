@@ -132,6 +132,20 @@ async def test_another_content_type_is_refused_naming_the_three_forms(kind: str)
         await read_image(a_request([IMAGE], {"content-type": kind}), LIMIT)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
+async def test_a_compressed_body_is_refused_with_the_door_that_takes_it(encoding: str) -> None:
+    form = a_form([("images", IMAGE)])
+    form.scope["headers"].append((b"content-encoding", encoding.encode()))
+    with pytest.raises(UnsupportedMediaType, match="only /v2 takes gzip"):
+        await read_image(a_request([IMAGE], {"content-encoding": encoding}), LIMIT)
+    with pytest.raises(UnsupportedMediaType, match="only /v2 takes gzip"):
+        await read_images(form, LIMIT, max_images=2)
+
+
+async def test_a_body_that_says_it_is_not_encoded_is_read() -> None:
+    assert await read_image(a_request([IMAGE], {"content-encoding": "identity"}), LIMIT) == IMAGE
+
+
 @pytest.mark.parametrize(
     ("form", "says"),
     [

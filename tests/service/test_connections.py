@@ -4,7 +4,6 @@ import asyncio
 import time
 from typing import Any
 
-import orjson
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
@@ -12,58 +11,11 @@ from uvicorn.server import ServerState
 from service import connections
 from service.connections import Connection, Lag
 from service.settings import Settings
+from tests.service.wire import Wire
 
 pytestmark = pytest.mark.anyio
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Wire:
-    """The kernel's side of a connection."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.unread = 0
-        self.closed = asyncio.Event()
-        self.aborted = self.half_closed = False
-
-    def write(self, body: bytes) -> None:
-        self.written += body
-
-    def close(self) -> None:
-        self.closed.set()
-
-    def abort(self) -> None:
-        self.aborted = True
-        self.closed.set()
-
-    def is_closing(self) -> bool:
-        return self.closed.is_set()
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.half_closed = True
-
-    def get_write_buffer_size(self) -> int:
-        return self.unread
-
-    def get_extra_info(self, name: str) -> Any:
-        return None
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def told(self) -> tuple[int, str]:
-        """Status and code of a refusal, after which nothing may come."""
-        head, _, body = self.written.partition(b"\r\n\r\n")
-        problem = orjson.loads(body)
-        assert head.startswith(b"HTTP/1.1 %d " % problem["status"])
-        assert b"connection: close" in head
-        assert self.half_closed or self.closed.is_set()
-        return problem["status"], problem["code"]
 
 
 async def respond(scope: Any, receive: Any, send: Any) -> None:
@@ -210,6 +162,35 @@ async def test_a_reader_who_makes_progress_is_waited_for_and_one_who_does_not_is
     assert not wire.closed.is_set()
     await until_closed(wire)
     assert wire.aborted
+
+
+async def test_who_is_turned_away_may_stay_and_what_comes_of_the_body_is_read_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Connection, "full_until", {})
+    connections.refuse_for_now(b"/full")
+    connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
+    connection.data_received(b"POST /full?top_k=1 HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(2_000))
+    assert wire.written.startswith(b"HTTP/1.1 429")
+    assert b"retry-after" in wire.written
+    assert b"connection: close" not in wire.written
+    connection.data_received(bytes(3_000) + GET)
+    await asyncio.sleep(0.01)
+    assert wire.written.count(b"HTTP/1.1 204") == 1
+    connections.refuse_for_now(b"/full")
+    connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(5_000))
+    assert wire.written.count(b"HTTP/1.1 429") == 2
+    assert not wire.closed.is_set()
+    connection.connection_lost(None)
+
+
+async def test_who_wants_to_leave_anyway_is_turned_away_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "full_until", {})
+    connections.refuse_for_now(b"/full")
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(b"POST /full HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert wire.told() == (429, "overloaded")
+    assert wire.closed.is_set()
 
 
 async def test_websockets_are_not_spoken() -> None:

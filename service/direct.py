@@ -1,0 +1,267 @@
+"""The shortest way: a thumbnail that came whole is decoded where it was read and answered when its batch has run.
+
+A task, a scope, ASGI's messages and the layers that pass them cost a thumbnail more than its decoding, its batch and
+its JSON together. So a connection answers by itself what can be answered without a second look: a POST of one small
+image to /v1's `predict`, with nothing unusual about it. Everything else goes to the ASGI app, as if this module were
+not there. So does a request that fails on this way: the gate tells its error like all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple, cast
+
+from uvicorn._types import HTTPScope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from classifier.errors import ImageTooLarge, SightlineError
+from service import answers, bodies, timing
+from service.callers import TIMEOUT_HEADER, deadline_error
+from service.catalog import Catalog
+from service.classify import INLINE_BYTES, Classifier
+from service.connections import Connection
+from service.errors import CallerGone, Closing
+from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, request_id_of
+from service.timeouts import watch_of
+from service.timing import Classified
+
+log = logging.getLogger(__name__)
+
+URLS_KNOWN = 1_024  # a version and a top_k may be written in many ways; the rest is looked up anew
+
+_URL = re.compile(
+    rb"(?P<path>/v1/models/(?P<model>[a-z0-9][a-z0-9._-]*)(?:/versions/(?P<version>[1-9][0-9]{0,8}))?/predict)"
+    rb"(?:\?top_k=(?P<top_k>[1-9][0-9]{0,8}))?"
+)
+_UNUSUAL = frozenset(
+    (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"connection", TIMEOUT_HEADER.encode())
+)
+_STAY = b"keep-alive"  # a Connection header that asks for what is done anyway
+_DIGITS = 8  # in front of a length may be zeros
+
+
+class Asked(NamedTuple):
+    """What a URL asks for."""
+
+    path: str
+    query: bytes
+    model: str
+    version: int | None
+    top_k: int | None
+
+
+class DirectConnection(Connection):
+    """A connection that answers the plainest requests itself. Belongs to a server once `serve` has been called."""
+
+    catalog: ClassVar[Catalog | None] = None
+    traffic: ClassVar[Traffic]
+
+    _asked: Asked | None = None  # by a request of which not everything has been read
+    _classifier: Classifier
+    _body = b""
+
+    @classmethod
+    def serve(cls, catalog: Catalog, traffic: Traffic) -> None:
+        """From now on, answer for these models."""
+        cls.catalog, cls.traffic = catalog, traffic
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._asked is not None:  # the rest may come never, or slowly; the gate watches over that
+            self._go_the_long_way()
+
+    def begin(self) -> None:
+        if (asked := self._plainly_asked()) is None:
+            super().begin()
+        else:
+            self._asked, self._body = asked, b""
+
+    def on_body(self, body: bytes) -> None:
+        if self._asked is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        if self._asked is None:
+            super().on_message_complete()
+            return
+        self.body_came()
+        asked, self._asked = self._asked, None
+        exchange = Exchange(self, asked, self._classifier)
+        self.cycle = cast("RequestResponseCycle", exchange)
+        exchange.start(self._body)
+
+    def _go_the_long_way(self) -> None:
+        self._asked = None
+        super().begin()
+        if self._body:
+            super().on_body(self._body)
+
+    def _plainly_asked(self) -> Asked | None:
+        """What the request whose head has come asks for, or None where the app is to answer it."""
+        catalog, traffic = self.catalog, self.traffic
+        if catalog is None or traffic.is_closing or traffic.settings.access_log or self.root_path:
+            return None
+        if self.parser.get_method() != b"POST" or (asked := asked_by(self.url)) is None:
+            return None
+        if not self.is_idle or not _is_plain(self.headers) or self.parser.get_http_version() != "1.1":
+            return None
+        try:
+            traffic.access.check(asked.path, self.headers)
+            self._classifier = catalog.find(asked.model, asked.version)
+        except SightlineError:
+            return None
+        return asked if asked.top_k is None or asked.top_k <= len(self._classifier.card.labels) else None
+
+
+class Exchange:
+    """One request and its answer. On its connection it stands where uvicorn keeps its own cycle."""
+
+    __slots__ = (
+        *("body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete"),  # uvicorn's
+        *("_asked", "_began", "_bytes", "_classifier", "_connection", "_leave", "_request_id", "_row", "_scope"),
+        *("_watch", "when"),
+    )
+
+    def __init__(self, connection: DirectConnection, asked: Asked, classifier: Classifier) -> None:
+        self._began = time.perf_counter()
+        self._connection = connection
+        self._asked = asked
+        self._classifier = classifier
+        self._scope = connection.scope
+        self._request_id = request_id_of(connection.headers)
+        self._watch = watch_of(connection.loop)
+        self._leave = self.leave
+        self.response_complete = self.disconnected = self.more_body = False
+        self.keep_alive = True
+        self.message_event = _NOBODY_WAITS
+
+    def start(self, body: bytes) -> None:
+        """Decode the image and queue it."""
+        connection, traffic = self._connection, self._connection.traffic
+        self.when = connection.loop.time() + traffic.settings.request_timeout_ms / 1000
+        self._bytes = len(body)
+        try:
+            row = self._classifier.classify_now(body, self.when)
+        except ImageTooLarge:  # for the loop; a thread has the operator's limit
+            self._hand_on({}, body)
+            return
+        except SightlineError as error:
+            self._fail(error)
+            return
+        except Exception as error:
+            log.exception("POST %s failed", self._asked.path)
+            self._fail(error)
+            return
+        self._row = row
+        row.add_done_callback(self._settle)
+        self._watch.add(self)
+        traffic.tasks.add(row)
+        traffic.held_bytes += self._bytes
+        connection.hang_up_listeners.add(self._leave)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self._give_up(deadline_error(self._connection.traffic.settings.request_timeout_ms))
+
+    def leave(self) -> None:
+        """The caller hung up."""
+        self.disconnected = True
+        self._give_up(CallerGone("the caller hung up before the answer was there"))
+
+    def _give_up(self, error: SightlineError) -> None:
+        if not self._row.done():
+            self._row.set_exception(error)
+
+    def _settle(self, row: asyncio.Future[Classified]) -> None:
+        connection, traffic = self._connection, self._connection.traffic
+        self._watch.discard(self)
+        traffic.tasks.discard(row)
+        traffic.let_go(self._bytes)
+        connection.hang_up_listeners.discard(self._leave)
+        if row.cancelled():  # by a server that closes
+            self._fail(Closing(CUT_OFF))
+        elif error := row.exception():
+            self._fail(error)
+        else:
+            self._answer(row.result())
+
+    def _answer(self, image: Classified) -> None:
+        connection, asked = self._connection, self._asked
+        body = answers.prediction_body(self._classifier.card, image.row, asked.top_k)
+        self.keep_alive = self.keep_alive and not connection.traffic.is_closing
+        head = (
+            _first_lines(tuple(connection.server_state.default_headers)),
+            b"content-length: %d\r\n" % len(body),
+            b"server-timing: ",
+            timing.server_timing((image,)).encode(),
+            b"\r\nx-request-id: ",
+            self._request_id.encode(),
+            b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n",
+        )
+        connection.transport.write(b"".join((*head, body)))
+        self.response_complete = True
+        connection.traffic.count(asked.path, 200, time.perf_counter() - self._began)
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()
+
+    def _fail(self, error: BaseException) -> None:
+        """Have the app tell the error, in the place of this exchange."""
+        self._hand_on({FAILED: Failed(error, self._began)})
+
+    def _hand_on(self, more: dict[str, Any], body: bytes = b"") -> None:
+        asked = self._asked
+        url = {"method": "POST", "path": asked.path, "raw_path": asked.path.encode(), "query_string": asked.query}
+        self._connection.hand_on(self, cast("HTTPScope", self._scope | url | more), body)
+
+
+class _NobodyWaits:
+    """What uvicorn sets when something came that the app may wait for."""
+
+    def set(self) -> None: ...
+
+
+_NOBODY_WAITS = _NobodyWaits()
+
+
+@lru_cache(maxsize=URLS_KNOWN)
+def asked_by(url: bytes) -> Asked | None:
+    """What a URL asks for; None where it is another route's, or not in its plainest form."""
+    if (match := _URL.fullmatch(url)) is None:
+        return None
+    found = {name: text.decode() for name, text in match.groupdict().items() if text is not None}
+    version, top_k = (int(found[name]) if name in found else None for name in ("version", "top_k"))
+    return Asked(found["path"], url.partition(b"?")[2], found["model"], version, top_k)
+
+
+def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether they announce one small image as it is, and ask for nothing but an answer."""
+    length = b""
+    for name, value in headers:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-type":
+            if not _is_image(value):
+                return False
+        elif name in _UNUSUAL and not (name == b"connection" and value.lower() == _STAY):
+            return False
+    return length.isdigit() and len(length) < _DIGITS and 0 < int(length) <= INLINE_BYTES
+
+
+@lru_cache(maxsize=64)
+def _is_image(content_type: bytes) -> bool:
+    return bodies.is_image(bodies.kind_of(content_type.decode("latin-1")))
+
+
+@lru_cache(maxsize=4)  # they change every second, with the date
+def _first_lines(default_headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The lines that an answer has in common with all others."""
+    headers = (*default_headers, answers.JSON_HEADER, *HEADERS)
+    return STATUS_LINE[200] + b"".join(b"%s: %s\r\n" % header for header in headers)
