@@ -111,24 +111,15 @@ class Classifier:
         with _Admission(self, 1) as (token,):
             return await self._classified(token, body, deadline)
 
-    def classify_now(self, body: bytes, deadline: float) -> asyncio.Future[Classified]:
-        """As `classify`, for an image that is decoded at once. Give the future an error to leave.
+    def classify_soon(self, body: bytes, deadline: float) -> asyncio.Future[Classified]:
+        """As `classify`, without a task where the image is decoded at once. Cancel the future to leave.
 
-        Raises ImageTooLarge for one that unfolds to more than INLINE_PIXELS, and is worth a thread.
+        Raises as `classify` does, and the future may.
         """
-        self._check_room(1)
-        began = time.perf_counter_ns()
-        try:
-            pixels = self._decode_small(body)
-        except ImageTooLarge:
-            raise
-        except ImageError:
-            self.statistics.done(began, is_success=False)
-            raise
-        decoded = time.perf_counter_ns()
-        row = self._batcher.submit(_Queued(pixels, decoded - began, decoded), deadline)
-        row.add_done_callback(lambda row: self.statistics.done(began, not row.cancelled() and row.exception() is None))
-        return row
+        if len(body) <= INLINE_BYTES:
+            with suppress(ImageTooLarge):  # for the loop; a thread has the operator's limit
+                return self._classified_at_once(body, deadline)
+        return asyncio.get_running_loop().create_task(self.classify(body, deadline))
 
     async def classify_each(
         self, bodies: Sequence[bytes], deadline: float
@@ -213,6 +204,21 @@ class Classifier:
             self._undecoded.discard(token)
             decoded = time.perf_counter_ns()
             return await self._batcher.submit(_Queued(pixels, decoded - began, decoded), deadline)
+
+    def _classified_at_once(self, body: bytes, deadline: float) -> asyncio.Future[Classified]:
+        self._check_room(1)
+        began = time.perf_counter_ns()
+        try:
+            pixels = self._decode_small(body)
+        except ImageTooLarge:
+            raise
+        except ImageError:
+            self.statistics.done(began, is_success=False)
+            raise
+        decoded = time.perf_counter_ns()
+        row = self._batcher.submit(_Queued(pixels, decoded - began, decoded), deadline)
+        row.add_done_callback(lambda row: self.statistics.done(began, not row.cancelled() and row.exception() is None))
+        return row
 
     async def _decoded(self, body: bytes) -> Pixels:
         if len(body) <= INLINE_BYTES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import socket
 import sys
 import time
@@ -52,16 +53,20 @@ class Lag:
     """How far the event loop is behind. What waits in it is invisible to queues, and grows without bound in a flood."""
 
     BEAT_S = 0.05
+    REPORT_EVERY = 5  # looks; bringing the metrics up to date takes longer than looking (1 ms)
 
     def __init__(self) -> None:
         self._due = float("inf")
 
-    def watch(self, on_beat: Callable[[], None] = lambda: None) -> None:
+    def watch(self, report: Callable[[], None] = lambda: None) -> None:
         """Begin; belongs to the running loop."""
         loop = asyncio.get_running_loop()
 
+        looks = itertools.count()
+
         def beat() -> None:
-            on_beat()
+            if next(looks) % self.REPORT_EVERY == 0:
+                report()
             self._due = time.monotonic() + self.BEAT_S
             loop.call_later(self.BEAT_S, beat)
 
@@ -173,8 +178,8 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         self.cycle.transport = cast("asyncio.Transport", _WholeAnswers(self.transport, self.loop))
 
-    def hand_on(self, instead_of: StandIn, scope: HTTPScope, body: bytes) -> None:
-        """Have the app answer a request that has come as a whole, and that something else stood for until now."""
+    def hand_on(self, instead_of: StandIn, scope: HTTPScope) -> None:
+        """Have the app answer a request that has come and been read, and that something else stood for until now."""
         cycle = RequestResponseCycle(
             scope=scope,
             transport=cast("asyncio.Transport", _WholeAnswers(self.transport, self.loop)),
@@ -188,9 +193,7 @@ class Connection(HttpToolsProtocol):
             keep_alive=instead_of.keep_alive,
             on_response=self.on_response_complete,
         )
-        cycle.body, cycle.more_body, cycle.disconnected = bytearray(body), False, instead_of.disconnected
-        cycle.message_event.set()
-        scope[BODY_IS_HERE] = True  # type: ignore[literal-required]
+        cycle.more_body, cycle.disconnected = False, instead_of.disconnected
         if self.cycle is cast("RequestResponseCycle", instead_of):
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
@@ -348,12 +351,12 @@ def install(
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{kind.__module__}:{kind.__qualname__}"
 
 
-def watch(on_beat: Callable[[], None] = lambda: None) -> None:
+def watch(report: Callable[[], None] = lambda: None) -> None:
     """Begin, in the running loop, to look at how far it is behind, and at the sockets that the process listens on.
 
-    `on_beat` is called at every look.
+    `report` is called four times a second.
     """
-    Connection.lag.watch(on_beat)
+    Connection.lag.watch(report)
     Connection.listeners = access.listening_sockets()
 
 

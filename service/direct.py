@@ -1,9 +1,9 @@
-"""The shortest way: a thumbnail that came whole is decoded where it was read and answered when its batch has run.
+"""The shortest way: an image that came whole is classified by the connection that read it.
 
 A task, a scope, ASGI's messages and the layers that pass them cost a thumbnail more than its decoding, its batch and
-its JSON together. So a connection answers by itself what can be answered without a second look: a POST of one small
-image to /v1's `predict`, with nothing unusual about it. Everything else goes to the ASGI app, as if this module were
-not there. So does a request that fails on this way: the gate tells its error like all others.
+its JSON together. So a connection answers by itself what can be answered without a second look: a POST of one image to
+/v1's `predict` that came in one piece, with nothing unusual about it. Everything else goes to the ASGI app, as if this
+module were not there. So does a request that fails on this way: the gate tells its error like all others.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, cast
 
-from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from classifier.errors import ImageTooLarge, SightlineError
+from classifier.errors import SightlineError
 from service import answers, bodies, timing
 from service.callers import TIMEOUT_HEADER, deadline_error
 from service.catalog import Catalog
-from service.classify import INLINE_BYTES, Classifier
+from service.classify import Classifier
 from service.connections import Connection
 from service.errors import CallerGone, Closing
 from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, request_id_of
@@ -32,6 +31,7 @@ from service.timing import Classified
 
 log = logging.getLogger(__name__)
 
+MOST_BYTES = 262_144  # more than a loop reads at once never comes in one piece
 URLS_KNOWN = 1_024  # a version and a top_k may be written in many ways; the rest is looked up anew
 
 _URL = re.compile(
@@ -110,7 +110,9 @@ class DirectConnection(Connection):
             return None
         if self.parser.get_method() != b"POST" or (asked := asked_by(self.url)) is None:
             return None
-        if not self.is_idle or not _is_plain(self.headers) or self.parser.get_http_version() != "1.1":
+        if not self.is_idle or self.parser.get_http_version() != "1.1" or (length := _image_bytes(self.headers)) == 0:
+            return None
+        if length > traffic.settings.max_body_bytes or not traffic.has_room(length):
             return None
         try:
             traffic.access.check(asked.path, self.headers)
@@ -125,8 +127,8 @@ class Exchange:
 
     __slots__ = (
         *("body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete"),  # uvicorn's
-        *("_asked", "_began", "_bytes", "_classifier", "_connection", "_leave", "_request_id", "_row", "_scope"),
-        *("_watch", "when"),
+        *("_asked", "_began", "_bytes", "_classifier", "_connection", "_leave", "_reason", "_request_id", "_row"),
+        *("_scope", "_watch", "when"),
     )
 
     def __init__(self, connection: DirectConnection, asked: Asked, classifier: Classifier) -> None:
@@ -138,6 +140,7 @@ class Exchange:
         self._request_id = request_id_of(connection.headers)
         self._watch = watch_of(connection.loop)
         self._leave = self.leave
+        self._reason: SightlineError | None = None  # to give up, where it was not the server that closes
         self.response_complete = self.disconnected = self.more_body = False
         self.keep_alive = True
         self.message_event = _NOBODY_WAITS
@@ -148,10 +151,7 @@ class Exchange:
         self.when = connection.loop.time() + traffic.settings.request_timeout_ms / 1000
         self._bytes = len(body)
         try:
-            row = self._classifier.classify_now(body, self.when)
-        except ImageTooLarge:  # for the loop; a thread has the operator's limit
-            self._hand_on({}, body)
-            return
+            row = self._classifier.classify_soon(body, self.when)
         except SightlineError as error:
             self._fail(error)
             return
@@ -163,7 +163,7 @@ class Exchange:
         row.add_done_callback(self._settle)
         self._watch.add(self)
         traffic.tasks.add(row)
-        traffic.held_bytes += self._bytes
+        traffic.hold(self._bytes)
         connection.hang_up_listeners.add(self._leave)
 
     def expire(self) -> None:
@@ -177,7 +177,8 @@ class Exchange:
 
     def _give_up(self, error: SightlineError) -> None:
         if not self._row.done():
-            self._row.set_exception(error)
+            self._reason = error
+            self._row.cancel()
 
     def _settle(self, row: asyncio.Future[Classified]) -> None:
         connection, traffic = self._connection, self._connection.traffic
@@ -185,8 +186,8 @@ class Exchange:
         traffic.tasks.discard(row)
         traffic.let_go(self._bytes)
         connection.hang_up_listeners.discard(self._leave)
-        if row.cancelled():  # by a server that closes
-            self._fail(Closing(CUT_OFF))
+        if row.cancelled():
+            self._fail(self._reason or Closing(CUT_OFF))
         elif error := row.exception():
             self._fail(error)
         else:
@@ -214,12 +215,10 @@ class Exchange:
 
     def _fail(self, error: BaseException) -> None:
         """Have the app tell the error, in the place of this exchange."""
-        self._hand_on({FAILED: Failed(error, self._began)})
-
-    def _hand_on(self, more: dict[str, Any], body: bytes = b"") -> None:
-        asked = self._asked
-        url = {"method": "POST", "path": asked.path, "raw_path": asked.path.encode(), "query_string": asked.query}
-        self._connection.hand_on(self, cast("HTTPScope", self._scope | url | more), body)
+        asked, scope = self._asked, cast("dict[str, Any]", self._scope)
+        scope |= {"method": "POST", "path": asked.path, "raw_path": asked.path.encode(), "query_string": asked.query}
+        scope[FAILED] = Failed(error, self._began)
+        self._connection.hand_on(self, self._scope)
 
 
 class _NobodyWaits:
@@ -241,18 +240,19 @@ def asked_by(url: bytes) -> Asked | None:
     return Asked(found["path"], url.partition(b"?")[2], found["model"], version, top_k)
 
 
-def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether they announce one small image as it is, and ask for nothing but an answer."""
+def _image_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The length of the one image that they announce, as it is; 0 where they ask for anything else."""
     length = b""
     for name, value in headers:
         if name == b"content-length":
             length = value
         elif name == b"content-type":
             if not _is_image(value):
-                return False
+                return 0
         elif name in _UNUSUAL and not (name == b"connection" and value.lower() == _STAY):
-            return False
-    return length.isdigit() and len(length) < _DIGITS and 0 < int(length) <= INLINE_BYTES
+            return 0
+    announced = int(length) if length.isdigit() and len(length) < _DIGITS else 0
+    return announced if announced <= MOST_BYTES else 0
 
 
 @lru_cache(maxsize=64)

@@ -91,8 +91,12 @@ class Traffic:
     def hold(self, count: int) -> None:
         """Count more bytes of a body. Raises TooManyBytes."""
         self.held_bytes += count
-        if self.held_bytes > self.settings.max_held_bytes:
+        if not self.has_room(0):
             raise TooManyBytes(f"all requests together may hold {self.settings.max_held_bytes:,} bytes; send it again")
+
+    def has_room(self, count: int) -> bool:
+        """Whether more bytes may be held."""
+        return self.held_bytes + count <= self.settings.max_held_bytes
 
     def let_go(self, count: int) -> None:
         self.held_bytes -= count

@@ -3,7 +3,7 @@
 BentoML labels its series with raw paths, so anybody can fill a server's memory with names; its own are switched off.
 
 With several workers every series lives in a file that all of them share, and writing one observation into it costs
-6 us. So requests are tallied in memory, and `flush` writes what came since: on every beat of the server, and before
+6 us. So requests are tallied in memory, and `flush` writes what came since: four times a second, and before
 its own answer to a scrape.
 """
 

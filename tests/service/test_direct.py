@@ -174,7 +174,6 @@ UNUSUAL = {
     "an impossible time limit": (post(x_request_timeout_ms="soon"), 400),
     "HTTP/1.0": (post(version="1.0"), 200),
     "no body": (post(body=b""), 415),
-    "a large picture": (post(body=jpeg(400, 300)), 200),
     "Expect": (post(Expect="200-maybe"), 200),
     "a connection that is to close": (post(Connection="close"), 200),
     "GET": (post().replace(b"POST", b"GET"), 405),
@@ -211,9 +210,37 @@ async def test_a_body_that_does_not_come_is_watched_by_the_gate(app: Starlette, 
     assert (answer.status, answer.body["code"]) == (408, "upload-too-slow")
 
 
-async def test_few_bytes_of_many_pixels_are_left_to_a_thread(caller: Caller) -> None:
-    assert (await caller.answer(post(body=of_one_colour(300, 200)))).status == 200
-    assert caller.asked == [PREDICT]
+@pytest.mark.parametrize(
+    "body", [of_one_colour(300, 200), jpeg(400, 300)], ids=["few bytes, many pixels", "many of both"]
+)
+async def test_what_is_too_much_for_the_loop_is_decoded_in_a_thread(
+    caller: Caller, offline: LoadedModel, body: bytes
+) -> None:
+    answer = await caller.answer(post(body=body))
+    assert answer.body["predictions"][0]["label"] == offline.predict(body)[0].label
+    assert not caller.asked
+
+
+async def test_who_hangs_up_while_a_thread_decodes_is_not_computed(caller: Caller, held: HeldEngine) -> None:
+    caller.send(post(body=jpeg(400, 300)))
+    caller.connection.connection_lost(None)
+    await asyncio.sleep(0.1)
+    assert held.batches.empty()
+    assert not caller.traffic.tasks
+
+
+async def test_a_body_larger_than_is_read_goes_to_the_app(app: Starlette, catalog: Catalog) -> None:
+    strict = Settings(**{**vars(catalog.settings), "max_body_bytes": 500})
+    caller = Caller(app, catalog, traffic_of(strict, app))
+    await caller.answer(post(body=jpeg(400, 300)))
+    assert caller.asked
+
+
+async def test_when_no_more_bytes_may_be_held_the_gate_says_so(caller: Caller) -> None:
+    caller.traffic.held_bytes = caller.traffic.settings.max_held_bytes
+    answer = await caller.answer(post())
+    caller.traffic.held_bytes = 0
+    assert (answer.status, answer.body["code"]) == (429, "too-many-bytes")
 
 
 async def test_what_is_no_image_is_refused_as_everywhere(caller: Caller, catalog: Catalog) -> None:
