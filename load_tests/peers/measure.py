@@ -90,9 +90,17 @@ def check(server: Server, name: str, pictures: Pictures, precision: str) -> None
             raise WrongAnswer(f"{name}: an answer of {pictures.model} is off by {off_by:.4f} in {precision}")
 
 
-def load(server: Server, name: str, pictures: Pictures, folder: Path, connections: int, seconds: int) -> dict[str, Any]:
+def load(
+    server: Server,
+    name: str,
+    pictures: Pictures,
+    folder: Path,
+    connections: int,
+    seconds: int,
+    pause_ms: float | None = None,
+) -> dict[str, Any]:
     """What wrk saw, and the most memory that all the server's processes held at the middle and the end."""
-    running = wrk(server, name, pictures, folder, connections, seconds)
+    running = wrk(server, name, pictures, folder, connections, seconds, pause_ms)
     time.sleep(seconds / 2)
     held = server.memory_bytes()
     seen = heard(running)
@@ -103,12 +111,19 @@ def load(server: Server, name: str, pictures: Pictures, folder: Path, connection
 
 
 def wrk(
-    server: Server, name: str, pictures: Pictures, folder: Path, connections: int, seconds: int
+    server: Server,
+    name: str,
+    pictures: Pictures,
+    folder: Path,
+    connections: int,
+    seconds: int,
+    pause_ms: float | None = None,
 ) -> subprocess.Popen[str]:
-    """Start wrk with the bodies of `folder`."""
+    """Start wrk with the bodies of `folder`. Each connection pauses at random, `pause_ms` in the mean, if given."""
     # One thread: more would take the server's core. 30 s: a slow answer is not a failed one.
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
     bodies = ["--", str(folder), str(len(pictures.sample)), PEERS[name].wire.media_type]
+    bodies += [] if pause_ms is None else [f"{pause_ms:.3f}"]
     command = ["wrk", *options, url(server, name, pictures.model), *bodies]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
