@@ -54,6 +54,11 @@ class Slots:
             self._woken = True
             self._loop.call_soon(self._hand_out)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether at most one batch is in flight, and nobody waits for a place."""
+        return self._taken <= 1 and not any(batcher.waiting for batcher in self._batchers)
+
     def take(self) -> None:
         self._taken += 1
 

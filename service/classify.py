@@ -79,13 +79,15 @@ class Classifier:
         self._undecoded: set[object] = set()  # one token for each image between its admission and the batcher's queue
         self._max_pixels = settings.max_pixels
         self._pads = settings.pad_batches
+        self._slots = slots
+        self._one_at_a_time = pace.images_per_s > FASTER_THAN_HTTP_PER_S
         self._batcher: Batcher[_Queued, Classified] = Batcher(
             self._forward,
             slots,
             max_batch=most,
             lowered=self._lower_max_batch,
             queue_limit=settings.queue_limit,
-            in_flight_limit=1 if pace.images_per_s > FASTER_THAN_HTTP_PER_S else model.engine.streams,
+            in_flight_limit=1 if self._one_at_a_time else model.engine.streams,
             max_wait_ms=settings.max_wait_ms,
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
@@ -270,7 +272,8 @@ class Classifier:
         if self._pads:
             pixels_u8 = padded(pixels_u8, self.max_batch)
         try:
-            rows = (await _awaited(self.model.engine.submit(pixels_u8)))[:images]
+            alone = self._one_at_a_time or self._slots.quiet
+            rows = (await _awaited(self.model.engine.submit(pixels_u8, alone=alone)))[:images]
         except SightlineError:
             raise
         except Exception:

@@ -30,8 +30,8 @@ MAX_ACCURACY_CHANGE = 0.001
 class EngineOptions:
     """How a network is to be run.
 
-    `streams` is how many batches run at once, 0 leaves it to the engine. `warm_batch_sizes` run once before the
-    engine is handed out, so that no caller pays for the first pass.
+    `streams` is how many batches run at once when there are many, 0 leaves it to the engine. `warm_batch_sizes` run
+    once before the engine is handed out, so that no caller pays for the first pass.
     """
 
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
@@ -61,9 +61,10 @@ class Engine(Protocol):
     @property
     def streams(self) -> int: ...
 
-    def submit(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
+    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
         """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
 
+        `alone` says that no other batch is there to run meanwhile, so that this one may have all processors.
         `pixels_u8` must not change until the future is done. Returns at once while fewer than `streams` batches
         are running, otherwise it may wait for a place. A started batch cannot be cancelled. Callbacks of the future
         run on the engine's thread: they must be short and must not call the engine. Raises ValueError for another
@@ -72,7 +73,7 @@ class Engine(Protocol):
         """
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
-        """Run one batch and wait for it; raises as `submit` does."""
+        """Run one batch alone and wait for it; raises as `submit` does."""
 
     def close(self) -> None:
         """Let running batches finish and give the memory back. Closing again does nothing."""

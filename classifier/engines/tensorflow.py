@@ -68,7 +68,7 @@ class TensorFlowEngine:
             self.close()
             raise BrokenModel(f"{folder / store.KERAS}: TensorFlow cannot run it: {error.message[:300]}") from error
 
-    def submit(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
+    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
         check_pixels(pixels_u8, self._shape)
         try:
             return self._threads.submit(self._answer, pixels_u8)

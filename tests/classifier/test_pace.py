@@ -99,7 +99,7 @@ def test_sizes_that_memory_is_short_for_are_left_out():
 def test_a_real_engine_is_measured_with_a_batch_in_every_stream(models, engine_name):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions(engine_name, "float32", 2))
     sizes, submit = [], engine.submit
-    engine.submit = lambda pixels: sizes.append(len(pixels)) or submit(pixels)
+    engine.submit = lambda pixels, **how: sizes.append(len(pixels)) or submit(pixels, **how)
     assert measured(engine, (8, 8, 3)).max_batch in SIZES
     engine.close()
     assert sizes[:4] == [1, 1, 2, 2]

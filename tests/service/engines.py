@@ -15,10 +15,12 @@ class HeldEngine:
     name, precision, device, streams = "openvino", "float32", "a fake", 1
 
     def __init__(self) -> None:
+        self.alone: list[bool] = []  # of each batch
         self.batches: asyncio.Queue[tuple[Any, Future[Any]]] = asyncio.Queue()
 
-    def submit(self, pixels_u8: Any) -> Future[Any]:
+    def submit(self, pixels_u8: Any, *, alone: bool = False) -> Future[Any]:
         future: Future[Any] = Future()
+        self.alone.append(alone)
         self.batches.put_nowait((pixels_u8, future))
         return future
 

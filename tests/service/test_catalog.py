@@ -175,7 +175,7 @@ class Cramped:
         self.sizes: list[int] = []
         self._engine = engine
 
-    def submit(self, pixels_u8: Any) -> Future[Any]:
+    def submit(self, pixels_u8: Any, *, alone: bool = False) -> Future[Any]:
         self.sizes.append(len(pixels_u8))
         if len(pixels_u8) <= 2:
             running: Future[Any] = self._engine.submit(pixels_u8)
@@ -212,7 +212,7 @@ async def test_padded_batches_have_few_sizes_and_the_same_answers(models: Path, 
     engine, sizes = classifier.model.engine, []
     alone = np.stack([classifier.model.classify([classifier.model.sample])[0]] * 5)
     submit = engine.submit
-    engine.submit = lambda pixels: sizes.append(len(pixels)) or submit(pixels)  # type: ignore[method-assign,func-returns-value]
+    engine.submit = lambda pixels, **how: sizes.append(len(pixels)) or submit(pixels, **how)  # type: ignore[method-assign,func-returns-value]
     pixels = np.stack([classifier.model.decode(classifier.model.sample)] * 5)
     for images in (1, 3, 5):
         rows = await classifier.classify_pixels(pixels[:images], asyncio.get_running_loop().time() + 10)
@@ -234,7 +234,7 @@ class Failing:
 
     name, precision, device, streams = "openvino", "float32", "a fake", 1
 
-    def submit(self, pixels_u8: object) -> Future[None]:
+    def submit(self, pixels_u8: object, *, alone: bool = False) -> Future[None]:
         future: Future[None] = Future()
         future.set_exception(RuntimeError("Exception from src/inference"))
         return future

@@ -147,6 +147,47 @@ async def test_callers_who_leave_give_their_room_back(held: Classifier, engine: 
     assert len(await work) == 4
 
 
+async def test_a_batch_has_all_processors_unless_others_wait(held: Classifier, engine: HeldEngine) -> None:
+    work = []
+    for images in (1, 3):  # the first runs before the others come, and these do not fit into one batch
+        work += [asyncio.create_task(held.classify(jpeg(), soon())) for _ in range(images)]
+        await asyncio.sleep(0.01)
+    for _ in range(3):
+        await engine.answer(0.2, 0.3, 0.5)
+    await asyncio.gather(*work)
+    assert engine.alone == [True, False, True]
+
+
+async def test_a_batch_is_not_alone_beside_one_of_another_model(
+    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+) -> None:
+    slots, engines = Slots(2), (HeldEngine(), HeldEngine())
+    models = [LoadedModel(offline.card, engine, offline.sample) for engine in engines]  # type: ignore[arg-type]
+    work = [asyncio.create_task(Classifier(m, slots, decoders, settings).classify(jpeg(), soon())) for m in models]
+    for engine in engines:
+        await engine.answer(0.2, 0.3, 0.5)
+    await asyncio.gather(*work)
+    assert [engine.alone for engine in engines] == [[False], [False]]
+
+
+async def test_a_network_that_is_faster_than_http_runs_one_batch_at_a_time_on_all_processors(
+    offline: LoadedModel, decoders: CountingThreads, settings: Settings, engine: HeldEngine
+) -> None:
+    engine.streams = 2
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(2), decoders, settings, pace=Pace(2, 50_000))
+    work = [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(40)]
+    answered = 0
+    while answered < 40:
+        pixels, running = await engine.batches.get()
+        await asyncio.sleep(0.001)
+        assert engine.batches.empty()
+        running.set_result(np.array([[0.2, 0.3, 0.5]] * len(pixels), np.float32))
+        answered += len(pixels)
+    await asyncio.gather(*work)
+    assert all(engine.alone)
+
+
 async def test_an_answer_that_is_no_number_is_the_servers_fault(held: Classifier, engine: HeldEngine) -> None:
     work = asyncio.create_task(held.classify(jpeg(), soon()))
     await engine.answer(0.5, float("nan"), 0.5)
@@ -170,7 +211,7 @@ class FragileEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def submit(self, pixels_u8: Any) -> Future[Any]:
+    def submit(self, pixels_u8: Any, *, alone: bool = False) -> Future[Any]:
         if pixels_u8.reshape(len(pixels_u8), -1).max(axis=1).all():
             return self._engine.submit(pixels_u8)
         future: Future[Any] = Future()

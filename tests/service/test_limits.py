@@ -44,7 +44,7 @@ class Stuck:
         self.running: list[Future[Any]] = []
         self.is_released = False
 
-    def submit(self, pixels_u8: object) -> Future[Any]:
+    def submit(self, pixels_u8: object, *, alone: bool = False) -> Future[Any]:
         self.running.append(future := Future())
         if self.is_released:
             self.release()
