@@ -18,14 +18,12 @@ import itertools
 import json
 import os
 import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,9 +33,10 @@ import uvloop
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from load_tests import record  # noqa: E402
+from load_tests import record, servers  # noqa: E402
 from load_tests.hostile import Attack, attacks, lying_header, png_bomb  # noqa: E402
 from load_tests.pictures import make  # noqa: E402
+from load_tests.servers import Server  # noqa: E402
 
 DEADLINE_MS = 3_000
 MOST_CONNECTIONS = 1_000  # of the flood, as a proxy would keep. Waiting for one is no latency of the server's
@@ -130,7 +129,7 @@ async def hostile(options: argparse.Namespace, promises: dict[str, bool]) -> Fin
     """Mutated inputs after ordinary ones, and the memory that they leave behind."""
     count = options.inputs or max(WAVE, round(10_000 * options.scale))
     async with serving(options) as server, callers(server) as client:
-        path, worker = await _predict_path(client), _worker(server)
+        path, worker = await _predict_path(client), server.worker()
         ready = _resident_bytes(worker)
         await closed_loop(await asker(server), users=16, seconds=2)
         before = _reset_peak(worker)
@@ -143,7 +142,7 @@ async def hostile(options: argparse.Namespace, promises: dict[str, bool]) -> Fin
                 statuses += told
                 slowest_s = max(slowest_s, longest_s)
         after, peak = _resident_bytes(worker), _peak_bytes(worker)
-        same = worker == _worker(server)
+        same = worker == server.worker()
     whole = all(status.isdigit() for status in statuses)
     promises[f"{count} hostile inputs: no 5xx"] = not any(status.startswith("5") for status in statuses)
     promises["hostile inputs: each is answered"] = whole and statuses.total() == count
@@ -159,7 +158,7 @@ async def claims(options: argparse.Namespace, promises: dict[str, bool]) -> Find
     taken: dict[str, list[float]] = {name: [] for name in bodies}
     statuses: Counter[str] = Counter()
     async with serving(options) as server, callers(server) as client:
-        path, worker, lines = await _predict_path(client), _worker(server), Lines(server.url)
+        path, worker, lines = await _predict_path(client), server.worker(), Lines(server.url)
         await lines.status_of(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # connects
         before = _reset_peak(worker)
         for _ in range(CLAIMS):
@@ -186,37 +185,12 @@ PARTS: dict[str, Callable[[argparse.Namespace, dict[str, bool]], Awaitable[Findi
 }
 
 
-class Server(subprocess.Popen[bytes]):
-    """A server that this run has started."""
-
-    url = ""
-
-
 @contextlib.asynccontextmanager
 async def serving(options: argparse.Namespace, **settings: str) -> AsyncIterator[Server]:
-    with socket.socket() as free, tempfile.TemporaryDirectory(prefix="chaos-bentoml-") as home:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        environ = {name: text for name, text in os.environ.items() if not name.startswith("SIGHTLINE_")}
-        environ |= {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True", "SIGHTLINE_SHUTDOWN_NOTICE_MS": "0"}
-        environ |= {"SIGHTLINE_MODELS": str(options.models)} | {f"SIGHTLINE_{n}": text for n, text in settings.items()}
-        command = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline"]
-        where = ["--host", "127.0.0.1", "--port", str(port)]
-        server = _started([*command, *where], environ, Path(home, "log"))
-        server.url = f"http://127.0.0.1:{port}"
-        try:
-            await _ready(server)
-            yield server
-        finally:
-            if server.poll() is None:
-                server.terminate()
-                server.wait(60)
-
-
-def _started(command: Sequence[str], environ: dict[str, str], log: Path) -> Server:
-    with log.open("wb") as out:
-        return Server(command, cwd=ROOT, env=environ, stdout=out, stderr=out)
+    """A server of our own with these settings and no others, ready."""
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("SIGHTLINE_")}
+    with servers.sightline(environ, MODELS=str(options.models), **settings) as server:
+        yield server
 
 
 def callers(server: Server) -> httpx.AsyncClient:
@@ -396,24 +370,6 @@ async def _until_gone(ask: Callable[[], Awaitable[str]]) -> tuple[Counter[str], 
             return statuses, Broken(sent_at, answer_begun=True)
         except OSError:
             return statuses, Broken(sent_at, answer_begun=False)
-
-
-async def _ready(server: Server) -> None:
-    async with httpx.AsyncClient() as client:
-        for _ in range(600):
-            with contextlib.suppress(httpx.HTTPError):
-                if (await client.get(f"{server.url}/readyz")).status_code == 200:
-                    return
-            if server.poll() is not None:
-                raise SystemExit("the server ended while it started")
-            await asyncio.sleep(0.1)
-    raise SystemExit("the server was not ready within a minute")
-
-
-def _worker(server: Server) -> int:
-    """The process below the supervisor that runs networks."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    return next(int(pid) for pid in children if "openvino" in Path(f"/proc/{pid}/maps").read_text())
 
 
 def _resident_bytes(pid: int) -> int:

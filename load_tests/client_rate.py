@@ -27,8 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from load_tests import record  # noqa: E402
-from load_tests.chaos import Server, asker, callers, closed_loop, serving  # noqa: E402
+from load_tests.chaos import asker, callers, closed_loop, serving  # noqa: E402
 from load_tests.pictures import make  # noqa: E402
+from load_tests.servers import Server  # noqa: E402
 
 LEAST_RATIO = 0.9
 CONNECTIONS = 16  # of single predicts, by which capacity is meant; the client sends groups on half as many
