@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from load_tests.peers import OURS
@@ -22,6 +22,9 @@ TIMES = {  # how many times as many requests a second as each peer, on small ima
 LATENCY_TIMES, LATENCY_PLUS_MS = 1.25, 1.0
 P99_TIMES = 4.0
 READY_S, MEMORY_MB, FLAT = 5.0, 400.0, 0.05
+GOODPUT, CHANGE_BY_STALLED, AT_FLOOD = 0.9, 0.1, {"200", "429", "504"}
+RISE_MB, CLAIM_MS = 50.0, 50.0
+CLIENT_RATIO, PAGE_MS = 0.9, 1000.0
 SETTLED = 0.1  # the first tenth of a soak, in which buffers reach their size
 
 
@@ -38,9 +41,31 @@ class Bar(NamedTuple):
         return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
 
 
-def table(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit], soak: Mapping[str, Any] | None) -> list[str]:
+def speed(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit], soak: Mapping[str, Any] | None) -> list[str]:
     """One row a bar that there are figures for."""
-    found = [*_shares(rows, limits), *_times(rows), *_latencies(rows, limits), *_failures(rows), *_soak(soak or {})]
+    return _table(
+        [*_shares(rows, limits), *_times(rows), *_latencies(rows, limits), *_failures(rows), *_soak(soak or {})]
+    )
+
+
+def survival(chaos: Mapping[str, Any] | None) -> list[str]:
+    """The same of floods, hostile inputs and the server's end."""
+    return _table([bar for part, found in (chaos or {}).items() for bar in _CHAOS[part](found)])
+
+
+def doors(client: Mapping[str, Any] | None, page: Mapping[str, Any] | None) -> list[str]:
+    """The same of the Python client and the page."""
+    found = []
+    if client:
+        name = f"predict_many of {client['images']:,} images ÷ capacity, {client['model']}"
+        found.append(Bar(name, client["ratio"], CLIENT_RATIO, at_most=False))
+    if page:
+        taken = page["first_prediction_ms"]
+        found.append(Bar(f"page, drop to first prediction, longest of {len(taken)}, ms", max(taken), PAGE_MS))
+    return _table(found)
+
+
+def _table(found: Sequence[Bar]) -> list[str]:
     if not found:
         return ["Not measured yet."]
     lines = ["| aim | wanted | measured | |", "| --- | --- | --- | --- |"]
@@ -91,6 +116,46 @@ def _soak(soak: Mapping[str, Any]) -> Iterator[Bar]:
         middle = statistics.median(settled)
         yield Bar("worker's resident memory, MB", max(samples), MEMORY_MB)
         yield Bar("its change under full load, share", max(abs(one - middle) for one in settled) / middle, FLAT)
+
+
+def _flood(found: Mapping[str, Any]) -> Iterator[Bar]:
+    others = [
+        count
+        for part in ("flooded", "beside_stalled")
+        for status, count in found[part]["statuses"].items()
+        if status not in AT_FLOOD
+    ]
+    sent = sum(found["flooded"]["statuses"].values())
+    yield Bar(f"flood of {sent:,} requests: answers other than 200, 429 and 504", sum(others), 0)
+    yield Bar("flood at four times capacity: goodput ÷ capacity", found["goodput_of_capacity"], GOODPUT, at_most=False)
+    yield Bar("flood: p99 of what was accepted, ms", found["flooded"]["p99_ms"], found["deadline_ms"])
+    yield Bar("500 stalled connections beside it: loss of goodput", found["change_by_stalled"], CHANGE_BY_STALLED)
+
+
+def _sigterm(found: Mapping[str, Any]) -> Iterator[Bar]:
+    yield Bar(f"{found['n']} SIGTERMs under load: accepted requests lost", found["lost"], 0)
+
+
+def _hostile(found: Mapping[str, Any]) -> Iterator[Bar]:
+    failed = {status: n for status, n in found["statuses"].items() if not status.isdigit() or status.startswith("5")}
+    held = found["resident_bytes"]
+    yield Bar(f"{found['n']:,} hostile inputs: 5xx, hangs, lost connections", sum(failed.values()), 0)
+    yield Bar("hostile inputs: rise of memory, MB", (held["after"] - held["after_ordinary_pictures"]) / 1e6, RISE_MB)
+
+
+def _claims(found: Mapping[str, Any]) -> Iterator[Bar]:
+    yield Bar(
+        f"pictures that claim gigapixels, n={found['n']}: longest, ms", max(map(max, found["ms"].values())), CLAIM_MS
+    )
+    yield Bar("pictures that claim gigapixels: rise of memory, MB", found["peak_rise_bytes"] / 1e6, RISE_MB)
+
+
+_CHAOS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Bar]]] = {
+    "flood": _flood,
+    "sigterm": _sigterm,
+    "hostile": _hostile,
+    "claims": _claims,
+}
 
 
 def _ours(rows: Sequence[Row], connections: int) -> list[Row]:

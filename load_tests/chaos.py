@@ -1,9 +1,10 @@
 """What the server is to survive, measured: python load_tests/chaos.py [--parts flood sigterm hostile claims]
 
 Starts servers of its own and runs, one after the other: a flood at four times capacity with stalled connections beside
-it, SIGTERMs under load, hostile inputs with memory before and after, two pictures that claim gigapixels. Writes
-load_tests/results/<date>-chaos.json, whatever the outcome, and ends with 1 where a promise was not kept. `--scale 1` is
-what the promises are about and takes some minutes; the default is a short look. Single bars in full:
+it, SIGTERMs under load, hostile inputs with memory before and after, two pictures that claim gigapixels. Writes what
+each part found to --out, beside what other parts have found, whatever the outcome, and ends with 1 where a promise was
+not kept. `--scale 1` is what the promises are about and takes some minutes; the default is a short look. Single bars in
+full:
 
     python load_tests/chaos.py --parts hostile claims --inputs 10000
     python load_tests/chaos.py --parts sigterm --times 20
@@ -50,20 +51,22 @@ Findings = dict[str, Any]
 
 def main() -> int:
     options = _options()
-    findings: Findings = record.circumstances() | {"scale": options.scale, "promises": {}}
-    try:
-        for name, run in PARTS.items():
-            if name in options.parts:
-                print(f"{name} ...", flush=True)
-                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own is too slow here
-                    findings[name] = runner.run(run(options, findings["promises"]))
-                print(json.dumps(findings[name]), flush=True)
-    finally:
-        record.write(options.out, findings)
-    for promise, kept in findings["promises"].items():
+    results: Findings = record.read(options.out) or {}
+    every: dict[str, bool] = {}
+    for name, run in PARTS.items():
+        if name in options.parts:
+            print(f"{name} ...", flush=True)
+            promises: dict[str, bool] = {}
+            circumstances = record.circumstances() | {"scale": options.scale, "promises": promises}
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # asyncio's own is too slow here
+                results[name] = circumstances | runner.run(run(options, promises))
+            every |= promises
+            record.write(options.out, results)
+            print(json.dumps(results[name]), flush=True)
+    for promise, kept in every.items():
         print(f"{'kept  ' if kept else 'BROKEN'} {promise}")
     print(f"written to {options.out}")
-    return 0 if all(findings["promises"].values()) else 1
+    return 0 if all(every.values()) else 1
 
 
 async def flood(options: argparse.Namespace, promises: dict[str, bool]) -> Findings:
@@ -88,6 +91,7 @@ async def flood(options: argparse.Namespace, promises: dict[str, bool]) -> Findi
     promises["flood: two seconds later latency is as before"] = after["p99_ms"] <= 2 * normal["p99_ms"] + 5
     promises["500 stalled connections change goodput by less than 10 %"] = change < 0.1
     return {
+        "deadline_ms": DEADLINE_MS,
         "capacity": capacity,
         "normal": normal,
         "flooded": flooded,
@@ -394,7 +398,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--times", type=int, help="SIGTERMs (default: 20 times the scale)")
     parser.add_argument("--inputs", type=int, help="hostile inputs (default: 10,000 times the scale)")
-    parser.add_argument("--out", type=Path, default=record.RESULTS / f"{time.strftime('%Y-%m-%d')}-chaos.json")
+    parser.add_argument("--out", type=Path, default=record.RESULTS / "latest" / "chaos.json")
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 Starts a server and measures in turn, `--rounds` times: what it answers to single predicts on 16 connections, asked
 by wrk where that is installed, else by the load generator of chaos.py; and `Client.predict_many` over `--images`
 pictures in one go, in a process of its own. Both send the same pictures and share the machine with the server. Writes
-load_tests/results/<date>-client-rate.json and ends with 1 where the median ratio is below 0.9 or an answer was an
+--out and ends with 1 where the median ratio is below 0.9 or an answer was an
 error.
 """
 
@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +148,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="of each capacity run (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=record.RESULTS / f"{time.strftime('%Y-%m-%d')}-client-rate.json")
+    parser.add_argument("--out", type=Path, default=record.RESULTS / "latest" / "client-rate.json")
     return parser.parse_args()
 
 

@@ -50,6 +50,9 @@ class Results(NamedTuple):
     peers: Raw | None
     limit: Raw | None
     soak: Raw | None
+    chaos: Raw | None = None
+    client: Raw | None = None
+    page: Raw | None = None
 
     @classmethod
     def read(cls, folder: Path = record.RESULTS) -> Results:
@@ -62,7 +65,12 @@ def page(results: Results) -> list[str]:
     parts = {
         "## Ours beside others": [*comparison(rows, limits), *conditions(results.peers)],
         "## Without HTTP": [*limit_table(rows, limits), *conditions(results.limit)],
-        "## What was aimed at": bars.table(rows, limits, results.soak),
+        "## What was aimed at": [*bars.speed(rows, limits, results.soak), *parts_run(results.soak)],
+        "## What it survives": [*bars.survival(results.chaos), *parts_run(results.chaos)],
+        "## Client and page": [
+            *bars.doors(results.client, results.page),
+            *parts_run({"client": results.client, "page": results.page}),
+        ],
     }
     head = ["# Speed", "", *_INTRODUCTION]
     return [*head, *(line for title, lines in parts.items() for line in ("", title, "", *lines))]
@@ -189,6 +197,16 @@ def conditions(raw: Raw | None) -> list[str]:
     return ["", f"{how}; {_each(told, 'date', 10)}; commit {_each(told, 'commit')}; {precisions}; {shown}."]
 
 
+def parts_run(parts: Mapping[str, Raw | None] | None) -> list[str]:
+    """The date, commit and machine of each part that has been run."""
+    told = {
+        name: f"{run['date'][:10]}, commit {run['commit']}, {run['machine']}"
+        for name, run in (parts or {}).items()
+        if run
+    }
+    return ["", *(f"- {name}: {about}." for name, about in told.items())] if told else []
+
+
 def _each(sessions: Iterable[Raw], field: str, length: int | None = None) -> str:
     return ", ".join(dict.fromkeys(str(session[field])[:length] for session in sessions))
 
@@ -208,12 +226,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 _INTRODUCTION = """\
-Written by `make docs` from the raw results in `load_tests/results/`: `peers.json`, `limit.json` and `soak.json`, which
-`make peers`, `make limit` and `make soak` measure anew. Every server serves the same exported network with the same
-decoding in the same precision on OpenVINO, but for `model.predict`; ours prepares the network as it loads it (the
-pixels' scale goes into the first convolution), the others load it as it is. A sample of each server's answers was
-compared with the offline predictor's before it was timed. wrk, in one thread beside it, posts 40 different JPEGs in
-turn, each connection the next when the last is answered. One server runs at a time, warmed up for a second; each round
-goes through all of them. Of one and two workers, the better is told. Memory is that of all processes of a server, with
-shared pages counted once. Where a server answers fewer requests than there are connections, its times are cut off at
-the seconds that were measured.""".splitlines()
+Written by `make docs` from the raw results in `load_tests/results/`: `peers.json`, `limit.json` and `soak.json`,
+which `make peers`, `make limit` and `make soak` measure anew, and those of the commands in [operating](operating.md).
+Every server serves the same exported network with the same decoding in the same precision on OpenVINO, but for
+`model.predict`; ours prepares the network as it loads it (the pixels' scale goes into the first convolution) and runs
+several batches at once where many ask; the others load it as it is, and each of their workers runs one batch on the
+processors it has. A sample of each server's answers was compared with the offline predictor's before it was timed.
+wrk, in one thread beside it, posts 40 different JPEGs in turn, each connection the next when the last is answered.
+One server runs at a time, warmed up for a second; each round goes through all of them. Of one and two workers, the
+better is told. Memory is that of all processes of a server, with shared pages counted once. Where a server answers
+fewer requests than there are connections, its times are cut off at the seconds that were measured.
+""".splitlines()

@@ -82,6 +82,15 @@ def test_a_refused_request_counts_as_a_failure(server: Server, tmp_path: Path) -
     assert seen["failures"] == seen["requests"] > 0
 
 
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium on this machine")
+def test_the_page_is_timed_from_a_drop_to_its_first_prediction(store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("playwright.sync_api")
+    command = ["load_tests.page_time", "--rounds", "1", "--store", str(store), "--out", str(tmp_path / "page.json")]
+    subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True, timeout=120)
+    (took_ms,) = json.loads((tmp_path / "page.json").read_text())["first_prediction_ms"]
+    assert took_ms > 0
+
+
 def test_a_server_ends_with_every_process_below_it() -> None:
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
     with servers.started([sys.executable, "-c", code], servers.free_port(), {}) as server:

@@ -92,7 +92,7 @@ def test_without_a_run_the_pages_say_so():
 
 def test_a_missed_aim_is_reported_as_missed():
     rows = best(raw(run("sightline", per_s=90, failures=1), run(per_s=100)))
-    lines = "\n".join(bars.table(rows, {}, None))
+    lines = "\n".join(bars.speed(rows, {}, None))
     assert "asl 28x28, 32 connections: ours ÷ mosec | ≥ 1 | 0.9 | **missed** |" in lines
     assert "failed requests of ours | ≤ 0 | 1 | **missed** |" in lines
 
@@ -101,11 +101,52 @@ def test_a_soak_is_held_to_its_aims():
     row = {"model": "asl", "image": "28x28", "one_p50_ms": 2.0, "p99_ms": 6.0}
     memory = {"resident_mb": [100.0, *[300.0] * 18, 330.0]}  # the first tenth settles
     soak = {"boot": {"ready_s": [6.0, 1.0, 2.0]}, "half": {"rows": [row]}, "memory": memory}
-    lines = "\n".join(bars.table([], {}, soak))
+    lines = "\n".join(bars.speed([], {}, soak))
     assert "process start to ready, s | ≤ 5 | 2 | met |" in lines
     assert "p99 ÷ median of one connection | ≤ 4 | 3 | met |" in lines
     assert "resident memory, MB | ≤ 400 | 330 | met |" in lines
     assert "change under full load, share | ≤ 0.05 | 0.1 | **missed** |" in lines
+
+
+FLOOD = {
+    "flooded": {"statuses": {"200": 900, "429": 99, "OSError": 1}, "p99_ms": 2000.0},
+    "beside_stalled": {"statuses": {"200": 9}},
+    "deadline_ms": 3000,
+    "goodput_of_capacity": 0.95,
+    "change_by_stalled": 0.2,
+}
+HOSTILE = {
+    "n": 1000,
+    "statuses": {"200": 10, "415": 989, "500": 1},
+    "resident_bytes": {"after": 300e6, "after_ordinary_pictures": 290e6},
+}
+CLAIMS = {"n": 2, "ms": {"a": [1.0, 60.0], "b": [2.0, 3.0]}, "peak_rise_bytes": 2_000_000}
+
+
+def test_what_the_server_survives_is_held_to_its_aims():
+    lines = "\n".join(
+        bars.survival({"flood": FLOOD, "sigterm": {"n": 20, "lost": 0}, "hostile": HOSTILE, "claims": CLAIMS})
+    )
+    assert "flood of 1,000 requests: answers other than 200, 429 and 504 | ≤ 0 | 1 | **missed** |" in lines
+    assert "goodput ÷ capacity | ≥ 0.9 | 0.95 | met |" in lines
+    assert "p99 of what was accepted, ms | ≤ 3000 | 2000 | met |" in lines
+    assert "loss of goodput | ≤ 0.1 | 0.2 | **missed** |" in lines
+    assert "20 SIGTERMs under load: accepted requests lost | ≤ 0 | 0 | met |" in lines
+    assert "1,000 hostile inputs: 5xx, hangs, lost connections | ≤ 0 | 1 | **missed** |" in lines
+    assert "hostile inputs: rise of memory, MB | ≤ 50 | 10 | met |" in lines
+    assert "longest, ms | ≤ 50 | 60 | **missed** |" in lines
+
+
+def test_the_client_and_the_page_are_held_to_their_aims():
+    client = {"images": 1000, "model": "asl", "ratio": 0.85}
+    lines = "\n".join(bars.doors(client, {"first_prediction_ms": [80.0, 120.0]}))
+    assert "predict_many of 1,000 images ÷ capacity, asl | ≥ 0.9 | 0.85 | **missed** |" in lines
+    assert "drop to first prediction, longest of 2, ms | ≤ 1000 | 120 | met |" in lines
+
+
+def test_the_page_tells_when_and_where_each_part_ran():
+    soak = {"boot": {"ready_s": [1.0], "date": "2026-01-02T03:04:05Z", "commit": "abc", "machine": "a processor"}}
+    assert "- boot: 2026-01-02, commit abc, a processor." in page(Results(None, None, soak))
 
 
 def test_every_aim_names_a_peer_and_a_picture_that_exist():
