@@ -169,7 +169,7 @@ class Catalog:
     async def _open(self, name: str, version: int) -> Classifier:
         """Load a version and send its sample the way every image goes: decoder, batch, engine."""
         model, measured = await asyncio.to_thread(self._measured, name, version)
-        self._slots.widen(model.engine.streams)
+        self._slots.widen(model.engine.places)
         classifier = Classifier(model, self._slots, self._decoders, self.settings, self._mend, measured)
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_ms / 1000
         try:

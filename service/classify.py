@@ -87,7 +87,7 @@ class Classifier:
             max_batch=most,
             lowered=self._lower_max_batch,
             queue_limit=settings.queue_limit,
-            in_flight_limit=1 if self._one_at_a_time else model.engine.streams,
+            in_flight_limit=1 if self._one_at_a_time else model.engine.places,
             max_wait_ms=settings.max_wait_ms,
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(

@@ -127,7 +127,7 @@ class Exchange:
 
     __slots__ = (
         *("body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete"),  # uvicorn's
-        *("_asked", "_began", "_bytes", "_classifier", "_connection", "_leave", "_reason", "_request_id", "_row"),
+        *("_asked", "_began", "_bytes", "_classifier", "_connection", "_reason", "_request_id", "_row"),
         *("_scope", "_watch", "when"),
     )
 
@@ -139,7 +139,6 @@ class Exchange:
         self._scope = connection.scope
         self._request_id = request_id_of(connection.headers)
         self._watch = watch_of(connection.loop)
-        self._leave = self.leave
         self._reason: SightlineError | None = None  # to give up, where it was not the server that closes
         self.response_complete = self.disconnected = self.more_body = False
         self.keep_alive = True
@@ -164,7 +163,7 @@ class Exchange:
         self._watch.add(self)
         traffic.tasks.add(row)
         traffic.hold(self._bytes)
-        connection.hang_up_listeners.add(self._leave)
+        connection.hang_up_listeners.add(self.leave)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -185,7 +184,7 @@ class Exchange:
         self._watch.discard(self)
         traffic.tasks.discard(row)
         traffic.let_go(self._bytes)
-        connection.hang_up_listeners.discard(self._leave)
+        connection.hang_up_listeners.discard(self.leave)
         if row.cancelled():
             self._fail(self._reason or Closing(CUT_OFF))
         elif error := row.exception():
@@ -206,7 +205,8 @@ class Exchange:
             self._request_id.encode(),
             b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n",
         )
-        connection.transport.write(b"".join((*head, body)))
+        if not self.disconnected:
+            connection.transport.write(b"".join((*head, body)))
         self.response_complete = True
         connection.traffic.count(asked.path, 200, time.perf_counter() - self._began)
         if not self.keep_alive:

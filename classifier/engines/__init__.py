@@ -61,12 +61,18 @@ class Engine(Protocol):
     @property
     def streams(self) -> int: ...
 
+    @property
+    def places(self) -> int:
+        """Batches to be under way when there are many: one more than `streams`, so that none of these waits for the
+        next one to be brought.
+        """
+
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
         """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
 
         `alone` says that no other batch is there to run meanwhile, so that this one may have all processors.
-        `pixels_u8` must not change until the future is done. Returns at once while fewer than `streams` batches
-        are running, otherwise it may wait for a place. A started batch cannot be cancelled. Callbacks of the future
+        `pixels_u8` must not change until the future is done. Returns at once while fewer than `places` batches are
+        under way, otherwise it may wait for a place. A started batch cannot be cancelled. Callbacks of the future
         run on the engine's thread: they must be short and must not call the engine. Raises ValueError for another
         dtype or shape, EngineUnavailable once the engine is closed. The future fails with OutOfMemory where fewer
         images at once may succeed.

@@ -57,6 +57,7 @@ class TensorFlowEngine:
         self._run = convert_variables_to_constants_v2(traced)  # frozen: nothing looks a weight up while it runs
         self._shape = card.input.shape
         self.streams = options.streams or (2 if gpus else 1)
+        self.places = self.streams + 1
         self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="tensorflow")
         try:
             for size in options.warm_batch_sizes:

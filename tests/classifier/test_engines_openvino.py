@@ -255,7 +255,7 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
     engine.infer(np.zeros((1, 8, 8, 3), np.uint8))
     threads = {thread for thread in set(threading.enumerate()) - before if thread.name == "openvino"}
-    assert len(threads) == engine.streams + (engine.streams > 1)
+    assert len(threads) == engine.places + (engine.streams > 1)
     gone = weakref.ref(engine)
     engine.close()
     del engine

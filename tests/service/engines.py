@@ -12,7 +12,7 @@ import numpy as np
 class HeldEngine:
     """An engine whose answers come when the test says so."""
 
-    name, precision, device, streams = "openvino", "float32", "a fake", 1
+    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
 
     def __init__(self) -> None:
         self.alone: list[bool] = []  # of each batch

@@ -171,7 +171,7 @@ class Cramped:
 
     def __init__(self, engine: Any) -> None:
         self.name, self.precision, self.device = engine.name, engine.precision, engine.device
-        self.streams, self.close = engine.streams, engine.close
+        self.streams, self.places, self.close = engine.streams, engine.places, engine.close
         self.sizes: list[int] = []
         self._engine = engine
 
@@ -232,7 +232,7 @@ async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Cata
 class Failing:
     """An engine that fails as OpenVINO's do, and goes on failing."""
 
-    name, precision, device, streams = "openvino", "float32", "a fake", 1
+    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
 
     def submit(self, pixels_u8: object, *, alone: bool = False) -> Future[None]:
         future: Future[None] = Future()

@@ -173,7 +173,7 @@ async def test_a_batch_is_not_alone_beside_one_of_another_model(
 async def test_a_network_that_is_faster_than_http_runs_one_batch_at_a_time_on_all_processors(
     offline: LoadedModel, decoders: CountingThreads, settings: Settings, engine: HeldEngine
 ) -> None:
-    engine.streams = 2
+    engine.streams = engine.places = 2
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     classifier = Classifier(model, Slots(2), decoders, settings, pace=Pace(2, 50_000))
     work = [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(40)]
@@ -206,7 +206,7 @@ async def test_an_engine_that_fails_says_nothing_of_it_to_the_client(held: Class
 class FragileEngine:
     """A real engine that fails on every batch with a black image in it."""
 
-    name, precision, device, streams = "openvino", "float32", "a fake", 1
+    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -258,7 +258,7 @@ async def test_a_network_faster_than_http_runs_one_batch_at_a_time_so_that_other
     offline: LoadedModel, decoders: CountingThreads, images_per_s: float, at_once: int
 ) -> None:
     engine = HeldEngine()
-    engine.streams = 2
+    engine.streams = engine.places = 2
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     classifier = Classifier(model, Slots(2), decoders, Settings(), pace=Pace(8, images_per_s))
     work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]

@@ -38,7 +38,7 @@ Told = tuple[int, str]
 class Stuck:
     """An engine that does not answer until it is released."""
 
-    name, precision, device, streams = "openvino", "float32", "a fake", 1
+    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
 
     def __init__(self) -> None:
         self.running: list[Future[Any]] = []
