@@ -53,6 +53,7 @@ class Results(NamedTuple):
     chaos: Raw | None = None
     client: Raw | None = None
     page: Raw | None = None
+    profile: Raw | None = None
 
     @classmethod
     def read(cls, folder: Path = record.RESULTS) -> Results:
@@ -66,6 +67,7 @@ def page(results: Results) -> list[str]:
         "## Ours beside others": [*comparison(rows, limits), *conditions(results.peers)],
         "## Without HTTP": [*limit_table(rows, limits), *conditions(results.limit)],
         "## What was aimed at": [*bars.speed(rows, limits, results.soak), *parts_run(results.soak)],
+        "## Where the event loop's time goes": [*profiled(results.profile), *parts_run(results.profile)],
         "## What it survives": [*bars.survival(results.chaos), *parts_run(results.chaos)],
         "## Client and page": [
             *bars.doors(results.client, results.page),
@@ -195,6 +197,15 @@ def conditions(raw: Raw | None) -> list[str]:
     shown = ", ".join(f"{name} {version}" for name, version in versions.items())
     how = f"n={rounds} rounds x {_each(told, 'seconds')} s, medians; {_each(told, 'machine')}"
     return ["", f"{how}; {_each(told, 'date', 10)}; commit {_each(told, 'commit')}; {precisions}; {shown}."]
+
+
+def profiled(profile: Raw | None) -> list[str]:
+    """A column for each model, and a row for each step of its requests: the share of the samples of the main thread."""
+    if not profile:
+        return ["Not measured yet."]
+    steps = next(iter(profile.values()))["shares"]
+    rows = [[step, *(f"{run['shares'][step]:.0%}" for run in profile.values())] for step in steps]
+    return table(("at 32 connections", *profile), rows)
 
 
 def parts_run(parts: Mapping[str, Raw | None] | None) -> list[str]:

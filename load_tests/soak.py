@@ -72,7 +72,7 @@ def half(options: argparse.Namespace) -> Findings:
     """One connection, 32 connections, and then half of what those got, at random times."""
     rows = []
     with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
-        for sample in _samples(options.models, Path(folder)):
+        for sample in samples_of(options.models, Path(folder)):
             rows.append(_half(server, sample, Path(folder, "bodies"), options.seconds))
             print(rows[-1], flush=True)
     return {"seconds": options.seconds, "rows": rows}
@@ -104,7 +104,7 @@ def memory(options: argparse.Namespace) -> Findings:
         worker, seconds = server.worker(), round(60 * options.minutes)
         before = _resident_mb(worker)
         loads = []
-        for number, sample in enumerate(_samples(options.models, Path(folder))):
+        for number, sample in enumerate(samples_of(options.models, Path(folder))):
             measure.write_bodies(sample, OURS, Path(folder, str(number)))
             loads.append(measure.wrk(server, OURS, sample, Path(folder, str(number)), 8, seconds))
         samples = _sampled(worker, loads)
@@ -121,7 +121,8 @@ def _sampled(worker: int, loads: Sequence[subprocess.Popen[str]]) -> list[float]
     return samples
 
 
-def _samples(models: Sequence[str], folder: Path) -> list[Pictures]:
+def samples_of(models: Sequence[str], folder: Path) -> list[Pictures]:
+    """The pictures of every size for each of these models."""
     return [
         Pictures(
             model,

@@ -25,7 +25,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from classifier.errors import SightlineError
-from service import access, answers, bodies, connections, endpoints, routes
+from service import access, answers, bodies, connections, endpoints, memory, routes
 from service.access import PROBES, Access
 from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
@@ -43,6 +43,7 @@ try:
 except SettingsError as wrong:
     raise SystemExit(f"sightline: {wrong}") from None  # one line for the operator in place of BentoML's traceback
 
+memory.share_heaps()  # before there are threads
 _APP = routes.create_app()
 _TRAFFIC = Traffic(SETTINGS, _ACCESS, Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"]))
 

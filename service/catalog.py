@@ -15,6 +15,7 @@ from classifier.engines.pace import Pace
 from classifier.errors import SightlineError, UnknownModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
+from service import memory
 from service.batching import Slots
 from service.classify import Classifier
 from service.errors import Closing, NotReady, NotServed
@@ -229,6 +230,7 @@ def _spare_the_collector() -> None:
     after every 700 objects was 4 % of the event loop's time.
     """
     gc.collect()
+    memory.give_back()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 

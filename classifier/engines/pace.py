@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifier.engines import Engine, padded_sizes
+from classifier.engines import Engine
 from classifier.errors import OutOfMemory
 
 SIZES = (1, 2, 4, 8, 16, 32)
@@ -34,8 +34,7 @@ class Pace(NamedTuple):
 def measured(engine: Engine, shape: tuple[int, int, int]) -> Pace:
     """The smallest batch within 5 % of the best images/s, with as many batches in flight as the engine has streams.
 
-    Afterwards the engine is warm at that size and at the smaller powers of two, also for a batch alone. Takes 0.15 s on
-    an idle CPU.
+    Afterwards the engine is warm at that size and at the smaller powers of two. Takes 0.15 s on an idle CPU.
     """
     on_gpu = engine.name == "tensorflow" and engine.device != "CPU"
     sizes, budget_s = (SIZES_ON_A_GPU, BUDGET_ON_A_GPU_S) if on_gpu else (SIZES, BUDGET_S)
@@ -54,8 +53,6 @@ def measured(engine: Engine, shape: tuple[int, int, int]) -> Pace:
         return clock() - began + engine.streams * BATCH_COST_S
 
     size, size_per_s = best_batch(seconds, sizes, budget_s, clock)
-    for one in padded_sizes(size):
-        engine.infer(pixels_u8[:one])
     # Processor time of all streams is their wall time as often as there are streams on processors of their own.
     return Pace(size, size_per_s * engine.streams * (processors if has_all else 1))
 

@@ -9,6 +9,7 @@ import pytest
 from docs.tables import PERFORMANCE, performance_page
 from load_tests import bars
 from load_tests.peers import IMAGES, PEERS
+from load_tests.profile import REST, STEPS, shares
 from load_tests.report import NOT_YET, Results, best, in_process, page, summary
 
 SESSION = {
@@ -162,3 +163,16 @@ def test_the_page_says_how_each_peer_is_run(name: str):
 
 def test_the_page_is_what_the_raw_results_say():
     assert PERFORMANCE.read_text(encoding="utf-8") == performance_page(), "run `make docs`"
+
+
+def test_a_stack_counts_for_the_step_that_it_is_in_deepest():
+    main = "run (uvicorn/server.py:86);data_received (service/direct.py:74)"
+    found = shares(
+        [
+            f"{main};start (service/direct.py:151);decode (classifier/images.py:84) 6",
+            f"{main};feed (uvicorn/protocols/http/httptools_impl.py:174) 2",
+            "run (uvicorn/server.py:86) 2",
+            "_answer_each (classifier/engines/openvino.py:150) 90",
+        ]
+    )
+    assert found == dict.fromkeys((*STEPS, REST), 0.0) | {"decoding": 0.6, "reading HTTP": 0.2, REST: 0.2}

@@ -1,0 +1,31 @@
+"""Less memory from glibc, which gives every few threads a heap of their own and keeps what loading has left in them.
+
+With all four versions loaded the worker held 450 MB without this, 360 with it (2 processors). Does nothing where the C
+library is another one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+_M_ARENA_MAX = -8  # mallopt(3)
+_HEAPS = 2
+
+
+def share_heaps() -> None:
+    """From now on, have all threads share two heaps."""
+    if mallopt := _of_the_c_library("mallopt"):
+        mallopt(_M_ARENA_MAX, _HEAPS)
+
+
+def give_back() -> None:
+    """Give the system what the heaps hold and nobody uses."""
+    if trim := _of_the_c_library("malloc_trim"):
+        trim(0)
+
+
+def _of_the_c_library(name: str) -> ctypes._FuncPointer | None:
+    try:
+        return getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):  # a system whose programs cannot be looked into like this
+        return None
