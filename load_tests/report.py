@@ -191,11 +191,11 @@ def conditions(raw: Raw | None) -> list[str]:
     for session in told:
         known = session["versions"]
         versions |= known.get("peers", {}) | known.get("sightline", {}) if "sightline" in known else known
-    rounds = len({run["round"] for run in raw["runs"]})
+    rounds = _rounds(raw["runs"])
     ours = [run for run in raw["runs"] if run.get("peer", OURS) == OURS]
     precisions = ", ".join(sorted({f"{run['model']} {run['version']} in {run['precision']}" for run in ours}))
     shown = ", ".join(f"{name} {version}" for name, version in versions.items())
-    how = f"n={rounds} rounds x {_each(told, 'seconds')} s, medians; {_each(told, 'machine')}"
+    how = f"n={rounds} x {_each(told, 'seconds')} s, medians; {_each(told, 'machine')}"
     return ["", f"{how}; {_each(told, 'date', 10)}; commit {_each(told, 'commit')}; {precisions}; {shown}."]
 
 
@@ -206,6 +206,16 @@ def profiled(profile: Raw | None) -> list[str]:
     steps = next(iter(profile.values()))["shares"]
     rows = [[step, *(f"{run['shares'][step]:.0%}" for run in profile.values())] for step in steps]
     return table(("at 32 connections", *profile), rows)
+
+
+def _rounds(runs: Sequence[Raw]) -> str:
+    """How often each was measured: the most, and the servers that were measured less often."""
+    seen: dict[str, set[int]] = {}
+    for run in runs:
+        seen.setdefault(run.get("peer", OURS), set()).add(run["round"])
+    most = max(map(len, seen.values()))
+    fewer = ", ".join(f"{peer} {len(rounds)}" for peer, rounds in seen.items() if len(rounds) < most)
+    return f"{most} rounds ({fewer})" if fewer else f"{most} rounds"
 
 
 def parts_run(parts: Mapping[str, Raw | None] | None) -> list[str]:

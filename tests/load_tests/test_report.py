@@ -79,6 +79,11 @@ def test_a_table_comes_with_its_machine_commit_repetitions_and_versions():
         assert told in text
 
 
+def test_servers_that_were_measured_less_often_are_named():
+    text = "\n".join(page(Results(raw(run("sightline"), run("sightline", number=2), run()), None, None)))
+    assert "n=2 rounds (mosec 1) x 3 s" in text
+
+
 def test_the_summary_has_a_column_for_every_server_that_ran():
     text = "\n".join(summary(Results(raw(run("sightline", per_s=1234), run()), None, None)))
     assert "| model | image | connections | sightline | mosec |" in text
