@@ -254,7 +254,7 @@ Every server serves the same exported network with the same decoding in the same
 several batches at once where many ask; the others load it as it is, and each of their workers runs one batch on the
 processors it has. A sample of each server's answers was compared with the offline predictor's before it was timed.
 wrk, in one thread beside it, posts 40 different JPEGs in turn, each connection the next when the last is answered.
-One server runs at a time, warmed up for a second; each round goes through all of them. Of one and two workers, the
-better is told. Memory is that of all processes of a server, with shared pages counted once. Where a server answers
-fewer requests than there are connections, its times are cut off at the seconds that were measured.
+One server runs at a time, warmed up for a second; each round goes through all of them. Of the numbers of workers that
+were tried, the best is told. Memory is that of all processes of a server, with shared pages counted once. Where a
+server answers fewer requests than there are connections, its times are cut off at the seconds that were measured.
 """.splitlines()

@@ -55,9 +55,13 @@ class Slots:
             self._loop.call_soon(self._hand_out)
 
     @property
-    def quiet(self) -> bool:
-        """Whether at most one batch is in flight, and nobody waits for a place."""
-        return self._taken <= 1 and not any(batcher.waiting for batcher in self._batchers)
+    def in_flight(self) -> int:
+        """Batches of all batchers that run now."""
+        return self._taken
+
+    @property
+    def anybody_waits(self) -> bool:
+        return any(batcher.waiting for batcher in self._batchers)
 
     def take(self) -> None:
         self._taken += 1

@@ -272,7 +272,7 @@ class Classifier:
         if self._pads:
             pixels_u8 = padded(pixels_u8, self.max_batch)
         try:
-            alone = self._one_at_a_time or self._slots.quiet
+            alone = self._slots.in_flight <= 1 and (self._one_at_a_time or not self._slots.anybody_waits)
             rows = (await _awaited(self.model.engine.submit(pixels_u8, alone=alone)))[:images]
         except SightlineError:
             raise

@@ -49,7 +49,7 @@ class OpenVinoEngine:
 
     Batches that share the processors do not wait for each other's threads layer by layer: 25 % more images/s for 32
     connections (cats-vs-dogs 1, bfloat16, 2 processors, n=2 alternating). A batch alone takes 4.2 ms in place of 6.5.
-    So the network is compiled for both, with OpenVINO's two hints, which cost 5 to 20 MB and a tenth of a second more.
+    So the network is compiled for both, with OpenVINO's two hints, which costs the memory of a second engine.
     """
 
     name: Literal["openvino"] = "openvino"

@@ -170,6 +170,24 @@ async def test_a_batch_is_not_alone_beside_one_of_another_model(
     assert [engine.alone for engine in engines] == [[False], [False]]
 
 
+async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its_place(
+    offline: LoadedModel, decoders: CountingThreads, settings: Settings, engine: HeldEngine
+) -> None:
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(2), decoders, settings, pace=Pace(2, 50_000))
+    work = [asyncio.create_task(classifier.explain(jpeg(), None, soon()))]
+    await asyncio.sleep(0.05)
+    work.append(asyncio.create_task(classifier.classify(jpeg(), soon())))
+    await asyncio.sleep(0.05)
+    assert engine.alone == [True, False]
+    for task in work:
+        task.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
+    for _ in range(2):
+        await engine.answer(0.2, 0.3, 0.5)
+    await classifier.close()
+
+
 async def test_a_network_that_is_faster_than_http_runs_one_batch_at_a_time_on_all_processors(
     offline: LoadedModel, decoders: CountingThreads, settings: Settings, engine: HeldEngine
 ) -> None:
