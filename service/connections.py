@@ -401,14 +401,17 @@ class StandIn(Protocol):
     disconnected: bool
 
 
+class NobodyWaits:
+    """What uvicorn sets when something came that an app may wait for, where there is no app."""
+
+    def set(self) -> None: ...
+
+
 class _Answered:
     """A request that was answered before it had come as a whole, to uvicorn's eyes."""
 
     response_complete = True
-
-    class message_event:  # noqa: N801  (uvicorn's name)
-        @staticmethod
-        def set() -> None: ...
+    message_event = NobodyWaits()
 
 
 _ANSWERED = _Answered()

@@ -23,7 +23,7 @@ from service import answers, bodies, timing
 from service.callers import TIMEOUT_HEADER, deadline_error
 from service.catalog import Catalog
 from service.classify import Classifier
-from service.connections import Connection
+from service.connections import Connection, NobodyWaits
 from service.errors import CallerGone, Closing
 from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, request_id_of
 from service.timeouts import watch_of
@@ -125,8 +125,9 @@ class DirectConnection(Connection):
 class Exchange:
     """One request and its answer. On its connection it stands where uvicorn keeps its own cycle."""
 
+    message_event = NobodyWaits()
     __slots__ = (
-        *("body", "disconnected", "keep_alive", "message_event", "more_body", "response_complete"),  # uvicorn's
+        *("disconnected", "keep_alive", "response_complete"),  # uvicorn's
         *("_asked", "_began", "_bytes", "_classifier", "_connection", "_reason", "_request_id", "_row"),
         *("_scope", "_watch", "when"),
     )
@@ -140,9 +141,8 @@ class Exchange:
         self._request_id = request_id_of(connection.headers)
         self._watch = watch_of(connection.loop)
         self._reason: SightlineError | None = None  # to give up, where it was not the server that closes
-        self.response_complete = self.disconnected = self.more_body = False
+        self.response_complete = self.disconnected = False
         self.keep_alive = True
-        self.message_event = _NOBODY_WAITS
 
     def start(self, body: bytes) -> None:
         """Decode the image and queue it."""
@@ -219,15 +219,6 @@ class Exchange:
         scope |= {"method": "POST", "path": asked.path, "raw_path": asked.path.encode(), "query_string": asked.query}
         scope[FAILED] = Failed(error, self._began)
         self._connection.hand_on(self, self._scope)
-
-
-class _NobodyWaits:
-    """What uvicorn sets when something came that the app may wait for."""
-
-    def set(self) -> None: ...
-
-
-_NOBODY_WAITS = _NobodyWaits()
 
 
 @lru_cache(maxsize=URLS_KNOWN)
