@@ -47,7 +47,8 @@ def head_optimizer() -> Optimizer:
 def fine_tuning_optimizer() -> Optimizer:
     from keras import optimizers
 
-    return optimizers.Adam(1e-4)
+    # At 1e-4 six epochs took the validation loss on cats and dogs from 0.032 to between 0.035 and 0.059 (seed 0).
+    return optimizers.Adam(1e-5)
 
 
 def features(name: str, model: str, article: Article, reader: Reader, classes: int, side: int = 224) -> Recipe:
@@ -72,7 +73,7 @@ def finetuned(name: str, model: str, article: Article, reader: Reader, classes: 
     """The recipe of `features`, and then the top of the network."""
     return replace(
         features(name, model, article, reader, classes, side),
-        epochs=46,
+        epochs=48,
         augmentation=augmentation,
         fine_tuning=FineTuning(after=40, parts=4, optimizer=fine_tuning_optimizer, batch_size=32),
     )
