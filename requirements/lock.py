@@ -3,6 +3,7 @@
 Every set is constrained by the one it contains, so `serve.txt` has the same versions as `dev.txt`.
 `peers.txt`, for the servers that ours is compared with, comes from `peers.in` and shares its versions where it can.
 `kserve.txt`, for KServe's client, comes from `kserve.in`; it keeps protobuf and others below the versions in `dev.txt`.
+`perf-analyzer.txt`, for NVIDIA's load generator, comes from `perf-analyzer.in`.
 """
 
 import subprocess
@@ -11,12 +12,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 EXTRAS = {"dev": ["--extra", "dev"], "train": ["--extra", "transfer"], "gpu": ["--extra", "gpu"]}
-SETS = EXTRAS | {"serve": [], "peers": [], "kserve": []}
+ALONE = ("kserve", "perf-analyzer")  # each in an environment of its own
+SETS = EXTRAS | {"serve": [], "peers": []} | {name: [] for name in ALONE}
 
 
 def main() -> None:
     for name, extras in SETS.items():
-        constraint = [] if name in ("dev", "kserve") else ["--constraint", str(HERE / "dev.txt")]
+        constraint = [] if name in ("dev", *ALONE) else ["--constraint", str(HERE / "dev.txt")]
         source = f"requirements/{name}.in" if (HERE / f"{name}.in").exists() else "pyproject.toml"
         command = ["uv", "pip", "compile", source, "--output-file", str(HERE / f"{name}.txt"), *extras]
         options = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-header", "--no-annotate"]
