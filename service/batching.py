@@ -1,7 +1,11 @@
 """Batching without waiting: whatever is queued the moment a place is free becomes the next batch.
 
-Knows neither HTTP nor networks. A `Batcher` takes an async `forward(items) -> rows`; several batchers share `Slots`.
-Everything here belongs to one event loop. Deadlines are in that loop's clock, which is monotonic.
+Knows neither HTTP nor networks. A `Batcher` takes a `forward(items)` that starts a `Pass`; several batchers share
+`Slots`. Everything here belongs to one event loop, but what a pass waits for, which another thread may bring. Deadlines
+are in the loop's clock, which is monotonic.
+
+From the end of one pass to the start of the next there is one turn of the loop and no task. In a turn everything that
+came meanwhile is read, which takes a busy server milliseconds, and the device has nothing to do.
 """
 
 from __future__ import annotations
@@ -9,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Generic, TypeVar, cast
+from functools import cached_property, partial
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from classifier.errors import OutOfMemory, SightlineError
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
@@ -76,6 +82,13 @@ class Slots:
             min(ready, key=lambda batcher: (batcher.background, batcher.first_came_at)).start_batch()
 
 
+class Pass(NamedTuple, Generic[Row]):
+    """A batch that runs: what it waits for, and how to read the rows from that, or an error in place of a row."""
+
+    running: Future[Any]
+    rows: Callable[[Any], Sequence[Row | SightlineError]]
+
+
 @dataclass(slots=True)
 class _Waiter(Generic[Item, Row]):
     item: Item
@@ -84,19 +97,28 @@ class _Waiter(Generic[Item, Row]):
     row: asyncio.Future[Row]
 
 
+@dataclass(slots=True, eq=False)
+class _Flight(Generic[Item, Row]):
+    """A batch from its start until everybody in it is answered. `retry` runs where it failed."""
+
+    batch: list[_Waiter[Item, Row]]
+    started_at: float
+    retry: asyncio.Task[None] | None = None
+
+
 class Batcher(Generic[Item, Row]):
     """Collects items into batches of at most `max_batch` and hands each caller the row of its own item.
 
     At most `queue_limit` items wait, and at most `in_flight_limit` batches of this batcher run at once. Callers who
-    left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error that
-    `forward` gives in its place, with the failure of its own item (a batch that fails is run again item by item), or
-    with Closing. A batch that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good,
-    and `lowered` is told.
+    left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error that stands in
+    its place, with the failure of its own item (a batch that fails is run again item by item), or with Closing. A batch
+    that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good, and `lowered` is told.
+    `failed` is told what each pass failed with.
     """
 
     def __init__(
         self,
-        forward: Callable[[list[Item]], Awaitable[Sequence[Row | SightlineError]]],
+        forward: Callable[[list[Item]], Pass[Row]],
         slots: Slots,
         *,
         max_batch: int = 16,
@@ -105,17 +127,20 @@ class Batcher(Generic[Item, Row]):
         max_wait_ms: float = 0.0,
         background: bool = False,
         lowered: Callable[[int], None] = lambda _: None,
+        failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.background = background
         self.max_batch = max_batch
         self._forward = forward
         self._slots = slots
         self._lowered = lowered
+        self._failed = failed
         self._queue_limit = queue_limit
         self._in_flight_limit = in_flight_limit
         self._max_wait_s = max_wait_ms / 1000
         self._queue: deque[_Waiter[Item, Row]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._flights: set[_Flight[Item, Row]] = set()
+        self._landed = asyncio.Event()  # set when a flight ends
         self._patience: asyncio.TimerHandle | None = None  # runs while the first item may still wait for company
         self._seconds_per_item = 0.0
         self._closed = False
@@ -134,7 +159,7 @@ class Batcher(Generic[Item, Row]):
     def ready(self) -> bool:
         """Whether a batch can start now, given a place."""
         enough = self._patience is None or len(self._queue) >= self.max_batch
-        return bool(self._queue) and enough and len(self._running) < self._in_flight_limit
+        return bool(self._queue) and enough and len(self._flights) < self._in_flight_limit
 
     @property
     def first_came_at(self) -> float:
@@ -170,18 +195,22 @@ class Batcher(Generic[Item, Row]):
             self._wait_for_company()
         if batch:
             self._slots.take()
-            self._running.add(self._loop.create_task(self._run(batch)))
+            self._launch(_Flight(batch, self._loop.time()))
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Refuse new items, answer the queued ones with Closing, and give batches in flight `grace_s` to finish."""
         self._closed = True
         while self._queue:
             _fail(self._queue.popleft(), Closing("the server is shutting down; send the request again"))
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self._flights:
+                    self._landed.clear()
+                    await self._landed.wait()
+        for flight in tuple(self._flights):
+            if flight.retry:
+                flight.retry.cancel()
+            self._end(flight)
 
     def _next_batch(self) -> list[_Waiter[Item, Row]]:
         batch: list[_Waiter[Item, Row]] = []
@@ -206,32 +235,60 @@ class Batcher(Generic[Item, Row]):
         self._patience = None
         self._slots.wake()
 
-    async def _run(self, batch: list[_Waiter[Item, Row]]) -> None:
-        loop = self._loop
-        started = loop.time()
+    def _launch(self, flight: _Flight[Item, Row]) -> None:
+        self._flights.add(flight)
         try:
-            await self._answer(batch)
-        finally:
-            for waiter in batch:  # only a cancelled batch leaves anybody here
-                _fail(waiter, Closing("the server shut down before the answer was there; send the request again"))
-            self._remember_speed((loop.time() - started) / len(batch) / self._slots.places)
-            self._running.remove(cast("asyncio.Task[None]", asyncio.current_task(loop)))
-            self._slots.give_back()
+            running, rows = self._forward([waiter.item for waiter in flight.batch])
+        except Exception as error:
+            self._retry(flight, error)
+        else:
+            _when_done(running, self._loop, partial(self._land, flight, rows))
+
+    def _land(
+        self, flight: _Flight[Item, Row], rows: Callable[[Any], Sequence[Row | SightlineError]], done: Future[Any]
+    ) -> None:
+        try:
+            answers = rows(done.result())
+        except Exception as error:
+            self._retry(flight, error)
+        else:
+            _deliver(flight.batch, answers)
+            self._end(flight)
+
+    def _retry(self, flight: _Flight[Item, Row], error: Exception) -> None:
+        flight.retry = self._loop.create_task(self._answer_again(flight.batch, error))
+        flight.retry.add_done_callback(lambda _: self._end(flight))
+
+    def _end(self, flight: _Flight[Item, Row]) -> None:
+        if flight not in self._flights:  # it was given up
+            return
+        self._flights.remove(flight)
+        self._landed.set()
+        for waiter in flight.batch:  # only a batch that is given up leaves anybody here
+            _fail(waiter, Closing("the server shut down before the answer was there; send the request again"))
+        self._remember_speed((self._loop.time() - flight.started_at) / len(flight.batch) / self._slots.places)
+        self._slots.give_back()
+
+    async def _answer_again(self, batch: list[_Waiter[Item, Row]], error: Exception) -> None:
+        """Answer a batch whose pass has failed."""
+        self._failed(error)
+        if len(batch) == 1:
+            log.error("the network failed on one image", exc_info=error)
+            _fail(batch[0], _explained(error))
+            return
+        for part in self._parts(batch, error):
+            now = self._loop.time()
+            if wanted := [waiter for waiter in part if _still_wanted(waiter, now)]:
+                await self._answer(wanted)
 
     async def _answer(self, batch: list[_Waiter[Item, Row]]) -> None:
         try:
-            rows = await self._forward([waiter.item for waiter in batch])
+            running, rows = self._forward([waiter.item for waiter in batch])
+            answers = rows(await asyncio.wrap_future(running))
         except Exception as error:
-            if len(batch) == 1:
-                log.error("the network failed on one image", exc_info=error)
-                _fail(batch[0], _explained(error))
-                return
-            for part in self._parts(batch, error):
-                now = self._loop.time()
-                if wanted := [waiter for waiter in part if _still_wanted(waiter, now)]:
-                    await self._answer(wanted)
+            await self._answer_again(batch, error)
         else:
-            _deliver(batch, rows)
+            _deliver(batch, answers)
 
     def _parts(self, batch: list[_Waiter[Item, Row]], error: Exception) -> list[list[_Waiter[Item, Row]]]:
         """What to run in place of a batch that failed: halves where memory was short, else each item alone."""
@@ -245,6 +302,18 @@ class Batcher(Generic[Item, Row]):
     def _remember_speed(self, seconds_per_item: float) -> None:
         past = self._seconds_per_item or seconds_per_item
         self._seconds_per_item = _SPEED_MEMORY * past + (1 - _SPEED_MEMORY) * seconds_per_item
+
+
+def _when_done(running: Future[Any], loop: asyncio.AbstractEventLoop, then: Callable[[Future[Any]], None]) -> None:
+    """Call `then` on the loop. A pass cannot be called off, so nothing need go the other way, as with
+    `asyncio.wrap_future`, which costs three times as much.
+    """
+
+    def hand_over(done: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(then, done)
+
+    running.add_done_callback(hand_over)
 
 
 def _deliver(batch: list[_Waiter[Item, Row]], rows: Sequence[Row | SightlineError]) -> None:

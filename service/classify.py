@@ -18,7 +18,7 @@ from classifier.errors import ImageError, ImageTooLarge, SightlineError
 from classifier.explanation import PASSES, Heat, heat_map, occluded
 from classifier.images import Pixels, from_array
 from classifier.loaded_model import LoadedModel
-from service.batching import Batcher, Slots
+from service.batching import Batcher, Pass, Slots
 from service.errors import BrokenForward, TryLater
 from service.metrics import ModelMetrics
 from service.oip.statistics import BatchTimes, Statistics
@@ -86,6 +86,7 @@ class Classifier:
             slots,
             max_batch=most,
             lowered=self._lower_max_batch,
+            failed=self._failed,
             queue_limit=settings.queue_limit,
             in_flight_limit=1 if self._one_at_a_time else model.engine.places,
             max_wait_ms=settings.max_wait_ms,
@@ -95,6 +96,7 @@ class Classifier:
             slots,
             max_batch=most,
             lowered=self._lower_max_batch,
+            failed=self._failed,
             queue_limit=EXPLANATIONS_WAITING * (PASSES + 1),
             background=True,
         )
@@ -243,70 +245,49 @@ class Classifier:
             return from_array(pixels, self.card.input)
         return await asyncio.get_running_loop().run_in_executor(self._decoders, from_array, pixels, self.card.input)
 
-    async def _forward(self, images: list[_Queued]) -> Sequence[Classified | SightlineError]:
+    def _forward(self, images: list[_Queued]) -> Pass[Classified]:
         began = time.perf_counter_ns()
         pixels = np.stack([image.pixels for image in images])
         stacked = time.perf_counter_ns()
-        rows = await self._inferred(pixels)
-        inferred = time.perf_counter_ns()
-        decode_ns, queue_ns = [i.decode_ns for i in images], [began - i.came_at_ns for i in images]
-        infer_ns = inferred - stacked
-        finite = np.asarray(np.isfinite(rows).all(axis=1))
-        answer = [
-            Classified(row, decode, queue, infer_ns) if good else self._no_number()
-            for row, good, decode, queue in zip(rows, finite.tolist(), decode_ns, queue_ns, strict=True)
-        ]
-        output_ns = time.perf_counter_ns() - inferred
-        self.statistics.ran(BatchTimes(decode_ns, queue_ns, stacked - began, infer_ns, output_ns))
-        self.metrics.ran(decode_ns, queue_ns, infer_ns, rows[finite])
-        return answer
 
-    async def _run(self, images: list[Pixels]) -> list[Probabilities]:
-        rows = await self._inferred(np.stack(images))
-        if not np.isfinite(rows).all():
-            raise self._no_number()
-        return list(rows)
+        def read(rows: Probabilities) -> Sequence[Classified | SightlineError]:
+            inferred = time.perf_counter_ns()
+            rows = rows[: len(images)]
+            decode_ns, queue_ns = [i.decode_ns for i in images], [began - i.came_at_ns for i in images]
+            infer_ns = inferred - stacked
+            finite = np.asarray(np.isfinite(rows).all(axis=1))
+            answer = [
+                Classified(row, decode, queue, infer_ns) if good else self._no_number()
+                for row, good, decode, queue in zip(rows, finite.tolist(), decode_ns, queue_ns, strict=True)
+            ]
+            output_ns = time.perf_counter_ns() - inferred
+            self.statistics.ran(BatchTimes(decode_ns, queue_ns, stacked - began, infer_ns, output_ns))
+            self.metrics.ran(decode_ns, queue_ns, infer_ns, rows[finite])
+            return answer
 
-    async def _inferred(self, pixels_u8: Pixels) -> Probabilities:
-        images = len(pixels_u8)
+        return Pass(self._start(pixels), read)
+
+    def _run(self, images: list[Pixels]) -> Pass[Probabilities]:
+        def read(rows: Probabilities) -> Sequence[Probabilities]:
+            rows = rows[: len(images)]
+            if not np.isfinite(rows).all():
+                raise self._no_number()
+            return list(rows)
+
+        return Pass(self._start(np.stack(images)), read)
+
+    def _start(self, pixels_u8: Pixels) -> Future[Probabilities]:
         if self._pads:
             pixels_u8 = padded(pixels_u8, self.max_batch)
-        try:
-            alone = self._slots.in_flight <= 1 and (self._one_at_a_time or not self._slots.anybody_waits)
-            rows = (await _awaited(self.model.engine.submit(pixels_u8, alone=alone)))[:images]
-        except SightlineError:
-            raise
-        except Exception:
+        alone = self._slots.in_flight <= 1 and (self._one_at_a_time or not self._slots.anybody_waits)
+        return self.model.engine.submit(pixels_u8, alone=alone)
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, SightlineError):
             self._mend(self)
-            raise
-        return rows
 
     def _no_number(self) -> BrokenForward:
         return BrokenForward(f"{self.card.name} version {self.card.version} answered with NaN or infinity")
-
-
-def _awaited(running: Future[Probabilities]) -> asyncio.Future[Probabilities]:
-    """The answer of another thread on this loop. A batch cannot be called off, so nothing need go the other way, as
-    with `asyncio.wrap_future`, which costs three times as much.
-    """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Probabilities] = loop.create_future()
-
-    def hand_over(done: Future[Probabilities]) -> None:
-        with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(_settle, answer, done)
-
-    running.add_done_callback(hand_over)
-    return answer
-
-
-def _settle(answer: asyncio.Future[Probabilities], done: Future[Probabilities]) -> None:
-    if answer.done():  # who waited was cancelled
-        return
-    if error := done.exception():
-        answer.set_exception(error)
-    else:
-        answer.set_result(done.result())
 
 
 class _Admission:

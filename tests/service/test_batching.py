@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -9,10 +9,11 @@ import pytest
 from classifier.errors import OutOfMemory
 from service.batching import Batcher, Slots
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
+from tests.service.passes import passes_of
 
 pytestmark = pytest.mark.anyio
 
-Forward = Callable[[list[int]], Awaitable[list[int]]]
+Forward = Callable[[list[int]], Coroutine[Any, Any, list[int]]]
 
 
 class Device:
@@ -47,7 +48,7 @@ def device() -> Device:
 
 
 def a_batcher(forward: Forward, slots: Slots | None = None, **limits: Any) -> Batcher[int, int]:
-    return Batcher(forward, slots or Slots(1), **limits)
+    return Batcher(passes_of(forward), slots or Slots(1), **limits)
 
 
 def in_(seconds: float) -> float:

@@ -11,6 +11,7 @@ from PIL import Image
 from classifier.explanation import CELLS, PASSES
 from classifier.loaded_model import LoadedModel
 from service.batching import Batcher, Slots
+from tests.service.passes import passes_of
 from tests.service.pictures import TEXT, jpeg
 from tests.tiny_models import COLOUR
 
@@ -72,8 +73,8 @@ async def test_ordinary_requests_overtake_the_passes_of_an_explanation() -> None
         await asyncio.sleep(0)
         return items
 
-    behind: Batcher[str, str] = Batcher(forward, slots, max_batch=1, queue_limit=PASSES, background=True)
-    ordinary: Batcher[str, str] = Batcher(forward, slots, max_batch=1)
+    behind: Batcher[str, str] = Batcher(passes_of(forward), slots, max_batch=1, queue_limit=PASSES, background=True)
+    ordinary: Batcher[str, str] = Batcher(passes_of(forward), slots, max_batch=1)
     never = asyncio.get_running_loop().time() + 60
     waiting = [behind.submit(f"pass {i}", never) for i in range(3)] + [ordinary.submit("picture", never)]
     await asyncio.gather(*waiting)

@@ -17,6 +17,7 @@ from service.batching import Batcher, Slots
 from service.bodies import read_image, read_images
 from service.errors import BodyTooLarge, MalformedRequest, QueueFull
 from service.oip import protocol, tensors
+from tests.service.passes import passes_of
 
 SHORT = settings(max_examples=150, deadline=None)
 
@@ -50,7 +51,7 @@ Waiting = list[tuple[int, asyncio.Future[int]]]
 
 
 async def played(events: Sequence[tuple[str, int]], network: Network, limits: dict[str, int], closes: bool) -> None:
-    batcher: Batcher[int, int] = Batcher(network.forward, Slots(2), **limits)  # type: ignore[arg-type]
+    batcher: Batcher[int, int] = Batcher(passes_of(network.forward), Slots(2), **limits)  # type: ignore[arg-type]
     waiting = await happened(events, batcher, limits["queue_limit"])
     if closes:
         await batcher.close()

@@ -1,0 +1,22 @@
+"""Passes of networks that are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from service.batching import Pass
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+def passes_of(forward: Callable[[list[Item]], Coroutine[Any, Any, list[Row]]]) -> Callable[[list[Item]], Pass[Row]]:
+    """What a `Batcher` takes: it starts the coroutine in the running loop, as an engine starts threads."""
+
+    def start(items: list[Item]) -> Pass[Row]:
+        running = asyncio.run_coroutine_threadsafe(forward(items), asyncio.get_running_loop())
+        return Pass(running, lambda rows: rows)
+
+    return start
