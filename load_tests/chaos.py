@@ -330,7 +330,7 @@ async def _open_loop(ask: Callable[[], Awaitable[str]], per_s: float, seconds: f
         due = int(past * per_s) - len(tasks)
         latest_s = max(latest_s, due / per_s)
         tasks += [asyncio.create_task(one()) for _ in range(due)]
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.001)  # in bursts of five times as many, thumbnails found no room and photos did
     await asyncio.gather(*tasks)
     offered = {"offered_per_s": round(len(tasks) / seconds, 1), "generator_behind_ms": round(1000 * latest_s, 1)}
     return _summary(statuses, took_s, time.monotonic() - began) | offered  # until the last answer
