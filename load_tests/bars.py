@@ -21,6 +21,7 @@ TIMES = {  # how many times as many requests a second as each peer, on small ima
 }
 LATENCY_TIMES, LATENCY_PLUS_MS = 1.25, 1.0
 P99_TIMES = 4.0
+BFLOAT16_TIMES, BFLOAT16_OF, ACCURACY_CHANGE = 1.6, "cats-vs-dogs", 0.001
 READY_S, MEMORY_MB, FLAT = 5.0, 400.0, 0.05
 GOODPUT, CHANGE_BY_STALLED, AT_FLOOD = 0.9, 0.1, {"200", "429", "504"}
 RISE_MB, CLAIM_MS = 50.0, 50.0
@@ -46,6 +47,11 @@ def speed(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit], soak: Ma
     return _table(
         [*_shares(rows, limits), *_times(rows), *_latencies(rows, limits), *_failures(rows), *_soak(soak or {})]
     )
+
+
+def bfloat16(precisions: Mapping[str, Any] | None) -> list[str]:
+    """The same of bfloat16 beside float32."""
+    return _table([*_gains(precisions["versions"])] if precisions else [])
 
 
 def survival(chaos: Mapping[str, Any] | None) -> list[str]:
@@ -97,6 +103,17 @@ def _latencies(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> 
         if limit := limits.get((row.model, row.image)):
             wanted = LATENCY_TIMES * limit.latency_ms + LATENCY_PLUS_MS
             yield Bar(f"{_where(row)}: median, ms", row.p50_ms, wanted)
+
+
+def _gains(versions: Sequence[Mapping[str, Any]]) -> Iterator[Bar]:
+    for one in versions:
+        name, (plain, reduced) = f"{one['model']} {one['version']}", (one["per_s"][p] for p in ("float32", "bfloat16"))
+        if one["model"] == BFLOAT16_OF:
+            gain = statistics.median(reduced) / statistics.median(plain)
+            yield Bar(f"{name}, the network alone: bfloat16 ÷ float32", gain, BFLOAT16_TIMES, at_most=False)
+        if len(one["accuracy"]) > 1:
+            change = abs(one["accuracy"]["bfloat16"] - one["accuracy"]["float32"])
+            yield Bar(f"{name}: change of accuracy in bfloat16", change, ACCURACY_CHANGE)
 
 
 def _failures(rows: Sequence[Row]) -> Iterator[Bar]:

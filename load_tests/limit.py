@@ -95,14 +95,18 @@ def _decoded(card: Card, bodies: Sequence[bytes], seconds: float) -> float:
 
 def _inferred(engine: Engine, card: Card, bodies: Sequence[bytes], size: int, seconds: float) -> float:
     decoded = [decode(body, card.input) for body in bodies]
-    batch = np.stack(list(itertools.islice(itertools.cycle(decoded), size)))
+    return inferred(engine, np.stack(list(itertools.islice(itertools.cycle(decoded), size))), seconds)
+
+
+def inferred(engine: Engine, batch: Pixels, seconds: float) -> float:
+    """Images per second when a batch is run again and again, as many at once as the engine has places."""
     running: list[Future[Probabilities]] = []
     until, began = time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < until:
         running.append(engine.submit(batch))  # waits for a place among the streams
     for future in running:
         future.result()
-    return round(len(running) * size / (time.monotonic() - began), 1)
+    return round(len(running) * len(batch) / (time.monotonic() - began), 1)
 
 
 def _both(engine: Engine, card: Card, bodies: Sequence[bytes], size: int, seconds: float) -> float:

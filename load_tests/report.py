@@ -54,6 +54,7 @@ class Results(NamedTuple):
     client: Raw | None = None
     page: Raw | None = None
     profile: Raw | None = None
+    precisions: Raw | None = None
 
     @classmethod
     def read(cls, folder: Path = record.RESULTS) -> Results:
@@ -66,6 +67,12 @@ def page(results: Results) -> list[str]:
     parts = {
         "## Ours beside others": [*comparison(rows, limits), *conditions(results.peers)],
         "## Without HTTP": [*limit_table(rows, limits), *conditions(results.limit)],
+        "## bfloat16": [
+            *precision_table(results.precisions),
+            "",
+            *bars.bfloat16(results.precisions),
+            *parts_run({"precisions": results.precisions}),
+        ],
         "## What was aimed at": [*bars.speed(rows, limits, results.soak), *parts_run(results.soak)],
         "## Where the event loop's time goes": [*profiled(results.profile), *parts_run(results.profile)],
         "## What it survives": [*bars.survival(results.chaos), *parts_run(results.chaos)],
@@ -180,6 +187,22 @@ def limit_table(rows: Sequence[Row], limits: Mapping[Place, Limit]) -> list[str]
             ]
         )
     return table(head, lines)
+
+
+def precision_table(precisions: Raw | None) -> list[str]:
+    """One row a version: images a second of the network alone in each precision, medians over the rounds."""
+    if not precisions:
+        return ["Not measured yet."]
+    rows = []
+    for one in precisions["versions"]:
+        plain, reduced = (statistics.median(one["per_s"][name]) for name in ("float32", "bfloat16"))
+        rows.append(
+            [f"`{one['model']}` {one['version']}", f"{plain:,.0f}", f"{reduced:,.0f}", f"{reduced / plain:.2f}"]
+        )
+    rounds = len(precisions["versions"][0]["per_s"]["float32"])
+    n = f"n={rounds} rounds x {precisions['seconds']:g} s, medians"
+    how = f"Images a second of the network alone, in batches of {precisions['batch']}; {n}."
+    return [*table(("version", "float32", "bfloat16", "bfloat16 ÷ float32"), rows), "", how]
 
 
 def conditions(raw: Raw | None) -> list[str]:

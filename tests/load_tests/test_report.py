@@ -10,7 +10,7 @@ from docs.tables import PERFORMANCE, performance_page
 from load_tests import bars
 from load_tests.peers import IMAGES, PEERS
 from load_tests.profile import REST, STEPS, shares
-from load_tests.report import NOT_YET, Results, best, in_process, page, summary
+from load_tests.report import NOT_YET, Results, best, in_process, page, precision_table, summary
 
 SESSION = {
     "date": "2026-01-02T03:04:05Z",
@@ -148,6 +148,19 @@ def test_the_client_and_the_page_are_held_to_their_aims():
     lines = "\n".join(bars.doors(client, {"first_prediction_ms": [80.0, 120.0]}))
     assert "predict_many of 1,000 images ÷ capacity, asl | ≥ 0.9 | 0.85 | **missed** |" in lines
     assert "drop to first prediction, longest of 2, ms | ≤ 1000 | 120 | met |" in lines
+
+
+def test_bfloat16_is_held_to_its_aims():
+    speeds = {"float32": [100.0, 90.0, 300.0], "bfloat16": [150.0, 150.0, 150.0]}
+    accuracy = {"float32": 0.98, "bfloat16": 0.975}
+    one = {"version": 1, "per_s": speeds, "accuracy": accuracy}
+    found = {"batch": 16, "seconds": 2.0, "versions": [one | {"model": "cats-vs-dogs"}, one | {"model": "asl"}]}
+    lines = "\n".join([*bars.bfloat16(found), *precision_table(found)])
+    assert "cats-vs-dogs 1, the network alone: bfloat16 ÷ float32 | ≥ 1.6 | 1.5 | **missed** |" in lines
+    assert "asl 1, the network alone" not in lines
+    assert "asl 1: change of accuracy in bfloat16 | ≤ 0.001 | 0.005 | **missed** |" in lines
+    assert "| `asl` 1 | 100 | 150 | 1.50 |" in lines
+    assert "batches of 16; n=3 rounds x 2 s" in lines
 
 
 def test_the_page_tells_when_and_where_each_part_ran():
