@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = record.read(options.out) or {}
     with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
         for sample in samples_of(options.models, Path(folder)):
-            measure.write_bodies(sample, OURS, Path(folder, "bodies"))
-            measure.load(server, OURS, sample, Path(folder, "bodies"), CONNECTIONS, 1)
-            load = measure.wrk(server, OURS, sample, Path(folder, "bodies"), CONNECTIONS, SECONDS + 2)
+            target = measure.target(server, OURS, sample, Path(folder, "bodies"))
+            measure.load(target, CONNECTIONS, 1)
+            load = measure.wrk(target, CONNECTIONS, SECONDS + 2)
             time.sleep(1)
             shares = _sampled(server.worker(), Path(folder, "stacks"))
             found = {"per_s": round(measure.heard(load)["requests"] / (SECONDS + 2), 1), "shares": shares}

@@ -21,8 +21,7 @@ from typing import Any
 
 from load_tests import pictures, record, servers
 from load_tests.peers import IMAGES, OURS, measure
-from load_tests.peers.measure import Pictures
-from load_tests.servers import Server
+from load_tests.peers.measure import Pictures, Target
 
 STARTS = 3
 SAMPLE = 40
@@ -73,21 +72,20 @@ def half(options: argparse.Namespace) -> Findings:
     rows = []
     with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
         for sample in samples_of(options.models, Path(folder)):
-            rows.append(_half(server, sample, Path(folder, "bodies"), options.seconds))
+            rows.append(_half(measure.target(server, OURS, sample, Path(folder, "bodies")), options.seconds))
             print(rows[-1], flush=True)
     return {"seconds": options.seconds, "rows": rows}
 
 
-def _half(server: Server, sample: Pictures, folder: Path, seconds: int) -> Findings:
-    measure.write_bodies(sample, OURS, folder)
-    measure.load(server, OURS, sample, folder, 32, 1)
-    one = measure.load(server, OURS, sample, folder, 1, seconds)
-    capacity = measure.load(server, OURS, sample, folder, 32, seconds)
+def _half(target: Target, seconds: int) -> Findings:
+    measure.load(target, 32, 1)
+    one = measure.load(target, 1, seconds)
+    capacity = measure.load(target, 32, seconds)
     pause_ms = 1000 * CALLERS / (capacity["per_s"] / 2) - one["p50_ms"]
-    seen = measure.load(server, OURS, sample, folder, CALLERS, seconds, pause_ms)
+    seen = measure.load(target, CALLERS, seconds, pause_ms)
     return {
-        "model": sample.model,
-        "image": sample.size,
+        "model": target.pictures.model,
+        "image": target.pictures.size,
         "one_p50_ms": one["p50_ms"],
         "capacity_per_s": capacity["per_s"],
         "callers": CALLERS,
@@ -105,8 +103,7 @@ def memory(options: argparse.Namespace) -> Findings:
         before = _resident_mb(worker)
         loads = []
         for number, sample in enumerate(samples_of(options.models, Path(folder))):
-            measure.write_bodies(sample, OURS, Path(folder, str(number)))
-            loads.append(measure.wrk(server, OURS, sample, Path(folder, str(number)), 8, seconds))
+            loads.append(measure.wrk(measure.target(server, OURS, sample, Path(folder, str(number))), 8, seconds))
         samples = _sampled(worker, loads)
         said = [measure.heard(wrk) for wrk in loads]
     rates = {"per_s": round(sum(s["requests"] / s["seconds"] for s in said), 1)}

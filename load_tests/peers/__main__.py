@@ -154,11 +154,11 @@ def _take(
         for size in sizes:
             measure.settle(server, turn.peer, size)
             measure.check(server, turn.peer, size, turn.precision)
-            measure.write_bodies(size, turn.peer, folder / "bodies")
-            measure.load(server, turn.peer, size, folder / "bodies", measure.WARM_CONNECTIONS, WARM_S)
+            target = measure.target(server, turn.peer, size, folder / "bodies")
+            measure.load(target, measure.WARM_CONNECTIONS, WARM_S)
             for connections in wanted[size.size]:
                 measure.settle(server, turn.peer, size)
-                seen = measure.load(server, turn.peer, size, folder / "bodies", connections, options.seconds)
+                seen = measure.load(target, connections, options.seconds)
                 _keep(dict(zip(KEY, _key(turn, size.size, connections), strict=True)), turn, seen, results)
                 record.write(options.out, results)
 

@@ -34,6 +34,15 @@ class Pictures(NamedTuple):
     expected: Mapping[Path, Mapping[str, float]]
 
 
+class Target(NamedTuple):
+    """A server of some name, and the pictures that wrk posts to it out of a folder."""
+
+    server: Server
+    name: str
+    pictures: Pictures
+    folder: Path
+
+
 class WrongAnswer(Exception):
     """A server whose answers are not the network's; its speed is of no interest."""
 
@@ -90,41 +99,34 @@ def check(server: Server, name: str, pictures: Pictures, precision: str) -> None
             raise WrongAnswer(f"{name}: an answer of {pictures.model} is off by {off_by:.4f} in {precision}")
 
 
-def load(
-    server: Server,
-    name: str,
-    pictures: Pictures,
-    folder: Path,
-    connections: int,
-    seconds: int,
-    pause_ms: float | None = None,
-) -> dict[str, Any]:
+def target(server: Server, name: str, pictures: Pictures, folder: Path) -> Target:
+    """Write what wrk is to post into `folder`, one file a picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures.sample):
+        (folder / str(number)).write_bytes(PEERS[name].wire.body(picture.body))
+    return Target(server, name, pictures, folder)
+
+
+def load(target: Target, connections: int, seconds: int, pause_ms: float | None = None) -> dict[str, Any]:
     """What wrk saw, and the most memory that all the server's processes held at the middle and the end."""
-    running = wrk(server, name, pictures, folder, connections, seconds, pause_ms)
+    running, server = wrk(target, connections, seconds, pause_ms), target.server
     time.sleep(seconds / 2)
     held = server.memory_bytes()
     seen = heard(running)
     if server.poll() is not None:
-        raise RuntimeError(f"{name} ended under load; its log ends:\n{server.log.read_text()[-2000:]}")
+        raise RuntimeError(f"{target.name} ended under load; its log ends:\n{server.log.read_text()[-2000:]}")
     memory = max(held, server.memory_bytes())
     return {"per_s": round(seen["requests"] / seen["seconds"], 1), **seen, "memory_mb": round(memory / 1e6, 1)}
 
 
-def wrk(
-    server: Server,
-    name: str,
-    pictures: Pictures,
-    folder: Path,
-    connections: int,
-    seconds: int,
-    pause_ms: float | None = None,
-) -> subprocess.Popen[str]:
-    """Start wrk with the bodies of `folder`. Each connection pauses at random, `pause_ms` in the mean, if given."""
+def wrk(target: Target, connections: int, seconds: int, pause_ms: float | None = None) -> subprocess.Popen[str]:
+    """Start wrk. Each connection pauses at random, `pause_ms` in the mean, if given."""
+    pictures = target.pictures
     # One thread: more would take the server's core. 30 s: a slow answer is not a failed one.
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
-    bodies = ["--", str(folder), str(len(pictures.sample)), PEERS[name].wire.media_type]
+    bodies = ["--", str(target.folder), str(len(pictures.sample)), PEERS[target.name].wire.media_type]
     bodies += [] if pause_ms is None else [f"{pause_ms:.3f}"]
-    command = ["wrk", *options, url(server, name, pictures.model), *bodies]
+    command = ["wrk", *options, url(target.server, target.name, pictures.model), *bodies]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -135,10 +137,3 @@ def heard(wrk: subprocess.Popen[str]) -> dict[str, Any]:
         raise RuntimeError(f"wrk ended with {wrk.returncode}: {said}")
     seen: dict[str, Any] = json.loads(said.strip().rpartition("\n")[2])
     return seen
-
-
-def write_bodies(pictures: Pictures, name: str, folder: Path) -> None:
-    """Write what wrk is to post, one file a picture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(pictures.sample):
-        (folder / str(number)).write_bytes(PEERS[name].wire.body(picture.body))

@@ -62,10 +62,9 @@ def test_a_soak_keeps_the_start_the_latencies_and_the_memory(store: Path, tmp_pa
 def loaded(server: Server, folder: Path, body: bytes, **options: Any) -> dict[str, Any]:
     (folder / "picture").write_bytes(body)
     sample = Pictures(COLOUR, "any", [Picture(folder / "picture", body, "image/jpeg")], {})
-    measure.write_bodies(sample, OURS, folder / "bodies")
     with servers.started(["sleep", "60"], 0, {}) as process:  # whose memory is looked at
         process.url = server.url
-        return measure.load(process, OURS, sample, folder / "bodies", **options)
+        return measure.load(measure.target(process, OURS, sample, folder / "bodies"), **options)
 
 
 @needs_wrk

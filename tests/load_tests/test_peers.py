@@ -112,8 +112,8 @@ def test_a_server_that_answers_wrongly_ends_the_comparison(
 def test_a_server_that_breaks_costs_the_others_nothing_but_the_run_fails(
     store: Path, tmp_path: Path, started: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ):
-    def load(_: Any, name: str, *__: Any) -> dict[str, float]:
-        if name == OURS:
+    def load(target: measure.Target, *_: Any) -> dict[str, float]:
+        if target.name == OURS:
             raise RuntimeError("it ended under load")
         return SEEN
 
