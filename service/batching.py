@@ -143,6 +143,7 @@ class Batcher(Generic[Item, Row]):
         self._landed = asyncio.Event()  # set when a flight ends
         self._patience: asyncio.TimerHandle | None = None  # runs while the first item may still wait for company
         self._seconds_per_item = 0.0
+        self._looked_at = 0.0  # for who left or is late, when there was no room
         self._closed = False
         slots.join(self)
 
@@ -169,7 +170,8 @@ class Batcher(Generic[Item, Row]):
         """Raise QueueFull unless `items` more may wait, or Closing."""
         if self._closed:
             raise Closing("the server is shutting down; send the request again")
-        if len(self._queue) + items > self._queue_limit:
+        if len(self._queue) + items > self._queue_limit and self._looked_at < (now := self._loop.time()):
+            self._looked_at = now  # once in a turn of the loop, for its clock stands still in one
             self._drop_the_lost()
         if len(self._queue) + items > self._queue_limit:
             raise QueueFull(

@@ -12,8 +12,9 @@ import itertools
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, cast
 
 import orjson
@@ -45,6 +46,7 @@ REFUSED_FOR_S = 0.02
 # A key of the scope that is there once the whole body has come.
 BODY_IS_HERE = "sightline.body_is_here"
 
+_NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 _ACCEPTED_AT_ONCE = 64
 _ADOPTING: set[asyncio.Task[None]] = set()
 
@@ -296,7 +298,7 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         metrics.rejected(error.code)
         if self.is_idle:
-            self.transport.write(_raw_answer(error))
+            self.transport.write(raw_answer(error))
         if len(self.connections) > self.most + LINGERING or not self.transport.can_write_eof():
             self.transport.close()
         else:
@@ -419,15 +421,16 @@ _ANSWERED = _Answered()
 
 @functools.cache
 def _overloaded(stays: bool) -> bytes:
-    return _raw_answer(Overloaded("more requests come than can be answered; send it again"), stays)
+    return raw_answer(Overloaded("more requests come than can be answered; send it again"), stays)
 
 
-def _raw_answer(error: SightlineError, stays: bool = False) -> bytes:
-    """The bytes of an answer; after it the connection is closed, unless it stays."""
+def raw_answer(error: SightlineError, stays: bool = False, more: Mapping[str, str] = _NOTHING_MORE) -> bytes:
+    """The bytes of an answer, with `more` headers; after it the connection is closed, unless it stays."""
     body = orjson.dumps(problem(error))
     headers = problem_headers(error) | {
         "content-type": "application/problem+json",
         "content-length": str(len(body)),
+        **more,
     }
     if not stays:
         headers["connection"] = "close"

@@ -19,13 +19,13 @@ from typing import Any, ClassVar, NamedTuple, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from classifier.errors import SightlineError
-from service import answers, bodies, timing
+from service import answers, bodies, connections, metrics, timing
 from service.callers import TIMEOUT_HEADER, deadline_error
 from service.catalog import Catalog
 from service.classify import Classifier
-from service.connections import Connection, NobodyWaits
-from service.errors import CallerGone, Closing
-from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, request_id_of
+from service.connections import Connection, NobodyWaits, raw_answer
+from service.errors import CallerGone, Closing, QueueFull
+from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, client_of, request_id_of
 from service.timeouts import watch_of
 from service.timing import Classified
 
@@ -43,6 +43,7 @@ _UNUSUAL = frozenset(
 )
 _STAY = b"keep-alive"  # a Connection header that asks for what is done anyway
 _DIGITS = 8  # in front of a length may be zeros
+_COMMON_HEADERS = {name.decode(): value.decode() for name, value in HEADERS}
 
 
 class Asked(NamedTuple):
@@ -151,6 +152,9 @@ class Exchange:
         self._bytes = len(body)
         try:
             row = self._classifier.classify_soon(body, self.when)
+        except QueueFull as error:
+            self._refuse(error)
+            return
         except SightlineError as error:
             self._fail(error)
             return
@@ -205,10 +209,25 @@ class Exchange:
             self._request_id.encode(),
             b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n",
         )
+        self._tell(b"".join((*head, body)), 200)
+
+    def _refuse(self, error: QueueFull) -> None:
+        """Tell it without the app, which takes several times as long: in a flood most answers are refusals."""
+        connection, path = self._connection, self._asked.path
+        connections.refuse_for_now(path.encode())
+        metrics.rejected(error.code)
+        connection.traffic.rejections.add(
+            error.status, error.code, "POST", path, client_of(self._scope), self._request_id
+        )
+        headers = {**_COMMON_HEADERS, "x-request-id": self._request_id}
+        self._tell(raw_answer(error, self.keep_alive, headers), error.status)
+
+    def _tell(self, answer: bytes, status: int) -> None:
+        connection = self._connection
         if not self.disconnected:
-            connection.transport.write(b"".join((*head, body)))
+            connection.transport.write(answer)
         self.response_complete = True
-        connection.traffic.count(asked.path, 200, time.perf_counter() - self._began)
+        connection.traffic.count(self._asked.path, status, time.perf_counter() - self._began)
         if not self.keep_alive:
             connection.transport.close()
         connection.on_response_complete()

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn._types import HTTPScope
 
 from classifier.errors import SightlineError
 from service import connections, metrics
@@ -244,7 +245,7 @@ class _Exchange:
 
     @property
     def _client(self) -> str:
-        return str((self.scope.get("client") or ("unknown",))[0])
+        return client_of(self.scope)
 
     def _start(self, message: Message) -> None:
         self.status = message["status"]
@@ -340,6 +341,11 @@ def _announced_bytes(scope: Scope) -> int | None:
         if name == b"content-length":
             announced = int(value) if value.isdigit() and len(value) < 16 else None
     return announced
+
+
+def client_of(scope: Scope | HTTPScope) -> str:
+    """The caller's address."""
+    return str((scope.get("client") or ("unknown",))[0])
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -279,18 +279,38 @@ async def test_what_is_sent_ahead_waits_also_behind_an_error(caller: Caller, hel
     assert [(answer.headers["x-request-id"], answer.status) for answer in answers] == [("1", 500), ("2", 415)]
 
 
-async def test_a_full_queue_is_429_and_soon_not_even_asked(
-    caller: Caller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("body", [jpeg(), jpeg(400, 300)], ids=["small", "for a thread"])
+async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
+    caller: Caller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     def full(_: int) -> None:
         raise QueueFull("no room", retry_after_s=3)
 
     monkeypatch.setattr(Connection, "full_until", {})
     monkeypatch.setattr(catalog.find(COLOUR)._batcher, "check_room", full)
-    answer = await caller.answer(post())
+    caller.send(post(body=body, x_request_id="mine"))
+    (answer,) = parsed(caller.wire.written)  # at once, so nothing was asked that would take a turn of the loop
     assert (answer.status, answer.body["code"], answer.headers["retry-after"]) == (429, "queue-full", "3")
-    caller.send(post())
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.headers["x-request-id"], answer.headers["x-content-type-options"]) == ("mine", "nosniff")
+    caller.send(post(body=body))
     assert (await caller.answers(2))[1].body["code"] == "overloaded"
+
+
+async def test_no_more_images_are_taken_in_a_turn_of_the_loop_than_may_wait(
+    catalog: Catalog, held: HeldEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = catalog.find(COLOUR)
+    monkeypatch.setattr(classifier._batcher, "_queue_limit", 2)
+    soon = asyncio.get_running_loop().time() + 5
+    taken = [classifier.classify_soon(jpeg(400, 300), soon) for _ in range(2)]
+    with pytest.raises(QueueFull):
+        classifier.classify_soon(jpeg(400, 300), soon)
+    for row in taken:
+        row.cancel()
+    await asyncio.gather(*taken, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert not classifier._undecoded
 
 
 async def test_a_deadline_that_passes_in_the_queue_is_504(app: Starlette, catalog: Catalog, held: HeldEngine) -> None:
