@@ -104,6 +104,16 @@ def _strategy(words: str, records: RecipeRecords, speed: VersionSpeed | None, fi
     ]
 
 
+def _epochs(points: Sequence[Point]) -> str:
+    """How many epochs ran; where that differs, with the numbers of images it belongs to."""
+    counts: dict[str, list[int]] = {}
+    for point in sorted(points, key=lambda point: point.images):
+        counts.setdefault(f"{point.epochs_run} of {point.epochs_planned}", []).append(point.images)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{epochs} for {', '.join(f'{n:,}' for n in dict.fromkeys(of))}" for epochs, of in counts.items())
+
+
 def _images_row(points: Sequence[Point], counts: Sequence[int]) -> list[str]:
     accuracies = [[point.test_accuracy for point in points if point.images == count] for count in counts]
     recipe = RECIPES[points[0].recipe]
@@ -111,7 +121,7 @@ def _images_row(points: Sequence[Point], counts: Sequence[int]) -> list[str]:
         f"`{recipe.name}`",
         *(figure(each) for each in accuracies),
         several(str(point.seed) for point in sorted(points, key=lambda point: point.seed)),
-        several(f"{point.epochs_run} of {point.epochs_planned}" for point in points),
+        _epochs(points),
         f"{brief(recipe.reader.name)}; {points[0].test_images:,} test images",
         several(f"{point.machine}, {point.finished}, `{point.commit}`" for point in points),
     ]

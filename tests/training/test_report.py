@@ -259,6 +259,12 @@ def test_accuracy_against_the_number_of_images_is_drawn_and_tabled(root: Path) -
         assert said in body
 
 
+def test_it_says_which_points_ran_for_fewer_epochs(root: Path) -> None:
+    shorter = [point(BOOK.name, images)._replace(epochs_run=30) for images in (10, 1000)]
+    write_points([*shorter, point(BOOK.name, 300)], root / POINTS)
+    assert "| 30 of 40 for 10, 1,000; 40 of 40 for 300 |" in written(root)
+
+
 def test_points_of_an_unknown_recipe_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_points([point("features-2")], root / POINTS)
     assert "features-2 is no recipe" in refused(root, capsys)
