@@ -143,7 +143,7 @@ class Batcher(Generic[Item, Row]):
         self._landed = asyncio.Event()  # set when a flight ends
         self._patience: asyncio.TimerHandle | None = None  # runs while the first item may still wait for company
         self._seconds_per_item = 0.0
-        self._looked_at = 0.0  # for who left or is late, when there was no room
+        self._has_looked = False  # in this turn of the loop, for who left or is late
         self._closed = False
         slots.join(self)
 
@@ -170,8 +170,9 @@ class Batcher(Generic[Item, Row]):
         """Raise QueueFull unless `items` more may wait, or Closing."""
         if self._closed:
             raise Closing("the server is shutting down; send the request again")
-        if len(self._queue) + items > self._queue_limit and self._looked_at < (now := self._loop.time()):
-            self._looked_at = now  # once in a turn of the loop, for its clock stands still in one
+        if len(self._queue) + items > self._queue_limit and not self._has_looked:
+            self._has_looked = True  # once in a turn of the loop: in a flood thousands ask
+            self._loop.call_soon(self._look_again)
             self._drop_the_lost()
         if len(self._queue) + items > self._queue_limit:
             raise QueueFull(
@@ -222,6 +223,9 @@ class Batcher(Generic[Item, Row]):
             if _still_wanted(waiter, now):
                 batch.append(waiter)
         return batch
+
+    def _look_again(self) -> None:
+        self._has_looked = False
 
     def _drop_the_lost(self) -> None:
         now = self._loop.time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +83,9 @@ def test_it_measures_the_server_from_both_ends(server: Server, arguments: tuple[
     done = perf_analyzer(server, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Request count: 40" in done.stdout
-    assert f"Inference count: {images}" in done.stdout  # which the server says, on /v2/models/…/stats
+    counted = re.search(r"Inference count: (\d+)", done.stdout)  # which the server says, on /v2/models/…/stats
+    assert counted is not None
+    assert 0 < int(counted[1]) <= images  # its threads may begin before it asks for the first time
     assert inference_count(server) - before >= images
 
 
