@@ -74,7 +74,6 @@ def page(results: Results) -> list[str]:
         "## Without HTTP": [*limit_table(rows, limits), *conditions(results.limit)],
         "## bfloat16": [
             *precision_table(results.precisions),
-            "",
             *bars.bfloat16(results.precisions),
             *parts_run({"precisions": results.precisions}),
         ],
@@ -197,7 +196,7 @@ def limit_table(rows: Sequence[Row], limits: Mapping[Place, Limit]) -> list[str]
 def precision_table(precisions: Raw | None) -> list[str]:
     """One row a version: images a second of the network alone in each precision, medians over the rounds."""
     if not precisions:
-        return ["Not measured yet."]
+        return []
     rows = []
     for one in precisions["versions"]:
         plain, reduced = (statistics.median(one["per_s"][name]) for name in ("float32", "bfloat16"))
@@ -207,7 +206,7 @@ def precision_table(precisions: Raw | None) -> list[str]:
     rounds = len(precisions["versions"][0]["per_s"]["float32"])
     n = f"n={rounds} rounds x {precisions['seconds']:g} s, medians"
     how = f"Images a second of the network alone, in batches of {precisions['batch']}; {n}."
-    return [*table(("version", "float32", "bfloat16", "bfloat16 ÷ float32"), rows), "", how]
+    return [*table(("version", "float32", "bfloat16", "bfloat16 ÷ float32"), rows), "", how, ""]
 
 
 def conditions(raw: Raw | None) -> list[str]:

@@ -123,9 +123,8 @@ class Classifier:
         if len(body) <= INLINE_BYTES:
             with suppress(ImageTooLarge):  # for the loop; a thread has the operator's limit
                 return self._classified_at_once(body, deadline)
-        (token,) = self._admit(
-            1
-        )  # before the task runs, or all that come in a turn of the loop would find the same room
+        # Before the task runs, or all images that come in a turn of the loop would find the same room.
+        (token,) = self._admit(1)
         task = asyncio.get_running_loop().create_task(self._classified(token, body, deadline))
         task.add_done_callback(lambda _: self._undecoded.discard(token))
         return task

@@ -12,9 +12,8 @@ import itertools
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, cast
 
 import orjson
@@ -46,7 +45,6 @@ REFUSED_FOR_S = 0.02
 # A key of the scope that is there once the whole body has come.
 BODY_IS_HERE = "sightline.body_is_here"
 
-_NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 _ACCEPTED_AT_ONCE = 64
 _ADOPTING: set[asyncio.Task[None]] = set()
 
@@ -424,15 +422,15 @@ def _overloaded(stays: bool) -> bytes:
     return raw_answer(Overloaded("more requests come than can be answered; send it again"), stays)
 
 
-def raw_answer(error: SightlineError, stays: bool = False, more: Mapping[str, str] = _NOTHING_MORE) -> bytes:
+def raw_answer(error: SightlineError, stays: bool = False, more: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
     """The bytes of an answer, with `more` headers; after it the connection is closed, unless it stays."""
     body = orjson.dumps(problem(error))
     headers = problem_headers(error) | {
         "content-type": "application/problem+json",
         "content-length": str(len(body)),
-        **more,
     }
     if not stays:
         headers["connection"] = "close"
     lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
+    lines += [b"%s: %s\r\n" % header for header in more]
     return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])

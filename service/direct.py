@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from classifier.errors import SightlineError
-from service import answers, bodies, connections, metrics, timing
+from service import answers, bodies, connections, timing
 from service.callers import TIMEOUT_HEADER, deadline_error
 from service.catalog import Catalog
 from service.classify import Classifier
@@ -43,7 +43,6 @@ _UNUSUAL = frozenset(
 )
 _STAY = b"keep-alive"  # a Connection header that asks for what is done anyway
 _DIGITS = 8  # in front of a length may be zeros
-_COMMON_HEADERS = {name.decode(): value.decode() for name, value in HEADERS}
 
 
 class Asked(NamedTuple):
@@ -215,11 +214,8 @@ class Exchange:
         """Tell it without the app, which takes several times as long: in a flood most answers are refusals."""
         connection, path = self._connection, self._asked.path
         connections.refuse_for_now(path.encode())
-        metrics.rejected(error.code)
-        connection.traffic.rejections.add(
-            error.status, error.code, "POST", path, client_of(self._scope), self._request_id
-        )
-        headers = {**_COMMON_HEADERS, "x-request-id": self._request_id}
+        connection.traffic.reject(error.status, error.code, "POST", path, client_of(self._scope), self._request_id)
+        headers = (*HEADERS, (b"x-request-id", self._request_id.encode()))
         self._tell(raw_answer(error, self.keep_alive, headers), error.status)
 
     def _tell(self, answer: bytes, status: int) -> None:

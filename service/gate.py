@@ -106,6 +106,11 @@ class Traffic:
         """Count an answer."""
         metrics.answered(self.endpoints.template(path), status, took_s)
 
+    def reject(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
+        """Count a rejection, and say so in the log."""
+        metrics.rejected(reason)
+        self.rejections.add(status, reason, method, path, client, request_id)
+
     def cut_off(self) -> None:
         """End what is still being answered; each gets a 503, if its answer has not begun."""
         self.is_cut_off = True
@@ -235,8 +240,7 @@ class _Exchange:
         self._traffic.count(path, self.status, took_s)
         if self.status >= 400:
             reason = self._reason or str(self.status)
-            metrics.rejected(reason)
-            self._traffic.rejections.add(self.status, reason, self.scope["method"], path, self._client, self.request_id)
+            self._traffic.reject(self.status, reason, self.scope["method"], path, self._client, self.request_id)
         elif self._traffic.settings.access_log:
             log.info(
                 "%d %s %.200r from %s, %.1f ms, request %s",

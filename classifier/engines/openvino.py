@@ -171,16 +171,15 @@ class _Lane:
 
     def _answer_each(self) -> None:
         while (batch := self._started.get()) is not None:
-            # Idle before the answer is told: who hears it starts the next batch, and would wait for this request.
             try:
                 self._request.wait()
                 answer = self._request.get_output_tensor(0).data.astype(np.float32, copy=True)
             except Exception as error:  # belongs to the caller who waits on the future
+                batch.future.set_exception(_explained(error, len(batch.pixels_u8)))  # first: the next line may fail too
                 self._request = self._compiled.create_infer_request()  # the old one would go on raising this error
                 self._idle.put(self)
-                batch.future.set_exception(_explained(error, len(batch.pixels_u8)))
             else:
-                self._idle.put(self)
+                self._idle.put(self)  # first: who hears the answer starts the next batch, and would wait for this lane
                 batch.future.set_result(answer)
 
 
