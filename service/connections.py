@@ -24,10 +24,11 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from classifier.errors import SightlineError
-from service import access, metrics
+from service import access, metrics, request_ids
 from service.access import PROBES
 from service.callers import HANG_UP
-from service.errors import HeadTooLarge, Overloaded, TooManyConnections, problem, problem_headers
+from service.errors import HeadTooLarge, Overloaded, TooManyConnections, is_oip, problem, problem_headers
+from service.request_ids import request_id_of
 from service.settings import Settings
 
 # Seconds in which what a refused caller still sends is read and forgotten; closing at once would make the kernel answer
@@ -282,13 +283,19 @@ class Connection(HttpToolsProtocol):
         """Answer the request whose head has come, and read its body over: with a task and a route, a refusal would
         cost as much as three (0.15 ms), and in a flood most answers are refusals.
         """
-        metrics.rejected(Overloaded.code)
+        path, request_id = self.url.partition(b"?")[0].decode("latin-1"), request_id_of(self.headers)
+        self.turned_away(_OVERLOADED, path, request_id)
         stays = self.parser.should_keep_alive()
-        self.transport.write(_overloaded(stays))
+        answer = _overloaded(stays, is_oip(path))
+        self.transport.write(answer.replace(_ITS_ID, request_id.encode()))
         self.cycle = cast("RequestResponseCycle", _ANSWERED)
         if not stays:
             self.transport.close()
         self.on_response_complete()
+
+    def turned_away(self, error: SightlineError, path: str, request_id: str) -> None:
+        """Count a request that was answered by its head."""
+        metrics.rejected(error.code)
 
     def _refuse(self, error: SightlineError) -> None:
         """Answer without a route, unless an answer has begun, and read no more of this connection."""
@@ -417,16 +424,26 @@ class _Answered:
 _ANSWERED = _Answered()
 
 
+_OVERLOADED = Overloaded("more requests come than can be answered; send it again")
+_ITS_ID = b"{its id}"
+
+
 @functools.cache
-def _overloaded(stays: bool) -> bytes:
-    return raw_answer(Overloaded("more requests come than can be answered; send it again"), stays)
+def _overloaded(stays: bool, oip: bool) -> bytes:
+    return raw_answer(_OVERLOADED, stays, [(request_ids.HEADER, _ITS_ID)], oip=oip)
 
 
-def raw_answer(error: SightlineError, stays: bool = False, more: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
-    """The bytes of an answer, with `more` headers; after it the connection is closed, unless it stays."""
-    body = orjson.dumps(problem(error))
+def raw_answer(
+    error: SightlineError, stays: bool = False, more: Iterable[tuple[bytes, bytes]] = (), *, oip: bool = False
+) -> bytes:
+    """The bytes of an answer, with `more` headers; after it the connection is closed, unless it stays.
+
+    `oip` has it in the words of the Open Inference Protocol.
+    """
+    content = problem(error)
+    body = orjson.dumps({"error": content["detail"]} if oip else content)
     headers = problem_headers(error) | {
-        "content-type": "application/problem+json",
+        "content-type": "application/json" if oip else "application/problem+json",
         "content-length": str(len(body)),
     }
     if not stays:

@@ -19,13 +19,14 @@ from typing import Any, ClassVar, NamedTuple, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from classifier.errors import SightlineError
-from service import answers, bodies, connections, timing
+from service import answers, bodies, connections, request_ids, timing
 from service.callers import TIMEOUT_HEADER, deadline_error
 from service.catalog import Catalog
 from service.classify import Classifier
 from service.connections import Connection, NobodyWaits, raw_answer
 from service.errors import CallerGone, Closing, QueueFull
-from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, client_of, request_id_of
+from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, client_of
+from service.request_ids import request_id_of
 from service.timeouts import watch_of
 from service.timing import Classified
 
@@ -96,6 +97,13 @@ class DirectConnection(Connection):
         exchange = Exchange(self, asked, self._classifier)
         self.cycle = cast("RequestResponseCycle", exchange)
         exchange.start(self._body)
+
+    def turned_away(self, error: SightlineError, path: str, request_id: str) -> None:
+        if self.catalog is None:
+            super().turned_away(error, path, request_id)
+        else:
+            method, client = self.parser.get_method().decode("latin-1"), client_of(self.scope)
+            self.traffic.reject(error.status, error.code, method, path, client, request_id)
 
     def _go_the_long_way(self) -> None:
         self._asked = None
@@ -215,7 +223,7 @@ class Exchange:
         connection, path = self._connection, self._asked.path
         connections.refuse_for_now(path.encode())
         connection.traffic.reject(error.status, error.code, "POST", path, client_of(self._scope), self._request_id)
-        headers = (*HEADERS, (b"x-request-id", self._request_id.encode()))
+        headers = (*HEADERS, (request_ids.HEADER, self._request_id.encode()))
         self._tell(raw_answer(error, self.keep_alive, headers), error.status)
 
     def _tell(self, answer: bytes, status: int) -> None:

@@ -200,6 +200,11 @@ def problem(error: BaseException) -> Problem:
     }
 
 
+def is_oip(path: str) -> bool:
+    """Whether a path is the Open Inference Protocol's, which has its own words for an error."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
 def problem_headers(error: BaseException) -> dict[str, str]:
     """The headers that belong to a problem."""
     headers = {CODE_HEADER: problem(error)["code"]}

@@ -7,13 +7,10 @@ and knows at every moment which requests are being answered and how many bytes t
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import re
-import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
@@ -22,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn._types import HTTPScope
 
 from classifier.errors import SightlineError
-from service import connections, metrics
+from service import connections, metrics, request_ids
 from service.access import PROBES, Access
 from service.answers import problem_response, protocol_error
 from service.errors import (
@@ -32,8 +29,10 @@ from service.errors import (
     QueueFull,
     TooManyBytes,
     UploadTooSlow,
+    is_oip,
 )
 from service.metrics import Endpoints
+from service.request_ids import request_id_of
 from service.settings import Settings
 from service.timeouts import Timeout
 
@@ -45,8 +44,6 @@ LINGER_S = 2.0
 LINGER_FROM_BYTES = 65_536  # a shorter rest is read over by uvicorn, and the connection stays
 
 LOG_LINES_PER_S = 100  # rejections beyond are counted in one line, for a flood should not be one of the disk as well
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -70,10 +67,6 @@ class Failed(NamedTuple):
 
     error: BaseException
     began: float
-
-
-# Ids need only differ, among servers as well; drawing each one anew from the system costs more than the rest of it.
-_IDS = itertools.count(secrets.randbits(64))
 
 
 class Traffic:
@@ -259,7 +252,7 @@ class _Exchange:
             if self._reason == QueueFull.code:
                 connections.refuse_for_now(self.scope.get("raw_path", b""))
         added = [header for header in HEADERS if header[0] not in headers]
-        added.append((b"x-request-id", self.request_id.encode()))
+        added.append((request_ids.HEADER, self.request_id.encode()))
         self._lingers = self._more_body and self._unread() > LINGER_FROM_BYTES
         if self._lingers or self._traffic.is_closing:
             added.append((b"connection", b"close"))
@@ -331,9 +324,7 @@ class RejectionLog:
 
 def refusal(path: str, error: BaseException) -> Response:
     """An error in the words of the path's protocol."""
-    if path == "/v2" or path.startswith("/v2/"):
-        return protocol_error(error)
-    return problem_response(error)
+    return protocol_error(error) if is_oip(path) else problem_response(error)
 
 
 def _announced_bytes(scope: Scope) -> int | None:
@@ -350,11 +341,3 @@ def _announced_bytes(scope: Scope) -> int | None:
 def client_of(scope: Scope | HTTPScope) -> str:
     """The caller's address."""
     return str((scope.get("client") or ("unknown",))[0])
-
-
-def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The caller's own id where there is one and it is fit for a log, else a new one."""
-    given = [value for name, value in headers if name == b"x-request-id"]
-    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
-        return str(given[0], "ascii")
-    return f"{next(_IDS) & 0xFFFF_FFFF_FFFF_FFFF:016x}"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import orjson
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
@@ -191,6 +192,22 @@ async def test_who_wants_to_leave_anyway_is_turned_away_for_good(monkeypatch: py
     connection.data_received(b"POST /full HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     assert wire.told() == (429, "overloaded")
     assert wire.closed.is_set()
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/v2/models/x/infer", "json"), ("/v1/full", "problem+json")])
+async def test_who_is_turned_away_is_told_in_his_protocols_words_with_his_request_id(
+    monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+) -> None:
+    monkeypatch.setattr(Connection, "full_until", {})
+    connections.refuse_for_now(path.encode())
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(f"POST {path} HTTP/1.1\r\nX-Request-ID: mine\r\nContent-Length: 0\r\n\r\n".encode())
+    head, _, body = wire.written.partition(b"\r\n\r\n")
+    assert f"content-type: application/{kind}\r\n".encode() in head
+    assert b"x-request-id: mine" in head
+    told = orjson.loads(body)
+    assert told.get("error", told.get("detail")) == "more requests come than can be answered; send it again"
+    connection.connection_lost(None)
 
 
 async def test_websockets_are_not_spoken() -> None:

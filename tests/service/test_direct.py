@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -281,11 +282,12 @@ async def test_what_is_sent_ahead_waits_also_behind_an_error(caller: Caller, hel
 
 @pytest.mark.parametrize("body", [jpeg(), jpeg(400, 300)], ids=["small", "for a thread"])
 async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
-    caller: Caller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, body: bytes
+    caller: Caller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     def full(_: int) -> None:
         raise QueueFull("no room", retry_after_s=3)
 
+    caplog.set_level(logging.INFO, "service.gate")
     monkeypatch.setattr(Connection, "full_until", {})
     monkeypatch.setattr(catalog.find(COLOUR)._batcher, "check_room", full)
     caller.send(post(body=body, x_request_id="mine"))
@@ -293,8 +295,12 @@ async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
     assert (answer.status, answer.body["code"], answer.headers["retry-after"]) == (429, "queue-full", "3")
     assert answer.headers["content-type"] == "application/problem+json"
     assert (answer.headers["x-request-id"], answer.headers["x-content-type-options"]) == ("mine", "nosniff")
-    caller.send(post(body=body))
-    assert (await caller.answers(2))[1].body["code"] == "overloaded"
+    caller.send(post(body=body, x_request_id="mine-2"))
+    second = (await caller.answers(2))[1]
+    assert (second.body["code"], second.headers["x-request-id"]) == ("overloaded", "mine-2")
+    first_line, second_line = (record.getMessage() for record in caplog.records)
+    assert first_line.startswith("rejected 429 queue-full: POST")
+    assert second_line == f"rejected 429 overloaded: POST {PREDICT!r} from unknown, request mine-2"
 
 
 async def test_no_more_images_are_taken_in_a_turn_of_the_loop_than_may_wait(
