@@ -67,6 +67,12 @@ class Engine(Protocol):
         next one to be brought.
         """
 
+    @property
+    def infers_here(self) -> bool:
+        """Whether `infer` runs the network in the thread that asks, which for a small batch takes less time than to
+        hand it on and to hear back.
+        """
+
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
         """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
 
@@ -79,7 +85,7 @@ class Engine(Protocol):
         """
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
-        """Run one batch alone and wait for it; raises as `submit` does."""
+        """Run one batch alone and wait for it; raises as `submit` does, and what its future would fail with."""
 
     def close(self) -> None:
         """Let running batches finish and give the memory back. Closing again does nothing."""

@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,8 @@ _NO_MEMORY = re.compile("Failed to allocate|bad_alloc|out of memory|could not cr
 # How ONNX names the file of a tensor's data: the entry `location`, with its tag and length as protobuf may write them.
 _EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 
+_CLOSED = "the engine was closed; open the model again"
+
 
 @functools.cache
 def _core() -> ov.Core:
@@ -53,6 +56,7 @@ class OpenVinoEngine:
     """
 
     name: Literal["openvino"] = "openvino"
+    infers_here = True
 
     def __init__(
         self, card: Card, folder: Path, options: EngineOptions, read: Callable[[Path], bytes] = read_file
@@ -67,7 +71,9 @@ class OpenVinoEngine:
         # From 2 batches under way to 3: 5 to 15 % more images/s (cifar-10 1 and cats-vs-dogs 1, 32 connections, n=2).
         self.places = self.streams + 1 if self.streams > 1 else 1
         self._together = _Lanes(together, self.places)
-        self._alone = _Lanes(_compile(network, path, precision, "LATENCY"), 1) if self.streams > 1 else self._together
+        alone = _compile(network, path, precision, "LATENCY") if self.streams > 1 else together
+        self._alone = _Lanes(alone, 1) if self.streams > 1 else self._together
+        self._here = _Here(alone)
         self._closing = threading.Lock()
         atexit.register(self.close)  # OpenVINO's threads are to be at rest when the interpreter ends
         try:
@@ -81,23 +87,27 @@ class OpenVinoEngine:
             raise BrokenModel(f"{folder / store.ONNX}: OpenVINO cannot run it: {_said(error)}") from error
 
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
-        check_pixels(pixels_u8, self._shape)
-        pixels_u8 = np.require(pixels_u8, requirements=["C", "W"])  # OpenVINO shares no others
-        return (self._alone if alone else self._together).start(pixels_u8)
+        return (self._alone if alone else self._together).start(self._shared(pixels_u8))
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
-        return self.submit(pixels_u8, alone=True).result()
+        return self._here.run(self._shared(pixels_u8))
 
     def close(self) -> None:
         with self._closing:
-            self._together.close()
-            self._alone.close()
+            for requests in (self._together, self._alone, self._here):
+                requests.close()
         atexit.unregister(self.close)
+
+    def _shared(self, pixels_u8: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The batch as OpenVINO can read it without a copy of its own."""
+        check_pixels(pixels_u8, self._shape)
+        return np.require(pixels_u8, requirements=["C", "W"])
 
     def _warm(self, size: int) -> None:
         pixels_u8 = np.zeros((size, *self._shape), np.uint8)
         for future in [self.submit(pixels_u8) for _ in range(self.streams)]:  # at once, so that each stream has one
             future.result()
+        self.submit(pixels_u8, alone=True).result()
         self.infer(pixels_u8)
 
 
@@ -130,8 +140,36 @@ class _Lanes:
         lane = self._idle.get()
         if lane is None:
             self._idle.put(None)  # for the next who waits
-            raise EngineUnavailable("the engine was closed; open the model again")
+            raise EngineUnavailable(_CLOSED)
         return lane
+
+
+class _Here:
+    """An infer request that runs in the thread of whoever asks, one batch at a time."""
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._compiled: ov.CompiledModel | None = compiled
+        self._request = compiled.create_infer_request()
+        self._one = threading.Lock()
+
+    def run(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        with self._one:
+            if self._compiled is None:
+                raise EngineUnavailable(_CLOSED)
+            try:
+                self._request.set_input_tensor(ov.Tensor(pixels_u8, shared_memory=True))
+                self._request.infer()
+                return _answer_of(self._request)
+            except Exception as error:
+                with suppress(Exception):  # then the next caller tries again
+                    self._request = self._compiled.create_infer_request()  # the old one would go on raising this error
+                raise _explained(error, len(pixels_u8)) from error
+
+    def close(self) -> None:
+        with self._one:
+            if self._compiled is not None:
+                del self._request
+                self._compiled = None
 
 
 class _Lane:
@@ -173,7 +211,7 @@ class _Lane:
         while (batch := self._started.get()) is not None:
             try:
                 self._request.wait()
-                answer = self._request.get_output_tensor(0).data.astype(np.float32, copy=True)
+                answer = _answer_of(self._request)
             except Exception as error:  # belongs to the caller who waits on the future
                 batch.future.set_exception(_explained(error, len(batch.pixels_u8)))  # first: the next line may fail too
                 self._request = self._compiled.create_infer_request()  # the old one would go on raising this error
@@ -181,6 +219,12 @@ class _Lane:
             else:
                 self._idle.put(self)  # first: who hears the answer starts the next batch, and would wait for this lane
                 batch.future.set_result(answer)
+
+
+def _answer_of(request: ov.InferRequest) -> Probabilities:
+    """The output of a run, which the next one overwrites, as an array of its own."""
+    answer: Probabilities = request.get_output_tensor(0).data.astype(np.float32, copy=True)
+    return answer
 
 
 def _precision(card: Card, options: EngineOptions) -> Precision:

@@ -38,6 +38,7 @@ class TensorFlowEngine:
     """The network as one `tf.function` with an input signature; never `model.predict`, which adds ~55 ms a call."""
 
     name: Literal["tensorflow"] = "tensorflow"
+    infers_here = False
 
     def __init__(
         self, card: Card, folder: Path, options: EngineOptions, read: Callable[[Path], bytes] = read_file

@@ -199,6 +199,12 @@ pixels = np.zeros((1_000_000, 8, 8, 3), np.uint8)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)
 assert isinstance(engine.submit(pixels).exception(60), OutOfMemory)
+try:
+    engine.infer(pixels)
+except OutOfMemory:
+    pass
+else:
+    raise AssertionError("it fitted")
 assert engine.infer(pixels[:4]).shape == (4, 3)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
@@ -239,6 +245,8 @@ def test_callers_of_runs_that_fail_are_told_and_nobody_waits_for_ever(tmp_path, 
         assert isinstance(failing.exception(10), RuntimeError)
     # Seen in OpenVINO 2026.4: a stream whose run failed may fail the next one too. That one ends as well.
     assert [engine.submit(EVEN).exception(10) for _ in range(3)]
+    with pytest.raises(RuntimeError):
+        engine.infer(ODD)
     last = engine.submit(ODD)
     engine.close()  # waits for a failure as for any other end
     assert last.done()

@@ -13,6 +13,7 @@ class HeldEngine:
     """An engine whose answers come when the test says so."""
 
     name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    infers_here = False
 
     def __init__(self) -> None:
         self.alone: list[bool] = []  # of each batch

@@ -169,6 +169,8 @@ async def test_callers_and_metrics_are_told_what_runs_a_model(catalog: Catalog, 
 class Cramped:
     """An engine in place of another, with memory for two images at a time."""
 
+    infers_here = False
+
     def __init__(self, engine: Any) -> None:
         self.name, self.precision, self.device = engine.name, engine.precision, engine.device
         self.streams, self.places, self.close = engine.streams, engine.places, engine.close
@@ -233,6 +235,7 @@ class Failing:
     """An engine that fails as OpenVINO's do, and goes on failing."""
 
     name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    infers_here = False
 
     def submit(self, pixels_u8: object, *, alone: bool = False) -> Future[None]:
         future: Future[None] = Future()

@@ -206,6 +206,56 @@ async def test_a_network_that_is_faster_than_http_runs_one_batch_at_a_time_on_al
     assert all(engine.alone)
 
 
+class PromptEngine(HeldEngine):
+    """One that also runs batches in the thread that asks, at once; black images fail there."""
+
+    infers_here = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran_here: list[int] = []
+
+    def infer(self, pixels_u8: Any) -> Any:
+        self.ran_here.append(len(pixels_u8))
+        if not pixels_u8.any():
+            raise RuntimeError("out of luck")
+        return np.array([[0.2, 0.3, 0.5]] * len(pixels_u8), np.float32)
+
+
+async def test_a_batch_of_less_than_a_millisecond_runs_on_the_loop_where_it_is_the_only_one(
+    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+) -> None:
+    engine, beside = PromptEngine(), HeldEngine()
+    slots, at_3000_per_s = Slots(2), Pace(4, 3_000)
+    fast, other = (
+        Classifier(LoadedModel(offline.card, e, offline.sample), slots, decoders, settings, pace=at_3000_per_s)  # type: ignore[arg-type]
+        for e in (engine, beside)
+    )
+    images = await asyncio.gather(*(fast.classify(jpeg(), soon()) for _ in range(3)))
+    assert [image.row.tolist() for image in images] == [pytest.approx([0.2, 0.3, 0.5])] * 3
+    assert (engine.ran_here, engine.alone) == ([3], [])
+    work = [asyncio.create_task(fast.classify(jpeg(), soon())) for _ in range(4)]
+    await engine.answer(0.2, 0.3, 0.5)  # four take longer
+    await asyncio.gather(*work)
+    work = [asyncio.create_task(model.classify(jpeg(), soon())) for model in (other, fast)]
+    for held in (beside, engine):
+        await held.answer(0.2, 0.3, 0.5)
+    await asyncio.gather(*work)
+    assert (engine.ran_here, engine.alone, beside.alone) == ([3], [True, False], [False])
+
+
+async def test_a_batch_that_fails_on_the_loop_is_run_again_image_by_image(
+    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+) -> None:
+    engine, mended = PromptEngine(), []
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(1), decoders, settings, mended.append, Pace(4, 3_000))
+    with pytest.raises(BrokenForward):
+        await classifier.classify(of_one_colour(30, 20, "black"), soon())
+    assert (engine.ran_here, mended) == ([1], [classifier])
+    assert (await classifier.classify(jpeg(), soon())).row.tolist() == pytest.approx([0.2, 0.3, 0.5])
+
+
 async def test_an_answer_that_is_no_number_is_the_servers_fault(held: Classifier, engine: HeldEngine) -> None:
     work = asyncio.create_task(held.classify(jpeg(), soon()))
     await engine.answer(0.5, float("nan"), 0.5)
@@ -225,6 +275,7 @@ class FragileEngine:
     """A real engine that fails on every batch with a black image in it."""
 
     name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    infers_here = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -39,6 +39,7 @@ class Stuck:
     """An engine that does not answer until it is released."""
 
     name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    infers_here = False
 
     def __init__(self) -> None:
         self.running: list[Future[Any]] = []
