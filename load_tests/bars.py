@@ -136,17 +136,16 @@ def _soak(soak: Mapping[str, Any]) -> Iterator[Bar]:
 
 
 def _flood(found: Mapping[str, Any]) -> Iterator[Bar]:
-    others = [
-        count
-        for part in ("flooded", "beside_stalled")
-        for status, count in found[part]["statuses"].items()
-        if status not in AT_FLOOD
-    ]
-    sent = sum(found["flooded"]["statuses"].values())
-    yield Bar(f"flood of {sent:,} requests: answers other than 200, 429 and 504", sum(others), 0)
-    yield Bar("flood at four times capacity: goodput ÷ capacity", found["goodput_of_capacity"], GOODPUT, at_most=False)
-    yield Bar("flood: p99 of what was accepted, ms", found["flooded"]["p99_ms"], found["deadline_ms"])
-    yield Bar("500 stalled connections beside it: loss of goodput", found["change_by_stalled"], CHANGE_BY_STALLED)
+    floods = [one[part] for one in found["rounds"] for part in ("flooded", "beside_stalled")]
+    sent = sum(flood["sent"] for flood in floods)
+    answered = sum(count for flood in floods for status, count in flood["statuses"].items() if status in AT_FLOOD)
+    times = f"n={len(found['rounds'])}"
+    yield Bar(f"floods of {sent:,} requests: not answered with 200, 429 or 504", sent - answered, 0)
+    goodput = f"flood at four times capacity, {times}: goodput ÷ capacity"
+    yield Bar(goodput, found["goodput_of_capacity"], GOODPUT, at_most=False)
+    yield Bar("flood: p99 of what was accepted, ms", max(flood["p99_ms"] for flood in floods), found["deadline_ms"])
+    beside = f"500 stalled connections beside it, {times}: loss of goodput"
+    yield Bar(beside, found["change_by_stalled"], CHANGE_BY_STALLED)
 
 
 def _sigterm(found: Mapping[str, Any]) -> Iterator[Bar]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -267,9 +268,10 @@ def test_chunks_without_end_are_413(strict: Server) -> None:
 
 
 def test_the_measurement_of_all_this_runs_and_says_what_it_measured(tiny_models_root: Path, tmp_path: Path) -> None:
-    """The same promises as a command, among them a flood at four times the measured capacity. Time is for quiet
+    """The same promises as a command, and with wrk a flood at four times the measured capacity. Time is for quiet
     machines, so what is said of it is not looked at here.
     """
+    with_flood = shutil.which("wrk") is not None
     out = tmp_path / "chaos.json"
     options = ["--models", tiny_models_root, "--out", out, "--scale", "0", "--times", "1", "--inputs", "100"]
     command = [sys.executable, "load_tests/chaos.py", *map(str, options)]
@@ -277,12 +279,15 @@ def test_the_measurement_of_all_this_runs_and_says_what_it_measured(tiny_models_
     found = json.loads(out.read_text()) if out.exists() else pytest.fail(done.stdout + done.stderr)
     assert all({"date", "machine", "commit"} <= part.keys() for part in found.values())
     assert (found["sigterm"]["n"], found["hostile"]["n"]) == (1, 100)
-    assert found["flood"]["flooded"]["offered_per_s"] > 2 * found["flood"]["capacity"]["good_per_s"]
+    assert ("flood" in found) == with_flood
+    for one in found.get("flood", {"rounds": []})["rounds"]:
+        assert one["flooded"]["offered_per_s"] > 2 * one["capacity"]["per_s"]
+        assert one["flooded"]["statuses"]["200"] > 0
     of_time = ("goodput", "p99", "latency", "change", "50 ms", "503")
     promises = {name: kept for part in found.values() for name, kept in part["promises"].items()}
     broken = [name for name, kept in promises.items() if not kept and not any(t in name for t in of_time)]
     assert broken == []
-    assert len(promises) == 13
+    assert len(promises) == (13 if with_flood else 8)
 
 
 def test_a_flood_is_answered_and_leaves_no_trace(tiny_models_root: Path, tmp_path: Path) -> None:
