@@ -10,6 +10,7 @@ stops the start, and is light: no engine is imported before a model needs it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from pathlib import Path
@@ -114,12 +115,14 @@ class Sightline:
     async def load_models(self) -> None:
         """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
         _log_beside_bentoml()
+        self._giving_back = asyncio.create_task(memory.give_back_now_and_then())
         Closing(_TRAFFIC, self._catalog).take_over()
         connections.watch(self._report)
         self._catalog.start()
 
     @bentoml.on_shutdown
     async def close_models(self) -> None:
+        self._giving_back.cancel()
         await self._catalog.close()
         self._report()
 

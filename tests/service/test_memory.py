@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import ctypes
 from typing import Any
 
@@ -43,3 +44,16 @@ def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory.share_heaps()
     memory.give_back()
+
+
+@pytest.mark.anyio
+async def test_what_is_unused_goes_back_again_and_again(monkeypatch: pytest.MonkeyPatch):
+    library = Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(memory, "EVERY_S", 0.01)
+    giving_back = asyncio.create_task(memory.give_back_now_and_then())
+    async with asyncio.timeout(10):
+        while len(library.asked) < 3:  # noqa: ASYNC110 (the library has no events)
+            await asyncio.sleep(0.01)
+    giving_back.cancel()
+    assert set(library.asked) == {("malloc_trim", 0)}
