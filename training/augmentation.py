@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from training.recipe import Layer
+
+if TYPE_CHECKING:
+    from training.random_affine import Interpolation
 
 
 def image_data_generator(
@@ -14,11 +18,13 @@ def image_data_generator(
     shear_degrees: float = 0.0,
     zoom: float = 0.0,
     horizontal_flip: bool = False,
+    interpolation: Interpolation = "bilinear",
 ) -> Sequence[Layer]:
     """Layers equivalent to `ImageDataGenerator(...)` with `fill_mode="nearest"`: the same maps, one interpolation.
 
     `RandomAffine` says what is drawn. `shear_degrees` are degrees, as `ImageDataGenerator`'s are, so the articles' 0.2
-    is a fifth of a degree.
+    is a fifth of a degree. `ImageDataGenerator` took the nearest pixel until December 2017 and interpolates bilinearly
+    since (keras-team/keras, pull request 8849).
     """
     from keras import layers
 
@@ -27,7 +33,12 @@ def image_data_generator(
     chosen: list[Layer] = []
     if rotation_degrees or shift or shear_degrees or zoom:
         affine = RandomAffine(
-            rotation_degrees=rotation_degrees, shift=shift, shear_degrees=shear_degrees, zoom=zoom, dtype="float32"
+            rotation_degrees=rotation_degrees,
+            shift=shift,
+            shear_degrees=shear_degrees,
+            zoom=zoom,
+            interpolation=interpolation,
+            dtype="float32",
         )
         chosen.append(affine)
     if horizontal_flip:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
+
+Interpolation = Literal["nearest", "bilinear"]
 
 _DRAWN = 6  # numbers an image: angle, shift along x and y, shear, zoom along x and y
 
 
 class RandomAffine(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
-    """Draws one affine map for each image and interpolates once, bilinearly; what lies outside repeats the edge.
+    """Draws one affine map for each image and interpolates once; what lies outside repeats the edge.
 
     Takes and gives float [n, height, width, channels] in the range of the pixels; unchanged unless `training`.
     The map and the distributions are those of `ImageDataGenerator.get_random_transform` and `apply_affine_transform` in
@@ -30,6 +32,7 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no 
         shift: float = 0.0,
         shear_degrees: float = 0.0,
         zoom: float = 0.0,
+        interpolation: Interpolation = "bilinear",
         seed: int | None = None,
         **layer: Any,
     ) -> None:
@@ -40,6 +43,7 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no 
         self.shift = shift
         self.shear_degrees = shear_degrees
         self.zoom = zoom
+        self.interpolation = interpolation
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
@@ -49,7 +53,7 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no 
         images = ops.cast(images, self.compute_dtype)
         count, height, width, _ = ops.shape(images)
         return ops.image.affine_transform(
-            images, self.maps(count, height, width), interpolation="bilinear", fill_mode="nearest"
+            images, self.maps(count, height, width), interpolation=self.interpolation, fill_mode="nearest"
         )
 
     def maps(self, count: int, height: int, width: int) -> Any:
@@ -76,5 +80,5 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no 
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        ranges = ("rotation_degrees", "shift", "shear_degrees", "zoom", "seed")
+        ranges = ("rotation_degrees", "shift", "shear_degrees", "zoom", "interpolation", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in ranges}}

@@ -86,6 +86,13 @@ def test_one_pass_keeps_the_contrast_that_three_would_blur():
     assert once.std() > 1.2 * thrice.std()
 
 
+def test_the_nearest_pixel_is_shown_as_it_is():
+    image = np.random.default_rng(0).choice([3.0, 90.0, 250.0], (8, SIDE, SIDE, 3)).astype(np.float32)
+    turned = np.asarray(RandomAffine(**EVERYTHING, interpolation="nearest", seed=3)(image, training=True))
+    assert set(np.unique(turned)) == {3.0, 90.0, 250.0}
+    assert not np.array_equal(turned, image)
+
+
 def test_what_comes_from_outside_the_image_repeats_its_edge():
     image = np.arange(SIDE, dtype=np.float32)[None, None, :, None].repeat(SIDE, axis=1)
     moved = np.asarray(RandomAffine(shift=0.5, seed=2)(image.repeat(8, axis=0), training=True))
@@ -110,7 +117,8 @@ def test_a_zoom_to_nothing_is_refused():
 
 
 def test_image_data_generator_is_one_affine_step_and_an_exact_mirror():
-    affine, mirror = image_data_generator(**EVERYTHING, horizontal_flip=True)
-    assert {name: affine.get_config()[name] for name in EVERYTHING} == EVERYTHING
+    affine, mirror = image_data_generator(**EVERYTHING, horizontal_flip=True, interpolation="nearest")
+    settings = {**EVERYTHING, "interpolation": "nearest"}
+    assert {name: affine.get_config()[name] for name in settings} == settings
     assert type(mirror).__name__ == "RandomFlip"
     assert not image_data_generator()

@@ -39,7 +39,7 @@ def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
 
 
 def augmentation() -> Sequence[Layer]:
-    return image_data_generator(rotation_degrees=30, shift=0.1, zoom=0.2, horizontal_flip=True)
+    return image_data_generator(rotation_degrees=30, shift=0.1, zoom=0.2, horizontal_flip=True, interpolation="nearest")
 
 
 def optimizer() -> Optimizer:
