@@ -6,7 +6,8 @@ Reaches: see docs/reproduction.md; the article states validation accuracy 0.801 
 
 Differences from the article: the 30 % validation images are drawn by NumPy's generator with the article's seed 777,
 which need not be the images the article drew. Pixels are standardised with the mean and deviation of all 50,000
-training images as there, inside the network.
+training images as there, inside the network. Augmented images are made of the nearest pixels, as Keras made them until
+December 2017; whether the article's Keras was older is not known.
 """
 
 from __future__ import annotations
