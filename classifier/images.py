@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import warnings
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from classifier import thumbnails
 from classifier.card import InputSpec
 from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
 
@@ -82,7 +82,7 @@ def decode(body: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pix
     """
     kind = identify(body)
     try:
-        return _prepare(_upright(_open(body, kind, max_pixels), spec), spec)
+        return _contrasted(_decoded(body, kind, spec, max_pixels), spec)
     except SightlineError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -100,7 +100,8 @@ def from_array(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> Pixels:
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3))
     if pixels.dtype != np.uint8 or not fits or pixels.size == 0:
         raise UndecodableImage(f"expected uint8 [h, w], [h, w, 1] or [h, w, 3], got {pixels.dtype} {pixels.shape}")
-    return _prepare(Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels), spec)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+    return _contrasted(_fitted(image, spec), spec)
 
 
 def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -108,6 +109,14 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def _decoded(body: bytes, kind: str, spec: InputSpec, max_pixels: int) -> Pixels:
+    if kind == "JPEG" and spec.height * spec.width <= max_pixels:
+        pixels = thumbnails.of_this_size(body, spec)
+        if pixels is not None:
+            return pixels
+    return _fitted(_upright(_open(body, kind, max_pixels), spec), spec)
 
 
 def _open(body: bytes, kind: str, max_pixels: int) -> Image.Image:
@@ -158,13 +167,14 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _prepare(image: Image.Image, spec: InputSpec) -> Pixels:
+def _fitted(image: Image.Image, spec: InputSpec) -> Pixels:
+    """In the colours and the size of the network's input."""
     image = _colour(image, "L" if spec.channels == 1 else "RGB")
     if image.size != (spec.width, spec.height):
         image = image.resize((spec.width, spec.height), _FILTERS[spec.resize])
     # np.asarray would ask the image for these bytes in a longer way.
     pixels: Pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(spec.shape)
-    return pixels if spec.contrast == "none" else _stretched(pixels, *_extrema(image))
+    return pixels
 
 
 def _colour(image: Image.Image, mode: str) -> Image.Image:
@@ -184,15 +194,11 @@ def _colour(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _extrema(image: Image.Image) -> tuple[int, int]:
-    """The lowest and the highest value of an "L" or "RGB" image."""
-    found: Any = image.getextrema()  # a pair, or a pair for each colour
-    bands = (found,) if image.mode == "L" else found
-    return min(low for low, _ in bands), max(high for _, high in bands)
-
-
-def _stretched(pixels: Pixels, low: int, high: int) -> Pixels:
-    """Spread one image's values to 0..255; a flat image stays as it is."""
+def _contrasted(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """Spread one image's values to 0..255 where the card says so; a flat image stays as it is."""
+    if spec.contrast == "none":
+        return pixels
+    low, high = int(pixels.min()), int(pixels.max())
     if high == low or (low, high) == (0, 255):
         return pixels
     stretched: Pixels = _spread(low, high)[pixels]

@@ -37,6 +37,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in pictures.FORMATS:
             (Path(folder) / name).write_bytes(pictures.encoded(pictures.scene(), name))
+        for spec in SPECS:  # JPEGs of just this size are decoded in a way of their own
+            (Path(folder) / f"{spec.width}").write_bytes(pictures.jpeg(pictures.scene(spec.height, spec.width)))
         arguments = sys.argv if any(not a.startswith("-") for a in sys.argv[1:]) else [*sys.argv, folder]
         atheris.Setup([*arguments, "-max_len=4096", "-rss_limit_mb=2048"], decode_or_refuse)
         atheris.Fuzz()
