@@ -39,7 +39,9 @@ def network(classes: int, _: Statistics, *, dropout: float) -> Sequence[Layer]:
 
 
 def augmentation() -> Sequence[Layer]:
-    return image_data_generator(rotation_degrees=40, shift=0.2, shear_degrees=0.2, zoom=0.2, horizontal_flip=True)
+    return image_data_generator(
+        rotation_degrees=40, shift=0.2, shear_degrees=0.2, zoom=0.2, horizontal_flip=True, interpolation="nearest"
+    )
 
 
 def optimizer(learning_rate: float) -> Optimizer:

@@ -31,7 +31,7 @@ def network(classes: int, _: Statistics) -> Sequence[Layer]:
 
 
 def augmentation() -> Sequence[Layer]:
-    return image_data_generator(shear_degrees=0.2, zoom=0.2, horizontal_flip=True)
+    return image_data_generator(shear_degrees=0.2, zoom=0.2, horizontal_flip=True, interpolation="nearest")
 
 
 def optimizer() -> Optimizer:
