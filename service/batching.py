@@ -109,7 +109,8 @@ class _Flight(Generic[Item, Row]):
 class Batcher(Generic[Item, Row]):
     """Collects items into batches of at most `max_batch` and hands each caller the row of its own item.
 
-    At most `queue_limit` items wait, and at most `in_flight_limit` batches of this batcher run at once. Callers who
+    At most `queue_limit` items wait, and at most `in_flight_limit` batches of this batcher run at once. Of fewer than
+    `max_batch` items as many are taken as `whole_batch` says, the others go with the next batch. Callers who
     left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error that stands in
     its place, with the failure of its own item (a batch that fails is run again item by item), or with Closing. A batch
     that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good, and `lowered` is told.
@@ -125,6 +126,7 @@ class Batcher(Generic[Item, Row]):
         queue_limit: int = 256,
         in_flight_limit: int = 1,
         max_wait_ms: float = 0.0,
+        whole_batch: Callable[[int], int] = lambda items: items,
         background: bool = False,
         lowered: Callable[[int], None] = lambda _: None,
         failed: Callable[[Exception], None] = lambda _: None,
@@ -137,6 +139,7 @@ class Batcher(Generic[Item, Row]):
         self._failed = failed
         self._queue_limit = queue_limit
         self._in_flight_limit = in_flight_limit
+        self._whole_batch = whole_batch
         self._max_wait_s = max_wait_ms / 1000
         self._queue: deque[_Waiter[Item, Row]] = deque()
         self._flights: set[_Flight[Item, Row]] = set()
@@ -222,7 +225,9 @@ class Batcher(Generic[Item, Row]):
             waiter = self._queue.popleft()
             if _still_wanted(waiter, now):
                 batch.append(waiter)
-        return batch
+        size = len(batch) if len(batch) == self.max_batch else self._whole_batch(len(batch))
+        self._queue.extendleft(reversed(batch[size:]))
+        return batch[:size]
 
     def _look_again(self) -> None:
         self._has_looked = False

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifier.engines import Probabilities, check_pixels, padded
+from classifier.engines import Probabilities, check_pixels, padded, whole_batch
 from classifier.engines.pace import Pace
 from classifier.errors import ImageError, ImageTooLarge, SightlineError
 from classifier.explanation import PASSES, Heat, heat_map, occluded
@@ -97,6 +97,7 @@ class Classifier:
             queue_limit=settings.queue_limit,
             in_flight_limit=1 if self._one_at_a_time else model.engine.places,
             max_wait_ms=settings.max_wait_ms,
+            whole_batch=_any_size if settings.pad_batches else whole_batch,
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
             self._run,
@@ -105,6 +106,7 @@ class Classifier:
             lowered=self._lower_max_batch,
             failed=self._failed,
             queue_limit=EXPLANATIONS_WAITING * (PASSES + 1),
+            whole_batch=_any_size if settings.pad_batches else whole_batch,
             background=True,
         )
 
@@ -319,6 +321,11 @@ class _Admission:
 
     def __exit__(self, *_: object) -> None:
         self._classifier._undecoded.difference_update(self._tokens)  # also when the work never began
+
+
+def _any_size(images: int) -> int:
+    """Padding brings every batch to one of few sizes."""
+    return images
 
 
 def _done(infer: Callable[[Pixels], Probabilities], pixels_u8: Pixels) -> Future[Probabilities]:

@@ -107,7 +107,8 @@ class OpenVinoEngine:
         pixels_u8 = np.zeros((size, *self._shape), np.uint8)
         for future in [self.submit(pixels_u8) for _ in range(self.streams)]:  # at once, so that each stream has one
             future.result()
-        self.submit(pixels_u8, alone=True).result()
+        if self._alone is not self._together:
+            self.submit(pixels_u8, alone=True).result()
         self.infer(pixels_u8)
 
 

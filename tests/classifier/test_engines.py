@@ -25,6 +25,7 @@ from classifier.engines import (
     open_engine,
     padded,
     padded_sizes,
+    whole_batch,
 )
 from classifier.errors import BrokenModel, EngineUnavailable
 from classifier.store import ModelStore
@@ -139,6 +140,19 @@ def test_engines_say_how_they_run(engine):
     assert engine.name in ENGINES
     assert (engine.precision, engine.streams) == ("float32", 2)
     assert engine.device
+
+
+# Sizes of batches
+
+
+def test_batches_come_in_few_sizes():
+    assert [whole_batch(images) for images in range(10)] == [0, 1, 2, 3, 4, 4, 6, 6, 8, 8]
+    assert sorted({whole_batch(images) for images in range(1, 65)}) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+
+
+@pytest.mark.parametrize("images", [0, 1, 5, 63, 64, 1000])
+def test_a_whole_batch_is_more_than_two_thirds_of_what_there_is(images):
+    assert 2 * images <= 3 * whole_batch(images) <= 3 * images
 
 
 # Padding

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from classifier.engines import whole_batch
 from classifier.errors import OutOfMemory
 from service.batching import Batcher, Slots
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
@@ -91,6 +92,22 @@ async def test_what_queues_behind_a_running_batch_becomes_the_next_one(device: D
 async def test_a_batch_never_holds_more_than_max_batch(device: Device) -> None:
     await asyncio.gather(*submit(a_batcher(device.forward, max_batch=4), *range(10)))
     assert [len(batch) for batch in device.batches] == [4, 4, 2]
+
+
+async def test_batches_come_in_the_sizes_that_were_asked_for_and_the_rest_goes_next_in_order(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=7, whole_batch=lambda items: items - items % 4 or items)
+    rows = await asyncio.gather(*submit(batcher, *range(1, 7)))
+    assert (rows, device.batches) == ([10, 20, 30, 40, 50, 60], [[1, 2, 3, 4], [5, 6]])
+    await asyncio.gather(*submit(batcher, *range(7)))
+    assert len(device.batches[-1]) == 7  # the largest batch is always one of the sizes
+
+
+async def test_who_left_does_not_count_towards_the_size_of_a_batch(device: Device) -> None:
+    batcher = a_batcher(device.forward, whole_batch=lambda items: items - items % 2)
+    rows = submit(batcher, 1, 2, 3, 4, 5)
+    rows[1].cancel()
+    await asyncio.gather(*rows, return_exceptions=True)
+    assert device.batches == [[1, 3, 4, 5]]
 
 
 async def test_as_many_batches_run_at_once_as_there_are_places(device: Device) -> None:
@@ -316,7 +333,8 @@ async def test_close_gives_up_on_a_batch_that_does_not_finish(device: Device) ->
 
 
 async def test_everybody_gets_their_own_row_whatever_comes_when(device: Device) -> None:
-    batcher = a_batcher(device.forward, Slots(3), max_batch=5, in_flight_limit=3, queue_limit=500)
+    limits = {"max_batch": 7, "in_flight_limit": 3, "queue_limit": 500, "whole_batch": whole_batch}
+    batcher = a_batcher(device.forward, Slots(3), **limits)
     rows: list[asyncio.Future[int]] = []
     for item in range(400):
         rows += submit(batcher, item)
