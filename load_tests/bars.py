@@ -21,6 +21,7 @@ TIMES = {  # how many times as many requests a second as each peer, on small ima
 }
 LATENCY_TIMES, LATENCY_PLUS_MS = 1.25, 1.0
 P99_TIMES = 4.0
+SPACED = {"evenly": "evenly spaced", "randomly": "at random times"}
 BFLOAT16_TIMES, BFLOAT16_OF, ACCURACY_CHANGE = 1.6, "cats-vs-dogs", 0.001
 READY_S, MEMORY_MB, FLAT = 5.0, 400.0, 0.05
 GOODPUT, CHANGE_BY_STALLED, AT_FLOOD = 0.9, 0.1, {"200", "429", "504"}
@@ -124,15 +125,23 @@ def _failures(rows: Sequence[Row]) -> Iterator[Bar]:
 def _soak(soak: Mapping[str, Any]) -> Iterator[Bar]:
     if "boot" in soak:
         yield Bar("process start to ready, s", statistics.median(soak["boot"]["ready_s"]), READY_S)
-    for row in soak.get("half", {"rows": []})["rows"]:
-        name = f"{row['model']} {row['image']}, half of capacity: p99 ÷ median of one connection"
-        yield Bar(name, row["p99_ms"] / row["one_p50_ms"], P99_TIMES)
+    if "half" in soak:
+        yield from _half(soak["half"]["rows"])
     if "memory" in soak:
         samples = soak["memory"]["resident_mb"]
         settled = samples[int(SETTLED * len(samples)) :]
         middle = statistics.median(settled)
         yield Bar("worker's resident memory, MB", max(samples), MEMORY_MB)
         yield Bar("its change under full load, share", max(abs(one - middle) for one in settled) / middle, FLAT)
+
+
+def _half(rows: Sequence[Mapping[str, Any]]) -> Iterator[Bar]:
+    for row in rows:
+        for spaced, how in SPACED.items():
+            name = f"{row['model']} {row['image']}, half of capacity {how}: p99 ÷ median of one connection"
+            yield Bar(name, row[spaced]["p99_ms"] / row["one"]["p50_ms"], P99_TIMES)
+    unanswered = sum(row[spaced]["sent"] - row[spaced]["statuses"].get("200", 0) for row in rows for spaced in SPACED)
+    yield Bar("half of capacity: requests not answered with 200", unanswered, 0)
 
 
 def _flood(found: Mapping[str, Any]) -> Iterator[Bar]:

@@ -37,8 +37,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from load_tests import record, servers  # noqa: E402
-from load_tests.flood import DEADLINE_MS, Target, rounds  # noqa: E402
+from load_tests.flood import DEADLINE_MS, rounds  # noqa: E402
 from load_tests.hostile import Attack, attacks, lying_header, png_bomb  # noqa: E402
+from load_tests.peers import OURS, measure  # noqa: E402
+from load_tests.peers.measure import Pictures  # noqa: E402
 from load_tests.pictures import make  # noqa: E402
 from load_tests.servers import Server  # noqa: E402
 
@@ -74,10 +76,9 @@ def main() -> int:
 async def flood(options: argparse.Namespace, promises: dict[str, bool]) -> Findings:
     """Capacity with 32 callers, then four times as many arrivals, then that with stalled connections beside it."""
     async with serving(options, REQUEST_TIMEOUT_MS=str(DEADLINE_MS)) as server:
-        async with callers(server) as client:
-            path = await _predict_path(client)
         with tempfile.TemporaryDirectory() as folder:
-            target = Target(server, path, Path(folder), _lay_out(Path(folder)))
+            sample = Pictures(await first_model(server), "mixed", make(Path(folder), PICTURES), {})
+            target = measure.target(server, OURS, sample, Path(folder, "bodies"))
             found = await rounds(target, options.rounds, options.scale)
     every = found["rounds"]
     floods = [one[kind] for one in every for kind in ("flooded", "beside_stalled")]
@@ -124,7 +125,7 @@ async def hostile(options: argparse.Namespace, promises: dict[str, bool]) -> Fin
     """Mutated inputs after ordinary ones, and the memory that they leave behind."""
     count = options.inputs or max(WAVE, round(10_000 * options.scale))
     async with serving(options) as server, callers(server) as client:
-        path, worker = await _predict_path(client), server.worker()
+        path, worker = await _predict_path(server), server.worker()
         ready = _resident_bytes(worker)
         await closed_loop(await asker(server), users=16, seconds=2)
         before = _reset_peak(worker)
@@ -152,8 +153,8 @@ async def claims(options: argparse.Namespace, promises: dict[str, bool]) -> Find
     lies = {"64-byte header of 65,000 x 65,000": lying_header(), "PNG of 46,000 x 46,000": png_bomb()}
     taken: dict[str, list[float]] = {name: [] for name in lies}
     statuses: Counter[str] = Counter()
-    async with serving(options) as server, callers(server) as client:
-        path, worker, lines = await _predict_path(client), server.worker(), Lines(server.url)
+    async with serving(options) as server:
+        path, worker, lines = await _predict_path(server), server.worker(), Lines(server.url)
         await lines.status_of(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")  # connects
         before = _reset_peak(worker)
         for _ in range(CLAIMS):
@@ -228,11 +229,9 @@ class Lines:
         return None
 
 
-async def asker(server: Server, path: str = "") -> Callable[[], Awaitable[str]]:
-    """Ask for one of several pictures, by default of the first model; gives the status."""
-    if not path:
-        async with callers(server) as client:
-            path = await _predict_path(client)
+async def asker(server: Server) -> Callable[[], Awaitable[str]]:
+    """Ask the first model about one of several pictures; gives the status."""
+    path = await _predict_path(server)
     requests = itertools.cycle([_request(path, body) for body in bodies()])
     lines = Lines(server.url)
     return lambda: lines.status_of(next(requests))
@@ -244,20 +243,17 @@ def bodies() -> list[bytes]:
         return [picture.body for picture in make(Path(folder), PICTURES)]
 
 
-def _lay_out(folder: Path) -> int:
-    """Write each picture into the folder under its number, and say how many there are."""
-    for number, body in enumerate(bodies()):
-        (folder / str(number)).write_bytes(body)
-    return number + 1
-
-
 def _request(path: str, body: bytes) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def _predict_path(client: httpx.AsyncClient) -> str:
-    models = (await client.get("/v1/models")).json()["models"]
-    return f"/v1/models/{models[0]['model']}/predict"
+async def first_model(server: Server) -> str:
+    async with callers(server) as client:
+        return str((await client.get("/v1/models")).json()["models"][0]["model"])
+
+
+async def _predict_path(server: Server) -> str:
+    return f"/v1/models/{await first_model(server)}/predict"
 
 
 async def _send(client: httpx.AsyncClient, path: str, every: Iterable[Attack]) -> tuple[Counter[str], float]:

@@ -1,10 +1,9 @@
 """How much of the server's capacity the Python client reaches: python load_tests/client_rate.py [--model NAME]
 
-Starts a server and measures in turn, `--rounds` times: what it answers to single predicts on 16 connections, asked
-by wrk where that is installed, else by the load generator of chaos.py; and `Client.predict_many` over `--images`
-pictures in one go, in a process of its own. Both send the same pictures and share the machine with the server. Writes
---out and ends with 1 where the median ratio is below 0.9 or an answer was an
-error.
+Starts a server and measures in turn, `--rounds` times: what it answers to single predicts of wrk on 16 connections;
+and `Client.predict_many` over `--images` pictures in one go, in a process of its own. Both send the same pictures and
+share the machine with the server. Writes --out and ends with 1 where the median ratio is below 0.9 or an answer was an
+error. Needs wrk.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -26,9 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from load_tests import record  # noqa: E402
-from load_tests.chaos import asker, callers, closed_loop, serving  # noqa: E402
+from load_tests.chaos import first_model, serving  # noqa: E402
+from load_tests.flood import sent  # noqa: E402
+from load_tests.peers import OURS, measure  # noqa: E402
+from load_tests.peers.measure import Pictures, Target  # noqa: E402
 from load_tests.pictures import make  # noqa: E402
-from load_tests.servers import Server  # noqa: E402
 
 LEAST_RATIO = 0.9
 CONNECTIONS = 16  # of single predicts, by which capacity is meant; the client sends groups on half as many
@@ -49,27 +49,6 @@ with Client(url) as client:
     print(json.dumps({"s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "failed": failed}))
 """
 
-# wrk asks for the next request on every free connection; the files are read once.
-SCRIPT = """
-local requests, turn = {}, 0
-init = function(names)
-   for i, name in ipairs(names) do
-      local file = io.open(name, "rb")
-      requests[i] = wrk.format("POST", nil, {["Content-Type"] = "application/octet-stream"}, file:read("*a"))
-      file:close()
-   end
-end
-request = function()
-   turn = turn % #requests + 1
-   return requests[turn]
-end
-done = function(summary, latency, _)
-   local errors = summary.errors
-   local failed = errors.status + errors.connect + errors.read + errors.write + errors.timeout
-   io.write(string.format('\\n{"answered": %d, "us": %d, "failed": %d}\\n', summary.requests, summary.duration, failed))
-end
-"""
-
 
 def main() -> int:
     options = _options()
@@ -82,63 +61,39 @@ def main() -> int:
 
 
 async def measured(options: argparse.Namespace) -> dict[str, Any]:
-    generator = "wrk" if shutil.which("wrk") else "load_tests/chaos.py"
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), 27)
+        sample = make(Path(folder), 27)
         async with serving(options) as server:
-            model = options.model or await _first_model(server)
-            await _capacity(server, model, Path(folder), seconds=2)  # everything is warm then
+            model = options.model or await first_model(server)
+            target = measure.target(server, OURS, Pictures(model, "mixed", sample, {}), Path(folder, "bodies"))
+            await sent(target, 2, connections=CONNECTIONS)  # everything is warm then
             for _ in range(options.rounds):
-                rounds.append(await _round(server, model, Path(folder), options))
+                rounds.append(await _round(target, options))
                 print(json.dumps(rounds[-1]), flush=True)
-    how = {"model": model, "n": options.rounds, "images": options.images, "capacity_by": generator}
+    how = {"model": model, "n": options.rounds, "images": options.images, "capacity_by": "wrk"}
     return record.circumstances() | how | {"ratio": statistics.median(one["ratio"] for one in rounds), "rounds": rounds}
 
 
-async def _round(server: Server, model: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    capacity_per_s, refused = await _capacity(server, model, folder, options.seconds)
-    client = await asyncio.to_thread(_client, server, model, folder, options.images)
+async def _round(target: Target, options: argparse.Namespace) -> dict[str, Any]:
+    capacity = await sent(target, options.seconds, connections=CONNECTIONS)
+    client = await asyncio.to_thread(_client, target, options.images)
     client_per_s = options.images / client["s"]
     return {
-        "capacity_per_s": round(capacity_per_s, 1),
+        "capacity_per_s": capacity["per_s"],
         "client_per_s": round(client_per_s, 1),
-        "ratio": round(client_per_s / capacity_per_s, 3),
+        "ratio": round(client_per_s / capacity["per_s"], 3),
         "client_cpu_us_per_image": round(1e6 * client["cpu_s"] / options.images),
-        "failed": client["failed"] + refused,
+        "failed": client["failed"] + sum(n for status, n in capacity["statuses"].items() if status != "200"),
     }
 
 
-def _client(server: Server, model: str, folder: Path, images: int) -> dict[str, Any]:
-    command = [sys.executable, "-c", PROGRAM, server.url, model, str(folder), str(images)]
+def _client(target: Target, images: int) -> dict[str, Any]:
+    asked = (target.server.url, target.pictures.model, str(target.folder), str(images))
+    command = [sys.executable, "-c", PROGRAM, *asked]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
-
-
-async def _capacity(server: Server, model: str, folder: Path, seconds: float) -> tuple[float, int]:
-    """Right answers per second, and how many were none."""
-    path = f"/v1/models/{model}/predict"
-    if wrk := shutil.which("wrk"):
-        return await asyncio.to_thread(_by_wrk, wrk, server.url + path, folder, seconds)
-    found = await closed_loop(await asker(server, path), CONNECTIONS, seconds)
-    return found["good_per_s"], sum(found["statuses"].values()) - found["statuses"].get("200", 0)
-
-
-def _by_wrk(wrk: str, url: str, folder: Path, seconds: float) -> tuple[float, int]:
-    with tempfile.TemporaryDirectory() as place:
-        script = Path(place, "pictures.lua")
-        script.write_text(SCRIPT, encoding="utf-8")
-        load = ["--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{max(1, round(seconds))}s"]
-        command = [wrk, *load, "--script", str(script), url, "--", *map(str, sorted(folder.iterdir()))]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return 1e6 * (found["answered"] - found["failed"]) / found["us"], found["failed"]
-
-
-async def _first_model(server: Server) -> str:
-    async with callers(server) as client:
-        return str((await client.get("/v1/models")).json()["models"][0]["model"])
 
 
 def _options() -> argparse.Namespace:
@@ -147,7 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", help="the one to ask (default: the first)")
     parser.add_argument("--images", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10, help="of each capacity run (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=10, help="of each capacity run (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=record.RESULTS / "latest" / "client-rate.json")
     return parser.parse_args()
 

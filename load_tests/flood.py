@@ -1,5 +1,5 @@
-"""More requests than a server can answer, sent by wrk: a load generator in Python would take a part of the processors
-that grows with the rate, and so flood itself.
+"""Requests at a rate, up to more than a server can answer, sent by wrk: a load generator in Python would take a part of
+the processors that grows with the rate, and so flood itself.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import shutil
 import statistics
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
-from load_tests.servers import Server
+from load_tests.peers import PEERS, measure
+from load_tests.peers.measure import Target
 
 SCRIPT = Path(__file__).with_suffix(".lua")
 MOST_CONNECTIONS = 1_000  # of the flood, as a proxy would keep. Waiting for one is no latency of the server's
@@ -24,15 +25,6 @@ TIMES = 4
 STALLED = 500
 
 Findings = dict[str, Any]
-
-
-class Target(NamedTuple):
-    """A path of a server, and the folder of pictures to post there, named 0, 1 and so on."""
-
-    server: Server
-    path: str
-    folder: Path
-    pictures: int
 
 
 async def rounds(target: Target, count: int, scale: float) -> Findings:
@@ -72,20 +64,26 @@ async def _later(seconds: float, target: Target) -> Findings:
     return await sent(target, 2, connections=1)
 
 
-async def sent(target: Target, seconds: int, *, connections: int = MOST_CONNECTIONS, per_s: float = 0.0) -> Findings:
+async def sent(
+    target: Target,
+    seconds: int,
+    *,
+    connections: int = MOST_CONNECTIONS,
+    per_s: float = 0.0,
+    spaced: Literal["evenly", "randomly"] = "randomly",
+) -> Findings:
     """Post pictures for some seconds: at a rate, or without one as fast as each connection is answered.
 
     Gives the requests sent, those answered by status, the right answers a second while requests were sent, and their
     times. Of a rate also how late the load generator was; much of it makes the times its own.
     """
     if (wrk := shutil.which("wrk")) is None:
-        raise SystemExit("a flood needs wrk: apt-get install wrk")
-    rate = [f"{per_s:.1f}"] if per_s else []
+        raise SystemExit("a load at a rate needs wrk: apt-get install wrk")
+    rate = [f"{per_s:.1f}", spaced] if per_s else []
     options = ["-t1", f"-c{connections}", f"-d{seconds + DRAIN_S}s", "--timeout", "60s", "-s", str(SCRIPT)]
-    pictures = ["--", str(target.folder), str(target.pictures), str(seconds), *rate]
-    running = await asyncio.create_subprocess_exec(
-        wrk, *options, target.server.url + target.path, *pictures, stdout=asyncio.subprocess.PIPE
-    )
+    pictures = ["--", str(target.folder), str(len(target.pictures.sample)), str(seconds), *rate]
+    url = measure.url(target.server, target.name, target.pictures.model)
+    running = await asyncio.create_subprocess_exec(wrk, *options, url, *pictures, stdout=asyncio.subprocess.PIPE)
     said, _ = await running.communicate()
     if running.returncode:
         raise RuntimeError(f"wrk ended with {running.returncode}: {said.decode()}")
@@ -97,7 +95,8 @@ async def sent(target: Target, seconds: int, *, connections: int = MOST_CONNECTI
 async def stalled(target: Target, count: int) -> AsyncIterator[None]:
     """Connections that trickle: half of them a request's head, half of them a body."""
     port = int(target.server.url.rpartition(":")[2])
-    body = f"POST {target.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode()
+    path = PEERS[target.name].path.format(model=target.pictures.model)
+    body = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode()
 
     async def trickle(number: int) -> None:
         while True:

@@ -1,15 +1,16 @@
 """How our server starts, holds its memory under full load, and answers at half of its capacity.
 
 Run:    python -m load_tests.soak [--parts boot half memory] [--minutes 10]
-Needs:  wrk; takes about 13 minutes in full.
-Gives:  --out, the raw results: seconds from process start to ready, three times; the 99th percentile of many callers
-        who pause at random, so that half as much comes as 32 connections got without a pause, beside the median of
-        one connection; the worker's resident memory.
+Needs:  wrk; takes about 15 minutes in full.
+Gives:  --out, the raw results: seconds from process start to ready, three times; the 99th percentile where half as much
+        comes as 32 connections got, however long each takes (evenly spaced as in locustfile.py's Arrivals, and at
+        random times), beside the median of one connection; the worker's resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import subprocess
 import sys
@@ -20,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from load_tests import pictures, record, servers
+from load_tests.flood import sent
 from load_tests.peers import IMAGES, OURS, measure
 from load_tests.peers.measure import Pictures, Target
 
 STARTS = 3
 SAMPLE = 40
-# So many connections that a slow answer hardly keeps the next request back; their requests come as random arrivals do.
-CALLERS = 64
+CONNECTIONS = 64  # so many that a slow answer does not keep the next request back
 WRITE_EVERY_S = 5.0
 GREY = ("asl",)
 
@@ -68,31 +69,28 @@ def boot(options: argparse.Namespace) -> Findings:
 
 
 def half(options: argparse.Namespace) -> Findings:
-    """One connection, 32 connections, and then half of what those got, at random times."""
+    """One connection, 32 connections, and then half of what those got, evenly spaced and at random times."""
     rows = []
     with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
         for sample in samples_of(options.models, Path(folder)):
-            rows.append(_half(measure.target(server, OURS, sample, Path(folder, "bodies")), options.seconds))
+            target = measure.target(server, OURS, sample, Path(folder, "bodies"))
+            rows.append(asyncio.run(_half(target, options.seconds)))
             print(rows[-1], flush=True)
     return {"seconds": options.seconds, "rows": rows}
 
 
-def _half(target: Target, seconds: int) -> Findings:
-    measure.load(target, 32, 1)
-    one = measure.load(target, 1, seconds)
-    capacity = measure.load(target, 32, seconds)
-    pause_ms = 1000 * CALLERS / (capacity["per_s"] / 2) - one["p50_ms"]
-    seen = measure.load(target, CALLERS, seconds, pause_ms)
+async def _half(target: Target, seconds: int) -> Findings:
+    await sent(target, 1, connections=32)  # everything is warm then
+    one = await sent(target, seconds, connections=1)
+    capacity = await sent(target, seconds, connections=32)
+    rate = capacity["per_s"] / 2
     return {
         "model": target.pictures.model,
         "image": target.pictures.size,
-        "one_p50_ms": one["p50_ms"],
-        "capacity_per_s": capacity["per_s"],
-        "callers": CALLERS,
-        "per_s": seen["per_s"],
-        "failures": seen["failures"],
-        "p50_ms": seen["p50_ms"],
-        "p99_ms": seen["p99_ms"],
+        "one": one,
+        "capacity": capacity,
+        "evenly": await sent(target, seconds, connections=CONNECTIONS, per_s=rate, spaced="evenly"),
+        "randomly": await sent(target, seconds, connections=CONNECTIONS, per_s=rate, spaced="randomly"),
     }
 
 

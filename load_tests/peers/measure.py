@@ -107,9 +107,9 @@ def target(server: Server, name: str, pictures: Pictures, folder: Path) -> Targe
     return Target(server, name, pictures, folder)
 
 
-def load(target: Target, connections: int, seconds: int, pause_ms: float | None = None) -> dict[str, Any]:
+def load(target: Target, connections: int, seconds: int) -> dict[str, Any]:
     """What wrk saw, and the most memory that all the server's processes held at the middle and the end."""
-    running, server = wrk(target, connections, seconds, pause_ms), target.server
+    running, server = wrk(target, connections, seconds), target.server
     time.sleep(seconds / 2)
     held = server.memory_bytes()
     seen = heard(running)
@@ -119,13 +119,12 @@ def load(target: Target, connections: int, seconds: int, pause_ms: float | None 
     return {"per_s": round(seen["requests"] / seen["seconds"], 1), **seen, "memory_mb": round(memory / 1e6, 1)}
 
 
-def wrk(target: Target, connections: int, seconds: int, pause_ms: float | None = None) -> subprocess.Popen[str]:
-    """Start wrk. Each connection pauses at random, `pause_ms` in the mean, if given."""
+def wrk(target: Target, connections: int, seconds: int) -> subprocess.Popen[str]:
+    """Start wrk: each connection posts again once it is answered."""
     pictures = target.pictures
     # One thread: more would take the server's core. 30 s: a slow answer is not a failed one.
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
     bodies = ["--", str(target.folder), str(len(pictures.sample)), PEERS[target.name].wire.media_type]
-    bodies += [] if pause_ms is None else [f"{pause_ms:.3f}"]
     command = ["wrk", *options, url(target.server, target.name, pictures.model), *bodies]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

@@ -1,7 +1,5 @@
 -- wrk's part: posts the bodies in a folder in turn, then prints what came of it as one line of JSON.
--- wrk -s post.lua URL -- FOLDER COUNT CONTENT-TYPE [PAUSE-MS]
--- With a pause, each connection waits before each request for a time drawn from an exponential distribution with that
--- mean, so that the requests of many connections come as those of many people do, independently of each other.
+-- wrk -s post.lua URL -- FOLDER COUNT CONTENT-TYPE
 
 local requests = {}
 local sent = 0
@@ -11,13 +9,6 @@ function init(args)
         local file = assert(io.open(args[1] .. "/" .. number, "rb"))
         requests[number + 1] = wrk.format("POST", nil, { ["Content-Type"] = args[3] }, file:read("*a"))
         file:close()
-    end
-    if args[4] then
-        math.randomseed(1)
-        local mean_ms = tonumber(args[4])
-        function delay()
-            return math.floor(0.5 - mean_ms * math.log(1 - math.random()))
-        end
     end
 end
 

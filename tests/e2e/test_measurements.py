@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,9 @@ import pytest
 
 from classifier.store import ModelStore
 from load_tests import servers
+from load_tests.flood import sent
 from load_tests.peers import OURS, PEERS, measure
-from load_tests.peers.measure import Pictures
+from load_tests.peers.measure import Pictures, Target
 from load_tests.pictures import Picture
 from tests.e2e.servers import ROOT, Server
 from tests.tiny_models import COLOUR, save_tiny_model
@@ -54,30 +58,38 @@ def test_every_peer_answers_like_the_offline_predictor_and_is_measured(name: str
 def test_a_soak_keeps_the_start_the_latencies_and_the_memory(store: Path, tmp_path: Path) -> None:
     found = run("load_tests.soak", store, tmp_path / "soak.json", "--seconds", "1", "--minutes", "0.05")
     assert len(found["boot"]["ready_s"]) == 3
-    assert [(row["image"], row["failures"]) for row in found["half"]["rows"]] == [("28x28", 0)]
+    (row,) = found["half"]["rows"]
+    assert row["image"] == "28x28"
+    assert all(list(row[load]["statuses"]) == ["200"] for load in ("one", "capacity", "evenly", "randomly"))
     assert found["memory"]["failures"] == 0
     assert found["memory"]["resident_mb"]
 
 
-def loaded(server: Server, folder: Path, body: bytes, **options: Any) -> dict[str, Any]:
+@contextlib.contextmanager
+def target(server: Server, folder: Path, body: bytes) -> Iterator[Target]:
     (folder / "picture").write_bytes(body)
     sample = Pictures(COLOUR, "any", [Picture(folder / "picture", body, "image/jpeg")], {})
     with servers.started(["sleep", "60"], 0, {}) as process:  # whose memory is looked at
         process.url = server.url
-        return measure.load(measure.target(process, OURS, sample, folder / "bodies"), **options)
+        yield measure.target(process, OURS, sample, folder / "bodies")
 
 
 @needs_wrk
-def test_callers_who_pause_send_fewer_requests_and_all_are_answered(server: Server, tmp_path: Path) -> None:
-    body = (ROOT / "docs" / "chelsea.jpg").read_bytes()
-    seen = loaded(server, tmp_path, body, connections=8, seconds=2, pause_ms=200.0)
-    assert seen["failures"] == 0
-    assert 20 < seen["requests"] < 140  # 80 are expected; that it is neither a few nor thousands is the point
+@pytest.mark.parametrize("spaced", ["evenly", "randomly"])
+def test_requests_come_at_the_rate_that_was_asked_for_and_all_are_answered(spaced, server, tmp_path) -> None:
+    with target(server, tmp_path, (ROOT / "docs" / "chelsea.jpg").read_bytes()) as there:
+        seen = asyncio.run(sent(there, 2, connections=8, per_s=40, spaced=spaced))
+    assert list(seen["statuses"]) == ["200"]
+    assert seen["statuses"]["200"] == seen["sent"]
+    assert 50 < seen["sent"] < 110  # 80 are expected, give or take 9 at random
+    if spaced == "evenly":
+        assert 78 <= seen["sent"] <= 81
 
 
 @needs_wrk
 def test_a_refused_request_counts_as_a_failure(server: Server, tmp_path: Path) -> None:
-    seen = loaded(server, tmp_path, b"no image", connections=1, seconds=1)
+    with target(server, tmp_path, b"no image") as there:
+        seen = measure.load(there, connections=1, seconds=1)
     assert seen["failures"] == seen["requests"] > 0
 
 

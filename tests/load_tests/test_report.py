@@ -104,12 +104,16 @@ def test_a_missed_aim_is_reported_as_missed():
 
 
 def test_a_soak_is_held_to_its_aims():
-    row = {"model": "asl", "image": "28x28", "one_p50_ms": 2.0, "p99_ms": 6.0}
+    evenly = {"p99_ms": 6.0, "sent": 10, "statuses": {"200": 10}}
+    randomly = {"p99_ms": 9.0, "sent": 10, "statuses": {"200": 9, "429": 1}}
+    row = {"model": "asl", "image": "28x28", "one": {"p50_ms": 2.0}, "evenly": evenly, "randomly": randomly}
     memory = {"resident_mb": [100.0, *[300.0] * 18, 330.0]}  # the first tenth settles
     soak = {"boot": {"ready_s": [6.0, 1.0, 2.0]}, "half": {"rows": [row]}, "memory": memory}
     lines = "\n".join(bars.speed([], {}, soak))
     assert "process start to ready, s | ≤ 5 | 2 | met |" in lines
-    assert "p99 ÷ median of one connection | ≤ 4 | 3 | met |" in lines
+    assert "half of capacity evenly spaced: p99 ÷ median of one connection | ≤ 4 | 3 | met |" in lines
+    assert "half of capacity at random times: p99 ÷ median of one connection | ≤ 4 | 4.5 | **missed** |" in lines
+    assert "half of capacity: requests not answered with 200 | ≤ 0 | 1 | **missed** |" in lines
     assert "resident memory, MB | ≤ 400 | 330 | met |" in lines
     assert "change under full load, share | ≤ 0.05 | 0.1 | **missed** |" in lines
 
