@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from classifier.engines import whole_batch
 from classifier.errors import OutOfMemory
-from service.batching import Batcher, Slots
+from service.batching import Batcher, Pass, Slots
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
 from tests.service.passes import passes_of
 
@@ -346,3 +349,30 @@ async def test_everybody_gets_their_own_row_whatever_comes_when(device: Device) 
     kept = [(item, answer) for item, answer in enumerate(answers) if not isinstance(answer, asyncio.CancelledError)]
     assert len(kept) > 300
     assert all(answer == item * 10 for item, answer in kept)
+
+
+class Picture:
+    """Something that can be seen to go."""
+
+
+async def test_a_batch_is_let_go_when_it_is_answered_and_not_by_the_garbage_collector() -> None:
+    begun: list[Future[list[int]]] = []
+
+    def forward(items: list[Picture]) -> Pass[int]:
+        begun.append(Future())
+        return Pass(begun[-1], lambda rows: rows[: len(items)])
+
+    batcher = Batcher[Picture, int](forward, Slots(1))
+    picture = Picture()
+    seen = weakref.ref(picture)
+    gc.disable()
+    try:
+        row = batcher.submit(picture, in_(5))
+        del picture
+        await turns()
+        begun.pop().set_result([1])
+        assert await row == 1
+        await turns()
+        assert seen() is None
+    finally:
+        gc.enable()
