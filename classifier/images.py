@@ -1,8 +1,8 @@
 """Image bytes to pixels: the one decoding that training, serving and the command line share.
 
 identify -> refuse too many pixels -> decode (JPEG at a reduced DCT scale) -> EXIF orientation -> RGB or grey -> resize
--> contrast. A plain JPEG of the network's own size takes a shorter way to the same pixels (`thumbnails`). Nothing else in
-the project opens an image, so what a network was trained on is what it is served.
+-> contrast. A plain JPEG of the network's own size takes a shorter way to the same pixels (`thumbnails`). Nothing else
+in the project opens an image, so what a network was trained on is what it is served.
 """
 
 from __future__ import annotations
