@@ -323,7 +323,7 @@ def _when_done(running: Future[Any], loop: asyncio.AbstractEventLoop, then: Call
     `asyncio.wrap_future`, which costs three times as much.
 
     `then` must not hold the future itself, which keeps its callbacks for good: the batch would then stay until the next
-    garbage collection, which is rare here (it held 130 MB under load).
+    garbage collection, which is rare here (571 MB under load in place of 402).
     """
     if running.done():  # not now: what came meanwhile is read first, and travels with the next pass
         loop.call_soon(then, running)
