@@ -1,4 +1,4 @@
-"""Batching without waiting: whatever is queued the moment a place is free becomes the next batch.
+"""Batching without waiting: what is queued the moment a place is free becomes the next batch, in one of few sizes.
 
 Knows neither HTTP nor networks. A `Batcher` takes a `forward(items)` that starts a `Pass`; several batchers share
 `Slots`. Everything here belongs to one event loop, but what a pass waits for, which another thread may bring. Deadlines

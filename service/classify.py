@@ -75,6 +75,7 @@ class Classifier:
         pace: Pace = UNMEASURED,
     ) -> None:
         most = settings.max_batch or pace.max_batch
+        sizes = _any_size if settings.pad_batches else whole_batch
         self.model = model
         self.reason = ""
         self._mend = mend
@@ -97,7 +98,7 @@ class Classifier:
             queue_limit=settings.queue_limit,
             in_flight_limit=1 if self._one_at_a_time else model.engine.places,
             max_wait_ms=settings.max_wait_ms,
-            whole_batch=_any_size if settings.pad_batches else whole_batch,
+            whole_batch=sizes,
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
             self._run,
@@ -106,7 +107,7 @@ class Classifier:
             lowered=self._lower_max_batch,
             failed=self._failed,
             queue_limit=EXPLANATIONS_WAITING * (PASSES + 1),
-            whole_batch=_any_size if settings.pad_batches else whole_batch,
+            whole_batch=sizes,
             background=True,
         )
 

@@ -10,8 +10,9 @@ import asyncio
 import ctypes
 
 # Under full load the heaps keep what photos and batches of changing sizes leave free: after two minutes 75 MB of 428
-# were nobody's, and 6 MB more with every minute (all models, 2 processors). To give them back took 22 ms and, beside
-# other programs, 117, in which a thread may wait for memory; hence not more often.
+# were nobody's, and 6 MB more with every minute (all models, 2 processors; it will be less since batches no longer wait
+# for the garbage collector and come in few sizes). To give them back took 22 ms and, beside other programs, 117, in
+# which a thread may wait for memory; hence not more often.
 EVERY_S = 120.0
 
 _M_ARENA_MAX = -8  # mallopt(3)
