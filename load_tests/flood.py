@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import statistics
 from collections.abc import AsyncIterator
@@ -17,7 +18,12 @@ from load_tests.peers import PEERS, measure
 from load_tests.peers.measure import Target
 
 SCRIPT = Path(__file__).with_suffix(".lua")
-MOST_CONNECTIONS = 1_000  # of the flood, as a proxy would keep. Waiting for one is no latency of the server's
+# Of the flood, as a proxy would keep: more than are answered late. wrk looks at every one's timer in each turn of its
+# loop, so with 1,000 it took 320 ms of processor a second in place of 250, and was later.
+MOST_CONNECTIONS = 500
+# wrk copies each request into memory of just its size, which for 600 kB glibc takes from the system anew each time: a
+# quarter of wrk's time in a flood (430 and 320 ms of processor a second).
+ENVIRON = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 CALLERS = 32  # who wait for their answers, by which capacity is meant
 DEADLINE_MS = 3_000
 DRAIN_S = 1 + DEADLINE_MS // 1000  # until the last answer
@@ -83,7 +89,9 @@ async def sent(
     options = ["-t1", f"-c{connections}", f"-d{seconds + DRAIN_S}s", "--timeout", "60s", "-s", str(SCRIPT)]
     pictures = ["--", str(target.folder), str(len(target.pictures.sample)), str(seconds), *rate]
     url = measure.url(target.server, target.name, target.pictures.model)
-    running = await asyncio.create_subprocess_exec(wrk, *options, url, *pictures, stdout=asyncio.subprocess.PIPE)
+    running = await asyncio.create_subprocess_exec(
+        wrk, *options, url, *pictures, stdout=asyncio.subprocess.PIPE, env=os.environ | ENVIRON
+    )
     said, _ = await running.communicate()
     if running.returncode:
         raise RuntimeError(f"wrk ended with {running.returncode}: {said.decode()}")

@@ -38,7 +38,6 @@ LINGERING = 64
 _OTHER_FILES = 64 + LINGERING  # of the process besides connections: models, libraries, logs, metrics
 MOST_PIPELINED = 16  # requests sent ahead of an answer; no client of today does that
 
-
 # How long a path whose queue was full is refused here, which costs a part of a refusal by its route. A queue that is
 # full does not run empty in that time.
 REFUSED_FOR_S = 0.02
@@ -92,6 +91,7 @@ class Connection(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     _refused = False
     _in_body = False
+    _leaves = False  # is answered, and closed once the request has come as a whole
     _head_ended = False  # in what is being read, so that some of it is no head
     _head_bytes = 0  # of the lines that are complete
     _unfinished_bytes = 0  # of everything that came while the head was not complete
@@ -152,8 +152,12 @@ class Connection(HttpToolsProtocol):
         self.body_came()
         self.scope[BODY_IS_HERE] = True  # type: ignore[literal-required]
         super().on_message_complete()
+        if self._leaves:
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
+        if self.transport.is_closing():  # what else came in the same piece
+            return
         self._head_came()
         self._in_body = self._head_ended = True
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -282,15 +286,18 @@ class Connection(HttpToolsProtocol):
     def _turn_away(self) -> None:
         """Answer the request whose head has come, and read its body over: with a task and a route, a refusal would
         cost as much as three (0.15 ms), and in a flood most answers are refusals.
+
+        Where the connection is to close, it does so after the body: closing earlier would make the kernel answer with a
+        reset, which may overtake ours.
         """
         path, request_id = self.url.partition(b"?")[0].decode("latin-1"), request_id_of(self.headers)
         self.turned_away(_OVERLOADED, path, request_id)
-        stays = self.parser.should_keep_alive()
+        # Who asks whether to send his body (100-continue) may now send it or not, so what comes next could be either.
+        stays = self.parser.should_keep_alive() and not self.expect_100_continue
         answer = _overloaded(stays, is_oip(path))
         self.transport.write(answer.replace(_ITS_ID, request_id.encode()))
         self.cycle = cast("RequestResponseCycle", _ANSWERED)
-        if not stays:
-            self.transport.close()
+        self._leaves = not stays
         self.on_response_complete()
 
     def turned_away(self, error: SightlineError, path: str, request_id: str) -> None:

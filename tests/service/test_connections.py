@@ -194,6 +194,33 @@ async def test_who_wants_to_leave_anyway_is_turned_away_for_good(monkeypatch: py
     assert wire.closed.is_set()
 
 
+@pytest.mark.parametrize("header", [b"Connection: close", b"Expect: 100-continue"])
+async def test_who_is_turned_away_for_good_may_still_send_his_body_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, header: bytes
+) -> None:
+    monkeypatch.setattr(Connection, "full_until", {})
+    connections.refuse_for_now(b"/full")
+    connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
+    connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 5000\r\n" + header + b"\r\n\r\n")
+    assert not wire.closed.is_set()  # the reset that follows would overtake the answer
+    connection.data_received(bytes(4_000))
+    assert not wire.closed.is_set()
+    connection.data_received(bytes(1_000) + GET)
+    assert wire.told() == (429, "overloaded")
+    await asyncio.sleep(0.01)
+    assert wire.written.count(b"HTTP/1.1") == 1
+    connection.connection_lost(None)
+
+
+async def test_who_is_turned_away_for_good_and_never_sends_his_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "full_until", {})
+    connections.refuse_for_now(b"/full")
+    connection, wire = a_connection(Settings(header_timeout_ms=50), respond)
+    connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 9\r\nConnection: close\r\n\r\n")
+    await until_closed(wire)
+    connection.connection_lost(None)
+
+
 @pytest.mark.parametrize(("path", "kind"), [("/v2/models/x/infer", "json"), ("/v1/full", "problem+json")])
 async def test_who_is_turned_away_is_told_in_his_protocols_words_with_his_request_id(
     monkeypatch: pytest.MonkeyPatch, path: str, kind: str
