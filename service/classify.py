@@ -36,14 +36,17 @@ INLINE_PIXELS = 64 * 64
 UNMEASURED = Pace(max_batch=16, images_per_s=0.0)
 
 # A network that runs more images a second than HTTP can bring runs one batch at a time, so that what comes meanwhile
-# travels together. With two in flight the batches of such a network were of 1 to 4 images, and starting each cost the
-# event loop as much as two requests.
+# travels together, and on one stream's processors, which leaves the event loop the others. With two in flight the
+# batches of such a network were of 1 to 4 images, and starting each cost the event loop as much as two requests. On all
+# processors one half of a batch waited, spinning, for the other, which waited for the event loop: in one stream 28 and
+# 22 % more images/s (asl 1, 32 and 128 connections, 2 processors, medians of n=8 alternating pairs of 1 s).
 FASTER_THAN_HTTP_PER_S = 5_000
 
-# A batch that takes no longer than this runs on the event loop where it is the only one, if the engine can do that. To
-# hand it to a thread and to hear back was a quarter of a thumbnail's time at one connection (medians of 0.81 and 0.64
-# ms, without it 0.56 and 0.52), and now and then much more, with the network's own threads in the way (99th percentiles
-# of 8.4 and 4.6 ms, without it 0.9; asl 1, 2 processors, n=2 alternating).
+# An image that comes alone and takes no longer than this runs on the event loop, if the engine can do that. To hand it
+# to a thread and to hear back was a quarter of a thumbnail's time at one connection (medians of 0.81 and 0.64 ms,
+# without it 0.56 and 0.52), and now and then much more, with the network's own threads in the way (99th percentiles of
+# 8.4 and 4.6 ms, without it 0.9; asl 1, 2 processors, n=2 alternating). More images are better off in a thread: those
+# of less than a millisecond together, on the loop, cost 28 % of the images/s at 8 connections (n=10).
 AT_ONCE_S = 0.001
 
 EXPLANATIONS_WAITING = 8  # each is PASSES copies of a network's input: 13 MB at 180x180
@@ -87,7 +90,7 @@ class Classifier:
         self._max_pixels = settings.max_pixels
         self._pads = settings.pad_batches
         self._slots = slots
-        self._most_at_once = int(AT_ONCE_S * pace.images_per_s)
+        self._is_quick = AT_ONCE_S * pace.images_per_s >= 1
         self._one_at_a_time = pace.images_per_s > FASTER_THAN_HTTP_PER_S
         self._batcher: Batcher[_Queued, Classified] = Batcher(
             self._forward,
@@ -293,11 +296,11 @@ class Classifier:
     def _start(self, pixels_u8: Pixels) -> Future[Probabilities]:
         if self._pads:
             pixels_u8 = padded(pixels_u8, self.max_batch)
-        alone = self._slots.in_flight <= 1 and (self._one_at_a_time or not self._slots.anybody_waits)
+        alone = self._slots.in_flight <= 1 and not self._slots.anybody_waits
         engine = self.model.engine
-        if alone and engine.infers_here and len(pixels_u8) <= self._most_at_once:
+        if alone and self._is_quick and engine.infers_here and len(pixels_u8) == 1:
             return _done(engine.infer, pixels_u8)
-        return engine.submit(pixels_u8, alone=alone)
+        return engine.submit(pixels_u8, alone=alone and not self._one_at_a_time)
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, SightlineError):

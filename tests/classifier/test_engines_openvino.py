@@ -117,6 +117,14 @@ def test_every_stream_is_warm_when_the_engine_is_handed_out(models, monkeypatch)
     assert sizes == [(size, alone) for size in (1, 4) for alone in [False] * engine.streams + [True]]
 
 
+def test_streams_go_to_any_processor_and_a_batch_alone_stays_on_its_own(models):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
+    together, alone = (lanes._lanes[0]._compiled for lanes in (engine._together, engine._alone))
+    pinned = [compiled.get_property("ENABLE_CPU_PINNING") for compiled in (together, alone)]
+    engine.close()
+    assert pinned == ([False, True] if engine.streams > 1 else [False, False])
+
+
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=has_bfloat16)])
 def test_the_precision_reported_is_the_one_that_runs(models, precision):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision=precision))
