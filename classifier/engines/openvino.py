@@ -151,10 +151,15 @@ class _Lanes:
 
 
 class _Here:
-    """An infer request that runs in the thread of whoever asks, one batch at a time."""
+    """An infer request that runs in the thread of whoever asks, one batch at a time.
+
+    With one thread to run on, OpenVINO 2026.4 loses what such a run fails with and leaves the last answer in its place,
+    which may be somebody else's. So it then runs in OpenVINO's thread, and this one waits, which tells every failure.
+    """
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self._compiled: ov.CompiledModel | None = compiled
+        self._has_one_thread = compiled.get_property("INFERENCE_NUM_THREADS") == 1
         self._request = compiled.create_infer_request()
         self._one = threading.Lock()
 
@@ -164,7 +169,11 @@ class _Here:
                 raise EngineUnavailable(_CLOSED)
             try:
                 self._request.set_input_tensor(ov.Tensor(pixels_u8, shared_memory=True))
-                self._request.infer()
+                if self._has_one_thread:
+                    self._request.start_async()
+                    self._request.wait()
+                else:
+                    self._request.infer()
                 return _answer_of(self._request)
             except Exception as error:
                 with suppress(Exception):  # then the next caller tries again

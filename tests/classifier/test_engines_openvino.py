@@ -114,7 +114,8 @@ def test_every_stream_is_warm_when_the_engine_is_handed_out(models, monkeypatch)
     monkeypatch.setattr(OpenVinoEngine, "submit", noted)
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(warm_batch_sizes=(1, 4)))
     engine.close()
-    assert sizes == [(size, alone) for size in (1, 4) for alone in [False] * engine.streams + [True]]
+    alone_in_turn = [False] * engine.streams + [True] * (engine.streams > 1)
+    assert sizes == [(size, alone) for size in (1, 4) for alone in alone_in_turn]
 
 
 def test_streams_go_to_any_processor_and_a_batch_alone_stays_on_its_own(models):
@@ -258,6 +259,28 @@ def test_callers_of_runs_that_fail_are_told_and_nobody_waits_for_ever(tmp_path, 
     last = engine.submit(ODD)
     engine.close()  # waits for a failure as for any other end
     assert last.done()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="confines a process to one processor")
+def test_a_run_that_fails_on_the_only_processor_does_not_give_the_last_answer(tmp_path):
+    save_network_for_even_batches(tmp_path / store.ONNX)
+    script = f"""
+import os
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+from pathlib import Path
+from tests.classifier.test_engines_openvino import EVEN, ODD, open_engine, options, tiny_card
+engine = open_engine(tiny_card(), Path({str(tmp_path)!r}), options(warm_batch_sizes=(2,)))
+assert engine.infer(EVEN).shape == (2, 3)
+for _ in range(3):
+    try:
+        engine.infer(ODD)
+    except RuntimeError:
+        continue
+    raise AssertionError("the failure was lost")
+engine.close()
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_network_that_cannot_run_at_the_sizes_it_is_warmed_at_is_broken(tmp_path):
