@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -138,7 +139,8 @@ def test_a_caller_who_loses_interest_disturbs_nobody(engine):
 
 def test_engines_say_how_they_run(engine):
     assert engine.name in ENGINES
-    assert (engine.precision, engine.streams) == ("float32", 2)
+    most = len(os.sched_getaffinity(0)) if engine.name == "openvino" else 2  # which has no more streams than processors
+    assert (engine.precision, engine.streams) == ("float32", min(2, most))
     assert engine.device
 
 
