@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -15,35 +16,35 @@ from classifier.card import Precision
 from training.batches import Batches
 from training.datasets.dataset import Dataset, Split
 from training.networks import training_network
+from training.rates import Rates, RatesRecord
 from training.recipe import Recipe, no_augmentation, statistics_of
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Images per second: `pipeline` shuffles and augments, `network` trains on one batch over and over, `both` fits."""
+def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int, rounds: int) -> RatesRecord:
+    """Time `batches` batches of each, in turns, after as many untimed ones that compile and warm up."""
+    from training import export
 
-    pipeline: float
-    network: float
-    both: float
-
-    @property
-    def both_of_slower(self) -> float:
-        """`both` as a part of the slower one alone; where they share the processor it cannot reach 1."""
-        return self.both / min(self.pipeline, self.network)
-
-
-def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int) -> Rates:
-    """Time `batches` batches of each, after as many untimed ones that compile and warm up."""
     train, statistics = dataset.splits["train"], statistics_of(dataset)
     classes = len(dataset.labels)
     plain = training_network(replace(recipe, augmentation=no_augmentation), classes, statistics, precision)
-    return Rates(
-        pipeline=_pipeline_rate(recipe, train, batches),
-        network=_fit_rate(plain, _SameBatch(train, recipe.batch_size, batches)),
-        both=_fit_rate(
-            training_network(recipe, classes, statistics, precision),
-            Batches(train, recipe.batch_size, seed=0, steps=batches),
-        ),
+    augmented = training_network(recipe, classes, statistics, precision)
+    passes = {
+        "pipeline": _augmenting(recipe, Batches(train, recipe.batch_size, seed=0, steps=batches)),
+        "network": _fitting(plain, _SameBatch(train, recipe.batch_size, batches)),
+        "both": _fitting(augmented, Batches(train, recipe.batch_size, seed=0, steps=batches)),
+    }
+    for one_pass in passes.values():
+        one_pass()
+    return RatesRecord(
+        recipe=recipe.name,
+        dataset=dataset.name,
+        precision=precision,
+        batch_size=recipe.batch_size,
+        batches=batches,
+        rounds=tuple(Rates(**{name: round(one_pass(), 1) for name, one_pass in passes.items()}) for _ in range(rounds)),
+        machine=export.machine(),
+        commit=export.commit(),
+        finished=export.today(),
     )
 
 
@@ -76,7 +77,8 @@ class _EpochTimer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self.seconds = time.perf_counter() - self.began
 
 
-def _pipeline_rate(recipe: Recipe, train: Split, steps: int) -> float:
+def _augmenting(recipe: Recipe, batches: Batches) -> Callable[[], float]:
+    """A pass over the batches that only augments; gives images per second."""
     layers = recipe.augmentation()
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
@@ -85,21 +87,27 @@ def _pipeline_rate(recipe: Recipe, train: Split, steps: int) -> float:
             pixels = layer(pixels, training=True)
         return pixels
 
-    batches = Batches(train, recipe.batch_size, seed=0, steps=steps)
-    for _ in range(2):
+    def one_pass() -> float:
         began = time.perf_counter()
-        for i in range(steps):
+        for i in range(len(batches)):
             np.asarray(augment(tf.constant(batches[i][0])))
         seconds = time.perf_counter() - began
         images = _images(batches)
         batches.on_epoch_end()
-    return images / seconds
+        return images / seconds
+
+    return one_pass
 
 
-def _fit_rate(network: Any, batches: Any) -> float:
-    timer = _EpochTimer()
-    network.fit(batches, epochs=2, verbose=0, callbacks=[timer])
-    return _images(batches) / timer.seconds
+def _fitting(network: Any, batches: Any) -> Callable[[], float]:
+    """An epoch of fitting; gives images per second."""
+
+    def one_pass() -> float:
+        timer = _EpochTimer()
+        network.fit(batches, epochs=1, verbose=0, callbacks=[timer])
+        return _images(batches) / timer.seconds
+
+    return one_pass
 
 
 def _images(batches: Any) -> int:

@@ -1,7 +1,7 @@
 """The records of runs that `fit --record` keeps: cards, histories and pictures, without weights.
 
-`ROOT/RECIPE/seed-N/` is one run, `ROOT/RECIPE/folds-K-seed-N/` one cross-validation. `ROOT/RECIPE/notes.md`, where a
-person has written one, says what the figures do not.
+`ROOT/RECIPE/seed-N/` is one run, `ROOT/RECIPE/folds-K-seed-N/` one cross-validation, `ROOT/RECIPE/pipeline.json` how
+fast images go through. `ROOT/RECIPE/notes.md`, where a person has written one, says what the figures do not.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from classifier.card import Card, read_card
 from classifier.store import HISTORY
 from training.folds import FOLDS, FoldsRecord, read_folds
+from training.rates import RATES, RatesRecord, read_rates
 from training.recipe import Recipe, RecipeError
 from training.recipes import RECIPES
 from training.run import Epoch, best_epoch, most_accurate_epoch, read_history
@@ -64,6 +65,7 @@ class RecipeRecords:
     runs: list[RunRecord]
     folds: list[tuple[Path, FoldsRecord]]
     notes: str
+    rates: RatesRecord | None = None
 
     def accuracies(self, split: str) -> list[float]:
         """Of the kept epochs, one for each run that has the split."""
@@ -105,7 +107,16 @@ def _records_of(recipe: Recipe, home: Path) -> RecipeRecords:
         sorted(_runs(recipe, folders), key=lambda run: run.seed),
         sorted(_cross_validations(recipe, folders), key=lambda found: (found[1].seed, len(found[1].folds))),
         notes.read_text(encoding="utf-8").strip() if notes.is_file() else "",
+        _rates(recipe, home),
     )
+
+
+def _rates(recipe: Recipe, home: Path) -> RatesRecord | None:
+    record = read_rates(home / RATES)
+    if record:
+        _check_place(home / RATES, record.recipe, recipe.name)
+        _check_data(home / RATES, record.dataset, recipe)
+    return record
 
 
 def _runs(recipe: Recipe, folders: list[Path]) -> Iterator[RunRecord]:

@@ -13,6 +13,7 @@ from training.copies import COPIES
 from training.folds import FOLDS, FoldsRecord
 from training.images_per_class import POINTS, Point, read_points
 from training.plots import draw_curves, draw_images_per_class
+from training.rates import RATES, RatesRecord
 from training.recipe import Recipe, RecipeError
 from training.recipes import RECIPES
 from training.records import RecipeRecords, RunRecord, read_records
@@ -40,6 +41,12 @@ measured it, stands beside it. Of several runs each has its own, in the order of
 _AUGMENTATION = """\
 The accuracy with augmentation less that without; else both runs are the same, but for what the article changes with it
 (the recipe's file says what)."""
+
+_RATES = """\
+Images a second of shuffling and augmentation alone, of the network alone, which trains on one batch over and over, and
+of a fit, which is both: medians of n rounds in which the three took turns, on an idle machine. A fit that is much
+slower than the slower of the two would say that they wait for each other; both want the same processors, so it cannot
+be quite as fast."""
 
 _CROSS_VALIDATION = """\
 Training and validation images are dealt anew into K parts. Each of K networks is validated on another part, and all are
@@ -73,6 +80,7 @@ class _Report:
             _HEAD.format(records=self.address(self.records)),
             *_at_a_glance(found, ran),
             *_what_it_took(ran),
+            *self.rates(found),
             *strategies(ran, speed, self.address_of_record),
             *images_per_class(points, self.address_of_record),
             *_augmentation(ran),
@@ -90,6 +98,29 @@ class _Report:
 
     def link(self, path: Path, words: str) -> str:
         return f"[{words}]({self.address(path)})"
+
+    def rates(self, found: Sequence[RecipeRecords]) -> list[str]:
+        header = (
+            "recipe | augmentation | network | fit | fit ÷ the slower | n | batches | precision | finished | machine | "
+            "commit | record"
+        )
+        rows = [self.rates_row(records.recipe, records.rates) for records in found if records.rates]
+        return ["## How fast images go through", _RATES, table(header, rows)] if rows else []
+
+    def rates_row(self, recipe: Recipe, record: RatesRecord) -> list[str]:
+        rates = record.rates
+        return [
+            recipe.name,
+            *(f"{rate:,.0f}" for rate in (rates.pipeline, rates.network, rates.both)),
+            f"{record.both_of_slower:.2f}",
+            str(len(record.rounds)),
+            f"{record.batches} of {record.batch_size}",
+            record.precision,
+            record.finished,
+            record.machine,
+            f"`{record.commit}`",
+            self.link(self.records / recipe.name / RATES, RATES),
+        ]
 
     def cross_validation(self, found: Sequence[RecipeRecords]) -> list[str]:
         rows = [self.fold_row(folder, record) for records in found for folder, record in records.folds]

@@ -21,6 +21,7 @@ from tests.archives import cats_vs_dogs_zip, photo_folders
 from tests.tiny_models import COLOUR
 from training.__main__ import main
 from training.commands import COMMANDS
+from training.rates import RATES, RatesRecord, read_rates
 from training.recipe import Recipe
 from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.run import Epoch
@@ -194,15 +195,16 @@ def test_engines_are_compared_again_on_the_data_of_the_fit_and_only_the_checks_c
 
 @pytest.mark.slow
 def test_the_pipelines_speed_the_networks_and_both_are_measured(
-    data_for: Callable[[Recipe], Path], capsys: pytest.CaptureFixture[str]
+    data_for: Callable[[Recipe], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["pipeline", LETTERS.name, "--data", str(data_for(LETTERS)), "--limit", "96", "--batches", "2"]
-    assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    rates = found["images_per_second"]
-    assert set(rates) == {"pipeline", "network", "both"}
-    assert all(rate > 0 for rate in rates.values())
-    assert found["both_of_slower"] == pytest.approx(rates["both"] / min(rates["pipeline"], rates["network"]))
+    assert main([*command, "--rounds", "2", "--record", str(tmp_path), "--json"]) == 0
+    record = read_rates(tmp_path / LETTERS.name / RATES)
+    assert record == RatesRecord.model_validate_json(capsys.readouterr().out)
+    assert (record.recipe, record.batches, len(record.rounds)) == (LETTERS.name, 2, 2)
+    assert all(rate > 0 for each in record.rounds for rate in (each.pipeline, each.network, each.both))
+    assert main([*command, "--rounds", "1"]) == 0
+    assert "of the slower" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -16,8 +16,10 @@ from training.__main__ import main
 from training.copies import COPIES
 from training.folds import FoldRecord, FoldsRecord, Spread, write_folds
 from training.images_per_class import POINTS, write_points
-from training.recipe import Recipe
+from training.rates import RATES, Rates, RatesRecord, write_rates
+from training.recipe import Recipe, RecipeError
 from training.recipes import RECIPES
+from training.records import read_records
 from training.run import Epoch, write_history
 from training.speed import SPEED, SpeedRecord, VersionSpeed, write_speed
 
@@ -211,6 +213,46 @@ def save_speed(root: Path, *recipes: Recipe, rates: Sequence[float]) -> None:
         finished="2026-02-04",
     )
     write_speed(record, root / SPEED)
+
+
+def rates_of(recipe: Recipe, dataset: str = "") -> RatesRecord:
+    rounds = [(500, 100, 90), (400, 110, 99), (600, 120, 60)]  # images per second
+    return RatesRecord(
+        recipe=recipe.name,
+        dataset=dataset or recipe.reader.name,
+        precision="bfloat16",
+        batch_size=20,
+        batches=50,
+        rounds=tuple(Rates(pipeline=one, network=other, both=both) for one, other, both in rounds),
+        machine="AMD EPYC, 2 cores",
+        commit="facade123456",
+        finished="2026-02-05",
+    )
+
+
+def test_how_fast_images_go_through_is_told_in_medians(root: Path) -> None:
+    write_rates(rates_of(BOOK), root / BOOK.name / RATES)
+    save_record(root, LETTERS)
+    body = written(root).partition("## How fast images go through")[2].partition("\n## ")[0]
+    assert f"| {BOOK.name} | 500 | 110 | 90 | 0.90 | 3 | 50 of 20 | bfloat16 | 2026-02-05 | AMD EPYC, 2 cores |" in body
+    assert f"`facade123456` | [{RATES}](runs/{BOOK.name}/{RATES}) |" in body
+    assert LETTERS.name not in body
+
+
+@pytest.mark.parametrize(
+    "record",
+    [rates_of(LETTERS), rates_of(BOOK, dataset="lamps"), None],
+    ids=["another recipe's", "other images'", "no record"],
+)
+def test_rates_of_something_else_are_refused(root: Path, record: RatesRecord | None) -> None:
+    path = root / BOOK.name / RATES
+    path.parent.mkdir(parents=True)
+    if record:
+        write_rates(record, path)
+    else:
+        path.write_text('{"recipe": "?"}')
+    with pytest.raises(RecipeError, match=r"pipeline\.json"):
+        read_records(root)
 
 
 def strategies(text: str) -> list[str]:

@@ -8,11 +8,12 @@ the numbers mean something.
 from __future__ import annotations
 
 import argparse
-import json
+from pathlib import Path
 
 from training.commands.arguments import PRECISIONS, add_recipe_and_data, positive
 from training.datasets import load_dataset
 from training.quiet import import_tensorflow
+from training.rates import RATES, write_rates
 from training.recipes import recipe_named
 
 HELP = "time the input pipeline and the network of a recipe"
@@ -21,35 +22,29 @@ HELP = "time the input pipeline and the network of a recipe"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_and_data(parser)
     parser.add_argument("--batches", type=positive, default=50, help="batches to time of each (default: 50)")
+    parser.add_argument("--rounds", type=positive, default=3, help="of each, in turns (default: 3)")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--record", type=Path, help="also keep them below this folder, for the report: docs/runs")
 
 
 def run(options: argparse.Namespace) -> int:
     recipe = recipe_named(options.recipe)
     dataset = load_dataset(options.data, recipe.reader, recipe.input, limit=options.limit)
     import_tensorflow()
-    from training.export import machine
     from training.fit import chosen_precision
     from training.pipeline import measure
 
     precision = chosen_precision(options.precision, recipe)
-    rates = measure(recipe, dataset, precision, options.batches)
+    record = measure(recipe, dataset, precision, options.batches, options.rounds)
+    if options.record:
+        write_rates(record, options.record / recipe.name / RATES)
     if options.json:
-        images_per_second = {"pipeline": rates.pipeline, "network": rates.network, "both": rates.both}
-        summary = {
-            "recipe": recipe.name,
-            "precision": precision,
-            "batch_size": recipe.batch_size,
-            "batches": options.batches,
-            "machine": machine(),
-            "images_per_second": images_per_second,
-            "both_of_slower": rates.both_of_slower,
-        }
-        print(json.dumps(summary, indent=2))
+        print(record.model_dump_json(indent=2))
         return 0
-    print(f"{recipe.name} in {precision}, {options.batches} batches of {recipe.batch_size} on {machine()}")
+    rates, batch = record.rates, record.batch_size
+    print(f"{recipe.name} in {precision}, {options.batches} batches of {batch}, medians of n={options.rounds}")
     print(f"batches and augmentation alone  {rates.pipeline:9,.0f} images/s")
     print(f"network alone                   {rates.network:9,.0f} images/s")
-    print(f"both, a fit                     {rates.both:9,.0f} images/s, {rates.both_of_slower:.2f} of the slower")
+    print(f"both, a fit                     {rates.both:9,.0f} images/s, {record.both_of_slower:.2f} of the slower")
     return 0
