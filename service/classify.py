@@ -45,8 +45,8 @@ FASTER_THAN_HTTP_PER_S = 5_000
 # An image that comes alone and takes no longer than this runs on the event loop, if the engine can do that. To hand it
 # to a thread and to hear back was a quarter of a thumbnail's time at one connection (medians of 0.81 and 0.64 ms,
 # without it 0.56 and 0.52), and now and then much more, with the network's own threads in the way (99th percentiles of
-# 8.4 and 4.6 ms, without it 0.9; asl 1, 2 processors, n=2 alternating). More images are better off in a thread: those
-# of less than a millisecond together, on the loop, cost 28 % of the images/s at 8 connections (n=10).
+# 8.4 and 4.6 ms, without it 0.9; asl 1, 2 processors, n=2 alternating). More images are better off in a thread: with up
+# to four together on the loop, 8 connections had 27 % fewer images/s (asl 1, medians of n=10 alternating pairs of 1 s).
 AT_ONCE_S = 0.001
 
 EXPLANATIONS_WAITING = 8  # each is PASSES copies of a network's input: 13 MB at 180x180
