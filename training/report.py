@@ -112,7 +112,7 @@ class _Report:
         return [
             recipe.name,
             *(f"{rate:,.0f}" for rate in (rates.pipeline, rates.network, rates.both)),
-            f"{record.both_of_slower:.2f}",
+            f"{record.both_of_slower:.3f}",
             str(len(record.rounds)),
             f"{record.batches} of {record.batch_size}",
             record.precision,
