@@ -234,7 +234,7 @@ def test_how_fast_images_go_through_is_told_in_medians(root: Path) -> None:
     write_rates(rates_of(BOOK), root / BOOK.name / RATES)
     save_record(root, LETTERS)
     body = written(root).partition("## How fast images go through")[2].partition("\n## ")[0]
-    assert f"| {BOOK.name} | 500 | 110 | 90 | 0.900 | 3 | 50 of 20 | bfloat16 | 2026-02-05 | AMD EPYC, 2 cores |" in body
+    assert f"| {BOOK.name} | 500 | 110 | 90 | 0.900 | 3 | 50 of 20 | bfloat16 | 2026-02-05 | AMD EPYC, 2 cores" in body
     assert f"`facade123456` | [{RATES}](runs/{BOOK.name}/{RATES}) |" in body
     assert LETTERS.name not in body
 
