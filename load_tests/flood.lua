@@ -14,7 +14,7 @@ ffi.cdef [[
 ]]
 local moment = ffi.new("moment")
 
-local IN_FLIGHT = 1100 -- the connections, and some whose request broke off
+local IN_FLIGHT = 600 -- the connections, and some whose request broke off
 local NEVER_MS = 3600 * 1000
 
 local requests, sent_at, free, first, last = {}, {}, {}, 1, 0

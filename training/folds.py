@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from classifier.card import DatasetRecord, Metrics, Precision
 from training.datasets.dataset import Dataset, DatasetError, Split
+from training.json_records import Part, write_record
 from training.recipe import Recipe, RecipeError
 from training.run import Epoch, best_epoch, write_history
 
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
 FOLDS = "folds.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class FoldRecord(_Part):
+class FoldRecord(Part):
     """One of the K networks: `metrics` on its own validation images and on the common test images."""
 
     images: dict[str, int]
@@ -40,14 +37,14 @@ class FoldRecord(_Part):
     seconds: float
 
 
-class Spread(_Part):
+class Spread(Part):
     """Mean and sample standard deviation (K - 1 in the denominator)."""
 
     mean: float
     deviation: float
 
 
-class FoldsRecord(_Part):
+class FoldsRecord(Part):
     """`folds.json`: what came of all K. `dataset` is the one they were dealt from; `accuracy` is by split."""
 
     recipe: str
@@ -146,7 +143,7 @@ def write_folds(record: FoldsRecord, histories: Sequence[Sequence[Epoch]], to: P
     to.mkdir(parents=True, exist_ok=True)
     for number, history in enumerate(histories, start=1):
         write_history(history, to / f"fold-{number}.csv")
-    (to / FOLDS).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_record(record, to / FOLDS)
     return to / FOLDS
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from classifier.card import Precision
+from training import export
 from training.batches import Batches
 from training.datasets.dataset import Dataset, Split
 from training.networks import training_network
@@ -22,8 +23,6 @@ from training.recipe import Recipe, no_augmentation, statistics_of
 
 def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int, rounds: int) -> RatesRecord:
     """Time `batches` batches of each, in turns, after as many untimed ones that compile and warm up."""
-    from training import export
-
     train, statistics = dataset.splits["train"], statistics_of(dataset)
     classes = len(dataset.labels)
     plain = training_network(replace(recipe, augmentation=no_augmentation), classes, statistics, precision)

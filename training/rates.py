@@ -5,19 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from classifier.card import Precision
-from training.recipe import RecipeError
+from training.json_records import Part, read_record
 
 RATES = "pipeline.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Rates(_Part):
+class Rates(Part):
     """Images per second: `pipeline` shuffles and augments, `network` trains on one batch over and over, `both` fits."""
 
     pipeline: float
@@ -30,7 +24,7 @@ class Rates(_Part):
         return self.both / min(self.pipeline, self.network)
 
 
-class RatesRecord(_Part):
+class RatesRecord(Part):
     """`pipeline.json`. In each round the three took turns, so that whatever else the machine did met all of them."""
 
     recipe: str
@@ -56,15 +50,4 @@ class RatesRecord(_Part):
 
 def read_rates(path: Path) -> RatesRecord | None:
     """Read a `pipeline.json`; None where there is no such file. Raises RecipeError."""
-    if not path.is_file():
-        return None
-    try:
-        return RatesRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise RecipeError(f"{path}: not what `pipeline` records: {error}") from error
-
-
-def write_rates(record: RatesRecord, path: Path) -> None:
-    """Write a record as indented JSON with a final newline."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return read_record(RatesRecord, path, "pipeline")

@@ -65,7 +65,7 @@ class RecipeRecords:
     runs: list[RunRecord]
     folds: list[tuple[Path, FoldsRecord]]
     notes: str
-    rates: RatesRecord | None = None
+    rates: RatesRecord | None
 
     def accuracies(self, split: str) -> list[float]:
         """Of the kept epochs, one for each run that has the split."""

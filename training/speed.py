@@ -9,24 +9,19 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from classifier.card import Precision, Sha256
 from classifier.engines import Engine, EngineOptions, Probabilities
 from classifier.errors import BrokenModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ONNX, ModelStore
-from training.recipe import RecipeError
+from training.json_records import Part, read_record
 
 SPEED = "serving-speed.json"
 BATCH = 16  # as the server's largest
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class VersionSpeed(_Part):
+class VersionSpeed(Part):
     """One version: images per second in each round, as it would be served here."""
 
     model: str
@@ -42,7 +37,7 @@ class VersionSpeed(_Part):
         return median(self.rounds)
 
 
-class SpeedRecord(_Part):
+class SpeedRecord(Part):
     """`serving-speed.json`. The versions took turns, so that whatever else the machine did met all of them."""
 
     engine: str
@@ -79,18 +74,7 @@ def measure(folders: Sequence[Path], rounds: int, seconds: float) -> SpeedRecord
 
 def read_speed(path: Path) -> SpeedRecord | None:
     """Read a `serving-speed.json`; None where there is no such file. Raises RecipeError."""
-    if not path.is_file():
-        return None
-    try:
-        return SpeedRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise RecipeError(f"{path}: not what `speed` writes: {error}") from error
-
-
-def write_speed(record: SpeedRecord, path: Path) -> None:
-    """Write a record as indented JSON with a final newline."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return read_record(SpeedRecord, path, "speed")
 
 
 def _open(folder: Path) -> LoadedModel:

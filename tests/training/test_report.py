@@ -16,12 +16,13 @@ from training.__main__ import main
 from training.copies import COPIES
 from training.folds import FoldRecord, FoldsRecord, Spread, write_folds
 from training.images_per_class import POINTS, write_points
-from training.rates import RATES, Rates, RatesRecord, write_rates
+from training.json_records import write_record
+from training.rates import RATES, Rates, RatesRecord
 from training.recipe import Recipe, RecipeError
 from training.recipes import RECIPES
 from training.records import read_records
 from training.run import Epoch, write_history
-from training.speed import SPEED, SpeedRecord, VersionSpeed, write_speed
+from training.speed import SPEED, SpeedRecord, VersionSpeed
 
 BOOK = RECIPES["cats-vs-dogs-180-augmented"]
 BOOK_BASELINE = RECIPES["cats-vs-dogs-180-baseline"]
@@ -212,7 +213,7 @@ def save_speed(root: Path, *recipes: Recipe, rates: Sequence[float]) -> None:
         commit="decade123456",
         finished="2026-02-04",
     )
-    write_speed(record, root / SPEED)
+    write_record(record, root / SPEED)
 
 
 def rates_of(recipe: Recipe, dataset: str = "") -> RatesRecord:
@@ -231,7 +232,7 @@ def rates_of(recipe: Recipe, dataset: str = "") -> RatesRecord:
 
 
 def test_how_fast_images_go_through_is_told_in_medians(root: Path) -> None:
-    write_rates(rates_of(BOOK), root / BOOK.name / RATES)
+    write_record(rates_of(BOOK), root / BOOK.name / RATES)
     save_record(root, LETTERS)
     body = written(root).partition("## How fast images go through")[2].partition("\n## ")[0]
     assert f"| {BOOK.name} | 500 | 110 | 90 | 0.900 | 3 | 50 of 20 | bfloat16 | 2026-02-05 | AMD EPYC, 2 cores" in body
@@ -248,7 +249,7 @@ def test_rates_of_something_else_are_refused(root: Path, record: RatesRecord | N
     path = root / BOOK.name / RATES
     path.parent.mkdir(parents=True)
     if record:
-        write_rates(record, path)
+        write_record(record, path)
     else:
         path.write_text('{"recipe": "?"}')
     with pytest.raises(RecipeError, match=r"pipeline\.json"):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from training.commands.arguments import PRECISIONS, add_recipe_and_data, positive
 from training.datasets import load_dataset
+from training.json_records import write_record
 from training.quiet import import_tensorflow
-from training.rates import RATES, write_rates
+from training.rates import RATES
 from training.recipes import recipe_named
 
 HELP = "time the input pipeline and the network of a recipe"
@@ -38,12 +39,13 @@ def run(options: argparse.Namespace) -> int:
     precision = chosen_precision(options.precision, recipe)
     record = measure(recipe, dataset, precision, options.batches, options.rounds)
     if options.record:
-        write_rates(record, options.record / recipe.name / RATES)
+        write_record(record, options.record / recipe.name / RATES)
     if options.json:
         print(record.model_dump_json(indent=2))
         return 0
     rates, batch = record.rates, record.batch_size
-    print(f"{recipe.name} in {precision}, {options.batches} batches of {batch}, medians of n={options.rounds}")
+    print(f"{recipe.name} in {precision}, {options.batches} batches of {batch} on {record.machine}")
+    print(f"medians of n={options.rounds} rounds:")
     print(f"batches and augmentation alone  {rates.pipeline:9,.0f} images/s")
     print(f"network alone                   {rates.network:9,.0f} images/s")
     print(f"both, a fit                     {rates.both:9,.0f} images/s, {record.both_of_slower:.2f} of the slower")

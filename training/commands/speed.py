@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 
 from training.commands.arguments import positive
-from training.speed import SPEED, measure, write_speed
+from training.json_records import write_record
+from training.speed import SPEED, measure
 
 HELP = "time how many images a second versions answer"
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     record = measure(options.versions, options.rounds, options.seconds)
-    write_speed(record, options.out)
+    write_record(record, options.out)
     for version in record.versions:
         print(f"{version.model} {version.version}, {version.recipe}: {version.images_per_second:,.0f} images/s")
     print(f"saved {options.out}")
