@@ -202,7 +202,7 @@ def _contrasted(pixels: Pixels, spec: InputSpec) -> Pixels:
     low, high = int(pixels.min()), int(pixels.max())
     if high == low or (low, high) == (0, 255):
         return pixels
-    stretched: Pixels = _spread(low, high)[pixels]
+    stretched: Pixels = _spread(low, high).take(pixels)
     return stretched
 
 

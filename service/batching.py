@@ -187,7 +187,7 @@ class Batcher(Generic[Item, Row]):
         """Queue one item and return the future of its row; cancel it to leave. Raises as `check_room` does."""
         self.check_room(1)
         loop = self._loop
-        waiter = _Waiter[Item, Row](item, loop.time(), deadline, loop.create_future())
+        waiter: _Waiter[Item, Row] = _Waiter(item, loop.time(), deadline, loop.create_future())
         self._queue.append(waiter)
         if self._max_wait_s and len(self._queue) == 1:
             self._wait_for_company()

@@ -264,7 +264,7 @@ class Classifier:
 
     def _forward(self, images: list[_Queued]) -> Pass[Classified]:
         began = time.perf_counter_ns()
-        pixels = np.stack([image.pixels for image in images])
+        pixels = _batch([image.pixels for image in images])
         stacked = time.perf_counter_ns()
 
         def read(rows: Probabilities) -> Sequence[Classified | SightlineError]:
@@ -291,7 +291,7 @@ class Classifier:
                 raise self._no_number()
             return list(rows)
 
-        return Pass(self._start(np.stack(images)), read)
+        return Pass(self._start(_batch(images)), read)
 
     def _start(self, pixels_u8: Pixels) -> Future[Probabilities]:
         if self._pads:
@@ -325,6 +325,11 @@ class _Admission:
 
     def __exit__(self, *_: object) -> None:
         self._classifier._undecoded.difference_update(self._tokens)  # also when the work never began
+
+
+def _batch(images: Sequence[Pixels]) -> Pixels:
+    """As np.stack, which takes twice the time for thumbnails (15 us for 32 of 28x28)."""
+    return np.concatenate(images).reshape(len(images), *images[0].shape)
 
 
 def _any_size(images: int) -> int:

@@ -24,10 +24,9 @@ class Classified(NamedTuple):
 
 def server_timing(images: Sequence[Classified]) -> str:
     """The header's value in milliseconds; of several images the longest of each step, for they overlap."""
-    decode = max(image.decode_ns for image in images) / 1e6
-    queue = max(image.queue_ns for image in images) / 1e6
-    infer = max(image.infer_ns for image in images) / 1e6
-    return f"decode;dur={decode:.3f}, queue;dur={queue:.3f}, infer;dur={infer:.3f}"
+    steps = images[0][1:] if len(images) == 1 else [max(step) for step in list(zip(*images, strict=True))[1:]]
+    decode, queue, infer = steps
+    return f"decode;dur={decode / 1e6:.3f}, queue;dur={queue / 1e6:.3f}, infer;dur={infer / 1e6:.3f}"
 
 
 def timed(answer: Response, images: Sequence[Classified]) -> Response:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import httpx
+import numpy as np
 import pytest
 from starlette.applications import Starlette
 
@@ -90,6 +91,33 @@ async def test_an_observation_is_in_the_first_bucket_that_holds_it() -> None:
     }
     assert (counts["0.001"], counts["0.002"], counts["0.005"], counts["30.0"], counts["+Inf"]) == (0, 1, 2, 2, 3)
     assert 'sightline_queue_seconds_sum{model="bucket-test",version="1"} 100.004' in text
+
+
+async def test_what_nobody_flushes_does_not_grow_for_ever() -> None:
+    tally = metrics.Tally(metrics.QUEUE_SECONDS, "growth-test", "1")
+    for _ in range(3):
+        tally.observe(*[0.001] * (tally.MOST - 1))
+        assert len(tally._seen) <= tally.MOST
+    answers = metrics.Answers("growth-test", "1", ("a", "b"))
+    for _ in range(3 * answers.MOST):
+        answers.note(np.array([[0.25, 0.75]], np.float32))
+        assert len(answers._rows) <= answers.MOST
+    text = metrics.text().decode()
+    assert f'sightline_queue_seconds_count{{model="growth-test",version="1"}} {3 * (tally.MOST - 1)}.0' in text
+    assert f'sightline_predictions_total{{label="b",model="growth-test",version="1"}} {3 * answers.MOST}.0' in text
+
+
+async def test_answers_count_by_their_most_probable_label_and_how_probable_it_is() -> None:
+    answers = metrics.Answers("answers-test", "1", ("a", "b", "c"))
+    answers.note(np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]], np.float32))
+    answers.note(np.array([[1.0, 0.0, 0.0]], np.float32))
+    answers.note(np.empty((0, 3), np.float32))  # a pass of which no row was a number
+    text = metrics.text().decode()
+    assert 'sightline_predictions_total{label="a",model="answers-test",version="1"} 2.0' in text
+    assert 'sightline_predictions_total{label="b",model="answers-test",version="1"}' not in text
+    assert 'sightline_predictions_total{label="c",model="answers-test",version="1"} 1.0' in text
+    assert 'sightline_confidence_bucket{le="0.7",model="answers-test",version="1"} 2.0' in text
+    assert 'sightline_confidence_count{model="answers-test",version="1"} 3.0' in text
 
 
 async def test_flushing_twice_counts_once() -> None:
