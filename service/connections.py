@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol, cast
 
-import orjson
 import uvicorn.config
 from starlette.types import ASGIApp
 from uvicorn._types import HTTPScope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from classifier.errors import SightlineError
-from service import access, metrics, request_ids
+from service import access, metrics
 from service.access import PROBES
 from service.callers import HANG_UP
-from service.errors import HeadTooLarge, Overloaded, TooManyConnections, is_oip, problem, problem_headers
+from service.errors import HeadTooLarge, TooManyConnections
+from service.lag import Lag
+from service.raw_answers import OVERLOADED, overloaded, raw_answer
 from service.request_ids import request_id_of
 from service.settings import Settings
+from service.whole_answers import WholeAnswers
 
 # Seconds in which what a refused caller still sends is read and forgotten; closing at once would make the kernel answer
 # with a reset, which may overtake the answer. So many connections may be in that state, and no more.
@@ -47,34 +48,6 @@ BODY_IS_HERE = "sightline.body_is_here"
 
 _ACCEPTED_AT_ONCE = 64
 _ADOPTING: set[asyncio.Task[None]] = set()
-
-
-class Lag:
-    """How far the event loop is behind. What waits in it is invisible to queues, and grows without bound in a flood."""
-
-    BEAT_S = 0.05
-    REPORT_EVERY = 5  # looks; bringing the metrics up to date takes longer than looking (1 ms)
-
-    def __init__(self) -> None:
-        self._due = float("inf")
-
-    def watch(self, report: Callable[[], None] = lambda: None) -> None:
-        """Begin; belongs to the running loop."""
-        loop = asyncio.get_running_loop()
-
-        looks = itertools.count()
-
-        def beat() -> None:
-            if next(looks) % self.REPORT_EVERY == 0:
-                report()
-            self._due = time.monotonic() + self.BEAT_S
-            loop.call_later(self.BEAT_S, beat)
-
-        beat()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._due
 
 
 class Connection(HttpToolsProtocol):
@@ -181,13 +154,13 @@ class Connection(HttpToolsProtocol):
     def begin(self) -> None:
         """Have the app answer the request whose head has come."""
         super().on_headers_complete()
-        self.cycle.transport = cast("asyncio.Transport", _WholeAnswers(self.transport, self.loop))
+        self.cycle.transport = cast("asyncio.Transport", WholeAnswers(self.transport, self.loop))
 
     def hand_on(self, instead_of: StandIn, scope: HTTPScope) -> None:
         """Have the app answer a request that has come and been read, and that something else stood for until now."""
         cycle = RequestResponseCycle(
             scope=scope,
-            transport=cast("asyncio.Transport", _WholeAnswers(self.transport, self.loop)),
+            transport=cast("asyncio.Transport", WholeAnswers(self.transport, self.loop)),
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -291,11 +264,10 @@ class Connection(HttpToolsProtocol):
         reset, which may overtake ours.
         """
         path, request_id = self.url.partition(b"?")[0].decode("latin-1"), request_id_of(self.headers)
-        self.turned_away(_OVERLOADED, path, request_id)
+        self.turned_away(OVERLOADED, path, request_id)
         # Who asks whether to send his body (100-continue) may now send it or not, so what comes next could be either.
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
-        answer = _overloaded(stays, is_oip(path))
-        self.transport.write(answer.replace(_ITS_ID, request_id.encode()))
+        self.transport.write(overloaded(path, request_id, stays))
         self.cycle = cast("RequestResponseCycle", _ANSWERED)
         self._leaves = not stays
         self.on_response_complete()
@@ -316,43 +288,6 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.write_eof()
             self.loop.call_later(LINGER_S, self.transport.abort)
-
-
-class _WholeAnswers:
-    """A transport that holds an answer's head back until something of the body is written, and sends both at once.
-
-    uvicorn writes them one after the other, and each write is a call of the system that wakes the caller. Where the
-    body is late, the head goes out in the next turn of the loop.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head = b""
-        self._is_head = True
-
-    def write(self, data: bytes) -> None:
-        if self._is_head and not data.startswith(_CONTINUE):
-            self._is_head, self._head = False, data
-            self._loop.call_soon(self._flush)
-        else:
-            head, self._head = self._head, b""
-            self._transport.write(head + data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def _flush(self) -> None:
-        head, self._head = self._head, b""
-        if head and not self._transport.is_closing():
-            self._transport.write(head)
-
-
-_CONTINUE = b"HTTP/1.1 100 "
 
 
 def install(
@@ -429,32 +364,3 @@ class _Answered:
 
 
 _ANSWERED = _Answered()
-
-
-_OVERLOADED = Overloaded("more requests come than can be answered; send it again")
-_ITS_ID = b"{its id}"
-
-
-@functools.cache
-def _overloaded(stays: bool, oip: bool) -> bytes:
-    return raw_answer(_OVERLOADED, stays, [(request_ids.HEADER, _ITS_ID)], oip=oip)
-
-
-def raw_answer(
-    error: SightlineError, stays: bool = False, more: Iterable[tuple[bytes, bytes]] = (), *, oip: bool = False
-) -> bytes:
-    """The bytes of an answer, with `more` headers; after it the connection is closed, unless it stays.
-
-    `oip` has it in the words of the Open Inference Protocol.
-    """
-    content = problem(error)
-    body = orjson.dumps({"error": content["detail"]} if oip else content)
-    headers = problem_headers(error) | {
-        "content-type": "application/json" if oip else "application/problem+json",
-        "content-length": str(len(body)),
-    }
-    if not stays:
-        headers["connection"] = "close"
-    lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
-    lines += [b"%s: %s\r\n" % header for header in more]
-    return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])

@@ -23,9 +23,10 @@ from service import answers, bodies, connections, request_ids, timing
 from service.callers import TIMEOUT_HEADER, deadline_error
 from service.catalog import Catalog
 from service.classify import Classifier
-from service.connections import Connection, NobodyWaits, raw_answer
+from service.connections import Connection, NobodyWaits
 from service.errors import CallerGone, Closing, QueueFull
 from service.gate import CUT_OFF, FAILED, HEADERS, Failed, Traffic, client_of
+from service.raw_answers import raw_answer
 from service.request_ids import request_id_of
 from service.timeouts import watch_of
 from service.timing import Classified

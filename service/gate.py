@@ -10,7 +10,6 @@ import asyncio
 import logging
 import re
 import time
-from collections import Counter
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
@@ -32,6 +31,7 @@ from service.errors import (
     is_oip,
 )
 from service.metrics import Endpoints
+from service.rejection_log import RejectionLog
 from service.request_ids import request_id_of
 from service.settings import Settings
 from service.timeouts import Timeout
@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 # kernel answer with a reset, which may overtake the answer.
 LINGER_S = 2.0
 LINGER_FROM_BYTES = 65_536  # a shorter rest is read over by uvicorn, and the connection stays
-
-LOG_LINES_PER_S = 100  # rejections beyond are counted in one line, for a flood should not be one of the disk as well
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -288,38 +286,6 @@ class _Exchange:
     def _let_go(self) -> None:
         self._traffic.let_go(self._held)
         self._held = 0
-
-
-class RejectionLog:
-    """A line for each rejected request, and where they are too many in a second, one that counts the rest."""
-
-    def __init__(self, lines_per_s: int = LOG_LINES_PER_S) -> None:
-        self._lines_per_s = lines_per_s
-        self._second = 0
-        self._lines = 0
-        self._uncounted: Counter[str] = Counter()
-
-    def add(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            self._second, self._lines = second, 0
-            self._say_rest()
-        self._lines += 1
-        if self._lines > self._lines_per_s:
-            if not self._uncounted:
-                asyncio.get_running_loop().call_later(1, self._say_rest)
-            self._uncounted[reason] += 1
-            return
-        level = logging.WARNING if status >= 500 else logging.INFO
-        log.log(
-            level, "rejected %d %s: %s %.200r from %s, request %s", status, reason, method, path, client, request_id
-        )
-
-    def _say_rest(self) -> None:
-        if self._uncounted:
-            rest = ", ".join(f"{count} {reason}" for reason, count in self._uncounted.most_common())
-            log.warning("rejected as well, more than are logged one by one: %s", rest)
-            self._uncounted.clear()
 
 
 def refusal(path: str, error: BaseException) -> Response:

@@ -10,7 +10,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from service import connections
-from service.connections import Connection, Lag
+from service.connections import Connection
+from service.lag import Lag
 from service.settings import Settings
 from tests.service.wire import Wire
 

@@ -16,11 +16,12 @@ from uvicorn.server import ServerState
 from classifier.loaded_model import LoadedModel
 from service import metrics
 from service.catalog import Catalog
-from service.connections import Connection, Lag
+from service.connections import Connection
 from service.direct import DirectConnection, asked_by
 from service.errors import QueueFull
 from service.express import Express
 from service.gate import Gate, Traffic
+from service.lag import Lag
 from service.routes import HOT
 from service.settings import Settings
 from tests.service.engines import HeldEngine
@@ -287,7 +288,7 @@ async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
     def full(_: int) -> None:
         raise QueueFull("no room", retry_after_s=3)
 
-    caplog.set_level(logging.INFO, "service.gate")
+    caplog.set_level(logging.INFO, "service")
     monkeypatch.setattr(Connection, "full_until", {})
     monkeypatch.setattr(catalog.find(COLOUR)._batcher, "check_room", full)
     caller.send(post(body=body, x_request_id="mine"))
