@@ -12,7 +12,7 @@ from classifier.errors import BrokenModel, EngineUnavailable, SightlineError
 from classifier.images import decode
 from classifier.loaded_model import LoadedModel
 from service import errors
-from service.openapi import PIXEL_PNG
+from service.openapi_schemas import PIXEL_PNG
 from tests.service.test_errors import SERVED
 from tests.tiny_models import COLOUR
 
