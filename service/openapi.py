@@ -167,7 +167,7 @@ def _operation(
     *,
     v2: bool = False,
 ) -> dict[str, Any]:
-    good = {"description": "the answer", "content": {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
+    good = {"description": "the answer", "content": {JSON: {"schema": schemas.ref(schema)}}}
     responses = {"200": good} | _refusals((*ALWAYS, *faults), v2=v2)
     about = {"summary": summary, "parameters": list(parameters), "responses": responses}
     return about | ({"requestBody": {"required": True, "content": bodies}} if bodies else {})
@@ -184,7 +184,7 @@ def _refusal(kinds: Sequence[type[SightlineError]], *, v2: bool) -> dict[str, An
     problems = [problem(kind.__new__(kind, kind.__doc__ or "")) for kind in kinds]
     schema, media_type = ("ProtocolError", JSON) if v2 else ("Problem", PROBLEM_JSON)
     examples = {p["code"]: {"value": {"error": p["detail"]} if v2 else p} for p in problems}
-    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": examples}
+    content = {"schema": schemas.ref(schema), "examples": examples}
     types = {PROBLEM_JSON, JSON} if v2 else {media_type}  # the connection itself answers with problems everywhere
     return {
         "description": "; ".join(p["title"] for p in problems),

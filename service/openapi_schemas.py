@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from service.answers import JSON
@@ -14,120 +15,81 @@ PIXEL_PNG = base64.b64decode(
 
 _BASE64 = base64.b64encode(PIXEL_PNG).decode()
 
+_TEXT = {"type": "string"}
+_FILE = {"type": "string", "format": "binary"}
 _PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _object(*, optional: Sequence[str] = (), **properties: Any) -> dict[str, Any]:
+    """The form of an object with these properties, all of them required but the optional ones."""
+    return {
+        "type": "object",
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+def _body(**properties: Any) -> dict[str, Any]:
+    """The form of a request's body, in which nothing else may be."""
+    return {"schema": _object(**properties) | {"additionalProperties": False}}
+
+
+def _list_of(items: Any, **bounds: int) -> dict[str, Any]:
+    return {"type": "array", **bounds, "items": items}
+
+
+def ref(schema: str) -> dict[str, str]:
+    """What stands where a form of SCHEMAS is meant."""
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+_VERSION: dict[str, Any] = {"model": _TEXT, "version": {"type": "integer", "minimum": 1}}  # which one has answered
+
 SCHEMAS: dict[str, Any] = {
-    "Prediction": {
-        "type": "object",
-        "required": ["label", "probability"],
-        "properties": {"label": {"type": "string"}, "probability": _PROBABILITY},
-    },
-    "Predictions": {
-        "type": "object",
-        "required": ["model", "version", "predictions"],
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "integer", "minimum": 1},
-            "predictions": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Prediction"}},
-        },
-    },
-    "Results": {
-        "type": "object",
-        "required": ["model", "version", "results"],
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "integer", "minimum": 1},
-            "results": {
-                "type": "array",
-                "items": {
-                    "oneOf": [
-                        {
-                            "type": "object",
-                            "required": ["predictions"],
-                            "properties": {
-                                "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
-                            },
-                        },
-                        {
-                            "type": "object",
-                            "required": ["error"],
-                            "properties": {"error": {"$ref": "#/components/schemas/Problem"}},
-                        },
-                    ]
-                },
-            },
-        },
-    },
-    "Problem": {
-        "type": "object",
-        "description": "RFC 9457, with a stable code",
-        "required": ["type", "title", "status", "detail", "code"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "code": {"type": "string"},
-        },
-    },
-    "ProtocolError": {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": {"type": "string"}},
-    },
-    "Models": {
-        "type": "object",
-        "required": ["models", "ready"],
-        "properties": {
-            "ready": {"type": "boolean"},
-            "models": {"type": "array", "items": {"$ref": "#/components/schemas/ModelState"}},
-        },
-    },
-    "ModelState": {
-        "type": "object",
-        "required": ["model", "version", "versions", "ready"],
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "integer"},
-            "versions": {"type": "array", "items": {"type": "integer"}},
-            "ready": {"type": "boolean"},
-            "reason": {"type": "string", "description": "why it does not answer"},
-            "labels": {"type": "array", "items": {"type": "string"}},
-        },
-    },
-    "Explanation": {
-        "type": "object",
-        "required": ["model", "version", "label", "probability", "heat"],
-        "properties": {
-            "model": {"type": "string"},
-            "version": {"type": "integer"},
-            "label": {"type": "string"},
-            "probability": _PROBABILITY,
-            "heat": {"type": "array", "items": {"type": "array", "items": _PROBABILITY}},
-        },
-    },
-    "InferRequest": {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": {"type": "string"},
-            "inputs": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 1,
-                "items": {
-                    "type": "object",
-                    "required": ["name", "shape", "datatype", "data"],
-                    "properties": {
-                        "name": {"const": "image"},
-                        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
-                        "datatype": {"enum": ["UINT8", "FP32", "BYTES"]},
-                        "data": {"type": "array"},
-                        "parameters": {"type": "object"},
-                    },
-                },
-            },
-        },
-    },
+    "Prediction": _object(label=_TEXT, probability=_PROBABILITY),
+    "Predictions": _object(**_VERSION, predictions=_list_of(ref("Prediction"), minItems=1)),
+    "Results": _object(
+        **_VERSION,
+        results=_list_of(
+            {"oneOf": [_object(predictions=_list_of(ref("Prediction"))), _object(error=ref("Problem"))]},
+        ),
+    ),
+    "Problem": _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT, code=_TEXT)
+    | {"description": "RFC 9457, with a stable code"},
+    "ProtocolError": _object(error=_TEXT),
+    "Models": _object(models=_list_of(ref("ModelState")), ready={"type": "boolean"}),
+    "ModelState": _object(
+        model=_TEXT,
+        version={"type": "integer"},
+        versions=_list_of({"type": "integer"}),
+        ready={"type": "boolean"},
+        reason=_TEXT | {"description": "why it does not answer"},
+        labels=_list_of(_TEXT),
+        optional=("reason", "labels"),
+    ),
+    "Explanation": _object(
+        model=_TEXT,
+        version={"type": "integer"},
+        label=_TEXT,
+        probability=_PROBABILITY,
+        heat=_list_of(_list_of(_PROBABILITY)),
+    ),
+    "InferRequest": _object(
+        id=_TEXT,
+        inputs=_list_of(
+            _object(
+                name={"const": "image"},
+                shape=_list_of({"type": "integer", "minimum": 1}),
+                datatype={"enum": ["UINT8", "FP32", "BYTES"]},
+                data={"type": "array"},
+                parameters={"type": "object"},
+                optional=("parameters",),
+            ),
+            minItems=1,
+            maxItems=1,
+        ),
+        optional=("id",),
+    ),
     "Any": {},
 }
 
@@ -144,47 +106,17 @@ _INFER = {
 }
 
 IMAGE_BODIES: dict[str, Any] = {
-    "application/octet-stream": {
-        "schema": {"type": "string", "format": "binary", "description": "the file itself, whatever its format"},
-    },
-    "image/*": {"schema": {"type": "string", "format": "binary"}},
-    "multipart/form-data": {
-        "schema": {
-            "type": "object",
-            "required": ["image"],
-            "properties": {"image": {"type": "string", "format": "binary"}},
-            "additionalProperties": False,
-        },
-    },
-    JSON: {
-        "schema": {
-            "type": "object",
-            "required": ["image"],
-            "properties": {"image": {"type": "string", "contentEncoding": "base64"}},
-            "additionalProperties": False,
-        },
-        "examples": {"the file in base64": {"value": {"image": _BASE64}}},
-    },
+    "application/octet-stream": {"schema": _FILE | {"description": "the file itself, whatever its format"}},
+    "image/*": {"schema": _FILE},
+    "multipart/form-data": _body(image=_FILE),
+    JSON: _body(image={"type": "string", "contentEncoding": "base64"})
+    | {"examples": {"the file in base64": {"value": {"image": _BASE64}}}},
 }
-IMAGES_BODY = {
-    "multipart/form-data": {
-        "schema": {
-            "type": "object",
-            "required": ["images"],
-            "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-            "additionalProperties": False,
-        },
-    }
-}
+IMAGES_BODY = {"multipart/form-data": _body(images=_list_of(_FILE))}
 INFER_BODY = {
-    JSON: {
-        "schema": {"$ref": "#/components/schemas/InferRequest"},
-        "examples": {"an image in base64": {"value": _INFER}},
-    },
-    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    JSON: {"schema": ref("InferRequest"), "examples": {"an image in base64": {"value": _INFER}}},
+    "application/octet-stream": {"schema": _FILE},
 }
-
-
 INDEX_BODY = {JSON: {"schema": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
 
 TOP_K = {
@@ -193,7 +125,7 @@ TOP_K = {
     "description": "how many labels, most probable first; all where it is not given",
     "schema": {"type": "integer", "minimum": 1},
 }
-LABEL = {"name": "label", "in": "query", "description": "by default the most probable", "schema": {"type": "string"}}
+LABEL = {"name": "label", "in": "query", "description": "by default the most probable", "schema": _TEXT}
 TIMEOUT = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
