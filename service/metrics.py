@@ -165,7 +165,7 @@ class Answers:
             rows = np.concatenate(self._rows)
             self._rows.clear()
             self._confidence.observe(*rows.max(axis=1).tolist())
-            self._confidence.flush()
+            self._confidence.flush()  # its own turn may have been before this one
             for label, count in zip(self._labels, np.bincount(rows.argmax(axis=1)).tolist(), strict=False):
                 if count:
                     PREDICTIONS.labels(*self._model, label).inc(count)
@@ -194,7 +194,7 @@ class ModelMetrics:
         self._queue = _tally(QUEUE_SECONDS, *self._model)
         self._infer = _tally(INFER_SECONDS, *self._model)
         self._images = _tally(BATCH_IMAGES, *self._model)
-        self._answers = _answers(*self._model, tuple(card.labels))
+        self._answers = _answers(*self._model, card.labels)
 
     def ran(
         self,

@@ -24,6 +24,7 @@ class Classified(NamedTuple):
 
 def server_timing(images: Sequence[Classified]) -> str:
     """The header's value in milliseconds; of several images the longest of each step, for they overlap."""
+    # Mostly there is one, for which looking for the longest takes twice as long as all the rest.
     steps = images[0][1:] if len(images) == 1 else [max(step) for step in list(zip(*images, strict=True))[1:]]
     decode, queue, infer = steps
     return f"decode;dur={decode / 1e6:.3f}, queue;dur={queue / 1e6:.3f}, infer;dur={infer / 1e6:.3f}"
