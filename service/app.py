@@ -26,7 +26,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from classifier.errors import SightlineError
-from service import access, answers, bodies, connections, endpoints, memory, routes
+from service import access, answers, bodies, connections, endpoints, memory, routes, scheduling
 from service.access import PROBES, Access
 from service.callers import deadline_after, time_for, while_present
 from service.catalog import Catalog
@@ -115,6 +115,7 @@ class Sightline:
     async def load_models(self) -> None:
         """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
         _log_beside_bentoml()
+        scheduling.run_soon()
         self._giving_back = asyncio.create_task(memory.give_back_now_and_then())
         Closing(_TRAFFIC, self._catalog).take_over()
         connections.watch(self._report)

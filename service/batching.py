@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -110,11 +111,14 @@ class Batcher(Generic[Item, Row]):
     """Collects items into batches of at most `max_batch` and hands each caller the row of its own item.
 
     At most `queue_limit` items wait, and at most `in_flight_limit` batches of this batcher run at once. Of fewer than
-    `max_batch` items as many are taken as `whole_batch` says, the others go with the next batch. Callers who
-    left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error that stands in
-    its place, with the failure of its own item (a batch that fails is run again item by item), or with Closing. A batch
-    that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good, and `lowered` is told.
-    `failed` is told what each pass failed with.
+    `max_batch` items as many are taken as `whole_batch` says, the others go with the next batch. With `least_beside`,
+    fewer items than that do not start while another batch runs, and a batch of more is at most its place's share of
+    all that wait or run, so that no place has nothing to do while another has too much.
+
+    Callers who left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error
+    that stands in its place, with the failure of its own item (a batch that fails is run again item by item), or with
+    Closing. A batch that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good, and
+    `lowered` is told. `failed` is told what each pass failed with.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class Batcher(Generic[Item, Row]):
         in_flight_limit: int = 1,
         max_wait_ms: float = 0.0,
         whole_batch: Callable[[int], int] = lambda items: items,
+        least_beside: int | None = None,
         background: bool = False,
         lowered: Callable[[int], None] = lambda _: None,
         failed: Callable[[Exception], None] = lambda _: None,
@@ -140,6 +145,7 @@ class Batcher(Generic[Item, Row]):
         self._queue_limit = queue_limit
         self._in_flight_limit = in_flight_limit
         self._whole_batch = whole_batch
+        self._least_beside = least_beside
         self._max_wait_s = max_wait_ms / 1000
         self._queue: deque[_Waiter[Item, Row]] = deque()
         self._flights: set[_Flight[Item, Row]] = set()
@@ -162,8 +168,10 @@ class Batcher(Generic[Item, Row]):
     @property
     def ready(self) -> bool:
         """Whether a batch can start now, given a place."""
-        enough = self._patience is None or len(self._queue) >= self.max_batch
-        return bool(self._queue) and enough and len(self._flights) < self._in_flight_limit
+        if self._patience is not None and len(self._queue) < self.max_batch:
+            return False
+        least = min(self._least_beside or 1, self.max_batch) if self._flights else 1
+        return len(self._queue) >= least and len(self._flights) < self._in_flight_limit
 
     @property
     def first_came_at(self) -> float:
@@ -220,14 +228,21 @@ class Batcher(Generic[Item, Row]):
 
     def _next_batch(self) -> list[_Waiter[Item, Row]]:
         batch: list[_Waiter[Item, Row]] = []
-        now = self._loop.time()
-        while self._queue and len(batch) < self.max_batch:
+        now, most = self._loop.time(), self._share()
+        while self._queue and len(batch) < most:
             waiter = self._queue.popleft()
             if _still_wanted(waiter, now):
                 batch.append(waiter)
         size = len(batch) if len(batch) == self.max_batch else self._whole_batch(len(batch))
         self._queue.extendleft(reversed(batch[size:]))
         return batch[:size]
+
+    def _share(self) -> int:
+        """How many items the next batch may take."""
+        if self._least_beside is None:
+            return self.max_batch
+        waiting_or_running = len(self._queue) + sum(len(flight.batch) for flight in self._flights)
+        return min(self.max_batch, max(self._least_beside, math.ceil(waiting_or_running / self._in_flight_limit)))
 
     def _look_again(self) -> None:
         self._has_looked = False

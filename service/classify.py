@@ -35,12 +35,19 @@ INLINE_PIXELS = 64 * 64
 
 UNMEASURED = Pace(max_batch=16, images_per_s=0.0)
 
-# A network that runs more images a second than HTTP can bring runs one batch at a time, so that what comes meanwhile
-# travels together, and on one stream's processors, which leaves the event loop the others. With two in flight the
-# batches of such a network were of 1 to 4 images, and starting each cost the event loop as much as two requests. On all
-# processors one half of a batch waited, spinning, for the other, which waited for the event loop: in one stream 28 and
-# 22 % more images/s (asl 1, 32 and 128 connections, 2 processors, medians of n=8 alternating pairs of 1 s).
+# A network that runs more images a second in one stream than HTTP can bring runs one batch at a time, so that what
+# comes meanwhile travels together, and in one stream, which leaves the event loop the other processors. With two in
+# flight the batches of such a network were of 1 to 4 images, and starting each cost the event loop as much as two
+# requests. On all processors one half of a batch waited, spinning, for the other, which waited for the event loop: in
+# one stream 28 and 22 % more images/s (asl 1, 32 and 128 connections, 2 processors, medians of n=8 alternating pairs of
+# 1 s). A slower one needs all streams: in one of two, which ran 2,800 images/s in float32, cifar-10 1 had 42 % fewer
+# (32 and 128 connections, medians of n=5 pairs).
 FASTER_THAN_HTTP_PER_S = 5_000
+
+# A batch that starts beside another has so many seconds of work in it, or waits: to start it and to hear of it costs
+# the event loop as much as two requests. 4 % more images/s for 32 connections and 12 % for 8 (cifar-10 1, 2 processors,
+# medians of n=5 pairs).
+WORTH_A_STREAM_S = 0.0015
 
 # An image that comes alone and takes no longer than this runs on the event loop, if the engine can do that. To hand it
 # to a thread and to hear back was a quarter of a thumbnail's time at one connection (medians of 0.81 and 0.64 ms,
@@ -91,7 +98,8 @@ class Classifier:
         self._pads = settings.pad_batches
         self._slots = slots
         self._is_quick = AT_ONCE_S * pace.images_per_s >= 1
-        self._one_at_a_time = pace.images_per_s > FASTER_THAN_HTTP_PER_S
+        of_a_stream = pace.images_per_s / model.engine.streams
+        self._one_at_a_time = of_a_stream > FASTER_THAN_HTTP_PER_S
         self._batcher: Batcher[_Queued, Classified] = Batcher(
             self._forward,
             slots,
@@ -102,6 +110,7 @@ class Classifier:
             in_flight_limit=1 if self._one_at_a_time else model.engine.places,
             max_wait_ms=settings.max_wait_ms,
             whole_batch=sizes,
+            least_beside=_worth_a_stream(of_a_stream) if model.engine.name == "openvino" else None,
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
             self._run,
@@ -335,6 +344,11 @@ def _batch(images: Sequence[Pixels]) -> Pixels:
 def _any_size(images: int) -> int:
     """Padding brings every batch to one of few sizes."""
     return images
+
+
+def _worth_a_stream(images_per_s: float) -> int | None:
+    """How many images are; None where nothing is known of it."""
+    return max(1, round(WORTH_A_STREAM_S * images_per_s)) if images_per_s else None
 
 
 def _done(infer: Callable[[Pixels], Probabilities], pixels_u8: Pixels) -> Future[Probabilities]:

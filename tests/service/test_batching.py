@@ -131,6 +131,51 @@ async def test_a_batcher_leaves_places_that_its_own_engine_cannot_use(device: De
     await asyncio.gather(*rows)
 
 
+async def test_what_waits_and_runs_is_shared_out_among_the_places(device: Device) -> None:
+    device.hold()
+    rows = submit(a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=2), *range(10))
+    await turns()
+    assert [len(batch) for batch in device.batches] == [4, 4, 2]
+    device.let_go()
+    await asyncio.gather(*rows)
+
+
+async def test_no_share_is_smaller_than_what_is_worth_a_place(device: Device) -> None:
+    device.hold()
+    rows = submit(a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=6), *range(10))
+    await turns()
+    assert [len(batch) for batch in device.batches] == [6]
+    device.let_go()
+    await asyncio.gather(*rows)
+
+
+async def test_a_few_items_wait_for_the_running_batch_and_more_of_them_run_beside_it(device: Device) -> None:
+    batcher = a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=3)
+    device.hold()
+    rows = submit(batcher, 1)
+    await turns()
+    rows += submit(batcher, 2, 3)
+    await turns()
+    assert device.batches == [[1]]
+    rows += submit(batcher, 4)
+    await turns()
+    assert device.batches == [[1], [2, 3, 4]]
+    rows += submit(batcher, 5)
+    device.let_go()
+    assert await asyncio.gather(*rows) == [10, 20, 30, 40, 50]
+    assert device.batches == [[1], [2, 3, 4], [5]]
+
+
+async def test_a_full_batch_runs_beside_another_however_small_memory_has_made_it(device: Device) -> None:
+    batcher = a_batcher(device.forward, Slots(2), max_batch=2, in_flight_limit=2, least_beside=4)
+    device.hold()
+    rows = submit(batcher, 1, 2, 3, 4)
+    await turns()
+    assert device.batches == [[1, 2], [3, 4]]
+    device.let_go()
+    await asyncio.gather(*rows)
+
+
 async def test_models_that_share_a_device_are_served_first_come_first_served(device: Device) -> None:
     slots = Slots(1)
     cats, signs = a_batcher(device.forward, slots, max_batch=1), a_batcher(device.forward, slots, max_batch=1)

@@ -324,6 +324,42 @@ async def test_the_time_of_each_step_comes_with_the_row(held: Classifier, engine
     assert image.queue_ns > 0
 
 
+@pytest.mark.parametrize(("of_two_streams", "at_once"), [(9_000.0, 2), (11_000.0, 1)])
+async def test_a_network_is_faster_than_http_where_one_of_its_streams_is(
+    offline: LoadedModel, decoders: CountingThreads, engine: HeldEngine, of_two_streams: float, at_once: int
+) -> None:
+    engine.streams = engine.places = 2
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(2), decoders, Settings(), pace=Pace(8, of_two_streams))
+    work = [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(16)]
+    await asyncio.sleep(0.01)
+    assert engine.batches.qsize() == at_once
+    for _ in range(2):
+        await engine.answer(0.2, 0.3, 0.5)
+    await asyncio.gather(*work)
+    await classifier.close()
+
+
+async def test_images_worth_less_than_a_stream_wait_for_the_batch_that_runs(
+    offline: LoadedModel, decoders: CountingThreads, engine: HeldEngine
+) -> None:
+    engine.streams = engine.places = 2
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(2), decoders, Settings(), pace=Pace(8, 4_000))  # 3 images take 1.5 ms
+    work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]
+    await asyncio.sleep(0.01)
+    work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    assert len(engine.alone) == 1
+    work.append(asyncio.create_task(classifier.classify(jpeg(), soon())))
+    await asyncio.sleep(0.01)
+    assert len(engine.alone) == 2
+    for _ in range(2):
+        await engine.answer(0.2, 0.3, 0.5)
+    await asyncio.gather(*work)
+    await classifier.close()
+
+
 @pytest.mark.parametrize(("images_per_s", "at_once"), [(0.0, 2), (400.0, 2), (1e9, 1)])
 async def test_a_network_faster_than_http_runs_one_batch_at_a_time_so_that_others_travel_together(
     offline: LoadedModel, decoders: CountingThreads, images_per_s: float, at_once: int
