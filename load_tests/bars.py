@@ -113,7 +113,7 @@ def _gains(versions: Sequence[Mapping[str, Any]]) -> Iterator[Bar]:
             gain = statistics.median(reduced) / statistics.median(plain)
             yield Bar(f"{name}, the network alone: bfloat16 ÷ float32", gain, BFLOAT16_TIMES, at_most=False)
         if len(one["accuracy"]) > 1:
-            change = abs(one["accuracy"]["bfloat16"] - one["accuracy"]["float32"])
+            change = round(abs(one["accuracy"]["bfloat16"] - one["accuracy"]["float32"]), 9)  # of two shares of images
             yield Bar(f"{name}: change of accuracy in bfloat16", change, ACCURACY_CHANGE)
 
 

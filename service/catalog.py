@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from classifier.engines import pace
 from classifier.engines.pace import Pace
@@ -17,7 +17,7 @@ from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from service import memory
 from service.batching import Slots
-from service.classify import Classifier
+from service.classify import Classifier, is_faster_than_http
 from service.errors import Closing, NotReady, NotServed
 from service.settings import Settings
 
@@ -188,7 +188,8 @@ class Catalog:
 
         Blocks, so it belongs into a thread.
         """
-        model = LoadedModel.open(self._store, name, version, self.settings.engine_options)
+        options = self.settings.engine_options
+        model = LoadedModel.open(self._store, name, version, options)
         if self.settings.max_batch:
             return model, Pace(self.settings.max_batch, 0.0)
         try:
@@ -196,7 +197,13 @@ class Catalog:
         except BaseException:
             model.close()
             raise
-        return model, Pace(min(most, self.settings.queue_limit), images_per_s)
+        its_pace = Pace(min(most, self.settings.queue_limit), images_per_s)
+        if is_faster_than_http(model.engine, its_pace):
+            model.close()
+            sizes = tuple(size for size in pace.SIZES if size <= its_pace.max_batch)
+            options = replace(options, in_turn=True, warm_batch_sizes=sizes)
+            model = LoadedModel.open(self._store, name, version, options)
+        return model, its_pace
 
     def _mend(self, classifier: Classifier) -> None:
         """Load the engine of a classifier anew; until then it is not offered and the server is not ready."""
@@ -209,6 +216,7 @@ class Catalog:
 
     async def _mended(self, classifier: Classifier) -> None:
         card, options = classifier.card, self.settings.engine_options_for(classifier.max_batch)
+        options = replace(options, in_turn=classifier.model.engine.in_turn)
         for pause_s in _MENDING_PAUSES_S:
             try:
                 model = await asyncio.to_thread(LoadedModel.open, self._store, card.name, card.version, options)

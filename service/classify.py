@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifier.engines import Probabilities, check_pixels, padded, whole_batch
+from classifier.engines import Engine, Probabilities, check_pixels, padded, whole_batch
 from classifier.engines.pace import Pace
 from classifier.errors import ImageError, ImageTooLarge, SightlineError
 from classifier.explanation import PASSES, Heat, heat_map, occluded
@@ -35,13 +35,14 @@ INLINE_PIXELS = 64 * 64
 
 UNMEASURED = Pace(max_batch=16, images_per_s=0.0)
 
-# A network that runs more images a second in one stream than HTTP can bring runs one batch at a time, so that what
-# comes meanwhile travels together, and in one stream, which leaves the event loop the other processors. With two in
-# flight the batches of such a network were of 1 to 4 images, and starting each cost the event loop as much as two
-# requests. On all processors one half of a batch waited, spinning, for the other, which waited for the event loop: in
-# one stream 28 and 22 % more images/s (asl 1, 32 and 128 connections, 2 processors, medians of n=8 alternating pairs of
-# 1 s). A slower one needs all streams: in one of two, which ran 2,800 images/s in float32, cifar-10 1 had 42 % fewer
-# (32 and 128 connections, medians of n=5 pairs).
+# A network of which one stream runs more images a second than HTTP can bring runs its batches in turn, in one stream,
+# so that what comes meanwhile travels together and the event loop has the other processors. With two streams the
+# batches of such a network were of 1 to 4 images, and starting each cost the event loop as much as two requests. On
+# all processors one half of a batch waited, spinning, for the other, which waited for the event loop: in one stream 28
+# and 22 % more images/s (asl 1, 32 and 128 connections, 2 processors, medians of n=8 alternating pairs of 1 s). A full
+# batch is brought while another runs, so that the stream need not wait for the event loop: another 1 to 5 % for 32
+# connections and 11 to 19 % for 128 (n=5, 6 pairs); smaller ones did not pay (from 8 images on, -3 % for 32). A network
+# that is not so fast needs all streams: in one of two, of 2,800 images/s, cifar-10 1 had 42 % fewer (n=5 pairs).
 FASTER_THAN_HTTP_PER_S = 5_000
 
 # A batch that starts beside another has so many seconds of work in it, or waits: to start it and to hear of it costs
@@ -98,8 +99,6 @@ class Classifier:
         self._pads = settings.pad_batches
         self._slots = slots
         self._is_quick = AT_ONCE_S * pace.images_per_s >= 1
-        of_a_stream = pace.images_per_s / model.engine.streams
-        self._one_at_a_time = of_a_stream > FASTER_THAN_HTTP_PER_S
         self._batcher: Batcher[_Queued, Classified] = Batcher(
             self._forward,
             slots,
@@ -107,10 +106,10 @@ class Classifier:
             lowered=self._lower_max_batch,
             failed=self._failed,
             queue_limit=settings.queue_limit,
-            in_flight_limit=1 if self._one_at_a_time else model.engine.places,
+            in_flight_limit=model.engine.places,
             max_wait_ms=settings.max_wait_ms,
             whole_batch=sizes,
-            least_beside=_worth_a_stream(of_a_stream) if model.engine.name == "openvino" else None,
+            least_beside=most if model.engine.in_turn else _worth_a_stream(model.engine, pace),
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
             self._run,
@@ -309,7 +308,7 @@ class Classifier:
         engine = self.model.engine
         if alone and self._is_quick and engine.infers_here and len(pixels_u8) == 1:
             return _done(engine.infer, pixels_u8)
-        return engine.submit(pixels_u8, alone=alone and not self._one_at_a_time)
+        return engine.submit(pixels_u8, alone=alone and not engine.in_turn)
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, SightlineError):
@@ -346,9 +345,16 @@ def _any_size(images: int) -> int:
     return images
 
 
-def _worth_a_stream(images_per_s: float) -> int | None:
-    """How many images are; None where nothing is known of it."""
-    return max(1, round(WORTH_A_STREAM_S * images_per_s)) if images_per_s else None
+def is_faster_than_http(engine: Engine, pace: Pace) -> bool:
+    """Whether an engine of several streams, whose pace was measured, should rather run its batches in turn."""
+    return engine.name == "openvino" and 1 < engine.streams < pace.images_per_s / FASTER_THAN_HTTP_PER_S
+
+
+def _worth_a_stream(engine: Engine, pace: Pace) -> int | None:
+    """How many images are; None where that is not known, or a stream has no processor of its own."""
+    if engine.name != "openvino" or not pace.images_per_s:
+        return None
+    return max(1, round(WORTH_A_STREAM_S * pace.images_per_s / engine.streams))
 
 
 def _done(infer: Callable[[Pixels], Probabilities], pixels_u8: Pixels) -> Future[Probabilities]:

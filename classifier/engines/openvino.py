@@ -68,16 +68,18 @@ class OpenVinoEngine:
     ) -> None:
         path, precision = folder / store.ONNX, _precision(card, options)
         network = _read(path, read(path), card)
-        together = _compile(network, path, precision, "THROUGHPUT", options.streams)
+        together = _compile(network, path, precision, "THROUGHPUT", options)
         self.precision = _precision_of(together)
         self.device = str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
         self.streams = int(together.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.in_turn = options.in_turn
         self._shape = card.input.shape
         # From 2 batches under way to 3: 5 to 15 % more images/s (cifar-10 1 and cats-vs-dogs 1, 32 connections, n=2).
-        self.places = self.streams + 1 if self.streams > 1 else 1
+        has_other_processors = self.streams > 1 or self.in_turn
+        self.places = self.streams + 1 if has_other_processors else 1
         self._together = _Lanes(together, self.places)
-        alone = _compile(network, path, precision, "LATENCY") if self.streams > 1 else together
-        self._alone = _Lanes(alone, 1) if self.streams > 1 else self._together
+        alone = _compile(network, path, precision, "LATENCY") if has_other_processors else together
+        self._alone = _Lanes(alone, 1) if has_other_processors else self._together
         self._here = _Here(alone)
         self._closing = threading.Lock()
         atexit.register(self.close)  # OpenVINO's threads are to be at rest when the interpreter ends
@@ -267,16 +269,22 @@ def _read(path: Path, body: bytes, card: Card) -> ov.Model:
 
 
 def _compile(
-    network: ov.Model, path: Path, precision: Precision, hint: Literal["THROUGHPUT", "LATENCY"], streams: int = 0
+    network: ov.Model,
+    path: Path,
+    precision: Precision,
+    hint: Literal["THROUGHPUT", "LATENCY"],
+    options: EngineOptions = EngineOptions(),
 ) -> ov.CompiledModel:
-    """Compile for many batches at once or for one; without `streams` OpenVINO chooses how many."""
+    """Compile for many batches at once or for one; where `options` ask for no streams, OpenVINO chooses how many."""
     configuration = {
         "PERFORMANCE_HINT": hint,
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "ENABLE_CPU_PINNING": hint == "LATENCY",
     }
-    if streams:
-        configuration["NUM_STREAMS"] = streams
+    if options.in_turn:
+        configuration |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
+    elif options.streams:
+        configuration["NUM_STREAMS"] = options.streams
     try:
         return _core().compile_model(network, "CPU", configuration)
     except RuntimeError as error:

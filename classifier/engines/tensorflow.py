@@ -39,6 +39,7 @@ class TensorFlowEngine:
 
     name: Literal["tensorflow"] = "tensorflow"
     infers_here = False
+    in_turn = False
 
     def __init__(
         self, card: Card, folder: Path, options: EngineOptions, read: Callable[[Path], bytes] = read_file

@@ -290,6 +290,7 @@ def test_auto_stays_in_float32_where_nobody_compared(models, engine_name):
         pytest.param({}, True, id="nothing changed"),
         pytest.param({"same_top_class": 0.9991, "accuracy": 0.4991}, True, id="within a thousandth"),
         pytest.param({"accuracy": 0.5009}, True, id="a little better"),
+        pytest.param({"accuracy": 0.8455, "reference_accuracy": 0.8445}, True, id="two images of two thousand"),
         pytest.param({"same_top_class": 0.998}, False, id="other answers"),
         pytest.param({"accuracy": 0.498}, False, id="worse"),
         pytest.param({"accuracy": 0.502}, False, id="better by chance"),

@@ -303,6 +303,19 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
     assert gone() is None
 
 
+def test_batches_in_turn_have_one_stream_of_one_thread_and_one_waits_in_the_engine(models):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(in_turn=True, streams=3))
+    together = engine._together._lanes[0]._compiled
+    assert (engine.in_turn, engine.streams, engine.places) == (True, 1, 2)
+    assert together.get_property("INFERENCE_NUM_THREADS") == 1
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    both = [engine.submit(pixels), engine.submit(pixels[::-1])]
+    expected = engine.infer(pixels)
+    np.testing.assert_allclose(both[0].result(), expected, atol=1e-5)
+    np.testing.assert_allclose(both[1].result(), expected[::-1], atol=1e-5)
+    engine.close()
+
+
 @pytest.mark.parametrize("inside", [True, False], ids=["beside it", "outside its folder"])
 def test_weights_in_another_file_are_refused(own_models, inside):
     onnx = pytest.importorskip("onnx")

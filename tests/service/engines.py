@@ -14,6 +14,7 @@ class HeldEngine:
 
     name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
     infers_here = False
+    in_turn = False
 
     def __init__(self) -> None:
         self.alone: list[bool] = []  # of each batch

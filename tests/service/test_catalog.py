@@ -170,6 +170,7 @@ class Cramped:
     """An engine in place of another, with memory for two images at a time."""
 
     infers_here = False
+    in_turn = False
 
     def __init__(self, engine: Any) -> None:
         self.name, self.precision, self.device = engine.name, engine.precision, engine.device
@@ -231,11 +232,30 @@ async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Cata
     assert not unloaded.is_ready
 
 
+async def test_a_network_faster_than_http_is_loaded_to_run_its_batches_in_turn_also_after_a_failure(
+    unloaded: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.catalog.is_faster_than_http", lambda engine, pace: True)
+    await unloaded.load()
+    classifier = unloaded.find(COLOUR)
+    assert (classifier.model.engine.in_turn, classifier.model.engine.streams) == (True, 1)
+    await asyncio.to_thread(classifier.model.close)
+    failing: Any = Failing()
+    failing.in_turn = True
+    classifier.model.engine = failing
+    with pytest.raises(BrokenForward):
+        await classifier.classify(classifier.model.sample, asyncio.get_running_loop().time() + 10)
+    while not unloaded.is_ready:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert unloaded.find(COLOUR).model.engine.in_turn
+
+
 class Failing:
     """An engine that fails as OpenVINO's do, and goes on failing."""
 
     name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
     infers_here = False
+    in_turn = False
 
     def submit(self, pixels_u8: object, *, alone: bool = False) -> Future[None]:
         future: Future[None] = Future()

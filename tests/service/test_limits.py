@@ -40,6 +40,7 @@ class Stuck:
 
     name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
     infers_here = False
+    in_turn = False
 
     def __init__(self) -> None:
         self.running: list[Future[Any]] = []

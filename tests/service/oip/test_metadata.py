@@ -93,7 +93,7 @@ async def test_the_configuration_says_what_triton_s_tools_look_for(
 async def test_the_configuration_says_what_runs_the_network(
     offline: LoadedModel, settings: Settings, engine: str, device: str, kind: str, platform: str
 ) -> None:
-    fake = SimpleNamespace(name=engine, device=device, streams=2, places=3, precision="float32")
+    fake = SimpleNamespace(name=engine, device=device, streams=2, places=3, in_turn=False, precision="float32")
     model = LoadedModel(offline.card, fake, offline.sample)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as threads:
         config = metadata.config(Classifier(model, Slots(1), threads, settings), settings)
