@@ -166,12 +166,17 @@ async def test_a_reader_who_makes_progress_is_waited_for_and_one_who_does_not_is
     assert wire.aborted
 
 
+def _refuse_for_a_minute(monkeypatch: pytest.MonkeyPatch, path: bytes) -> None:
+    """Refuse a path and no other, however slowly the test goes on."""
+    monkeypatch.setattr(Connection, "full_until", {})
+    monkeypatch.setattr(connections, "REFUSED_FOR_S", 60.0)
+    connections.refuse_for_now(path)
+
+
 async def test_who_is_turned_away_may_stay_and_what_comes_of_the_body_is_read_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(connections, "REFUSED_FOR_S", 60.0)  # however slowly the test goes on
-    connections.refuse_for_now(b"/full")
+    _refuse_for_a_minute(monkeypatch, b"/full")
     connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
     connection.data_received(b"POST /full?top_k=1 HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(2_000))
     assert wire.written.startswith(b"HTTP/1.1 429")
@@ -188,9 +193,7 @@ async def test_who_is_turned_away_may_stay_and_what_comes_of_the_body_is_read_ov
 
 
 async def test_who_wants_to_leave_anyway_is_turned_away_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(connections, "REFUSED_FOR_S", 60.0)  # however slowly the test goes on
-    connections.refuse_for_now(b"/full")
+    _refuse_for_a_minute(monkeypatch, b"/full")
     connection, wire = a_connection(Settings(), respond)
     connection.data_received(b"POST /full HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     assert wire.told() == (429, "overloaded")
@@ -201,9 +204,7 @@ async def test_who_wants_to_leave_anyway_is_turned_away_for_good(monkeypatch: py
 async def test_who_is_turned_away_for_good_may_still_send_his_body_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, header: bytes
 ) -> None:
-    monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(connections, "REFUSED_FOR_S", 60.0)  # however slowly the test goes on
-    connections.refuse_for_now(b"/full")
+    _refuse_for_a_minute(monkeypatch, b"/full")
     connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
     connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 5000\r\n" + header + b"\r\n\r\n")
     assert not wire.closed.is_set()  # the reset that follows would overtake the answer
@@ -217,9 +218,7 @@ async def test_who_is_turned_away_for_good_may_still_send_his_body_and_nothing_e
 
 
 async def test_who_is_turned_away_for_good_and_never_sends_his_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(connections, "REFUSED_FOR_S", 60.0)  # however slowly the test goes on
-    connections.refuse_for_now(b"/full")
+    _refuse_for_a_minute(monkeypatch, b"/full")
     connection, wire = a_connection(Settings(header_timeout_ms=50), respond)
     connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 9\r\nConnection: close\r\n\r\n")
     await until_closed(wire)
@@ -230,9 +229,7 @@ async def test_who_is_turned_away_for_good_and_never_sends_his_body_is_cut_off(m
 async def test_who_is_turned_away_is_told_in_his_protocols_words_with_his_request_id(
     monkeypatch: pytest.MonkeyPatch, path: str, kind: str
 ) -> None:
-    monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(connections, "REFUSED_FOR_S", 60.0)  # however slowly the test goes on
-    connections.refuse_for_now(path.encode())
+    _refuse_for_a_minute(monkeypatch, path.encode())
     connection, wire = a_connection(Settings(), respond)
     connection.data_received(f"POST {path} HTTP/1.1\r\nX-Request-ID: mine\r\nContent-Length: 0\r\n\r\n".encode())
     head, _, body = wire.written.partition(b"\r\n\r\n")
@@ -301,7 +298,6 @@ async def test_a_path_whose_queue_was_full_is_refused_for_a_moment_and_others_ar
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(connections, "REFUSED_FOR_S", 60.0)  # however slowly the test goes on
     connections.refuse_for_now(b"/full")
     statuses = []
     for path in (b"/full", b"/other", b"/full"):
