@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from classifier.engines import EngineOptions, padded_sizes
+from classifier.engines import EngineOptions, batch_sizes
 from classifier.images import MAX_PIXELS
 from service.errors import SettingsError
 
@@ -161,7 +161,7 @@ class Settings:
 
     def engine_options_for(self, max_batch: int) -> EngineOptions:
         """How an engine is to be opened whose batches will hold up to `max_batch` images."""
-        sizes = padded_sizes(max_batch) if self.pad_batches else tuple(sorted({1, max_batch}))
+        sizes = batch_sizes(max_batch)
         return EngineOptions(engine=self.engine, precision=self.precision, streams=self.streams, warm_batch_sizes=sizes)
 
 

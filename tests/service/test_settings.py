@@ -73,7 +73,7 @@ def test_what_kubernetes_says_of_a_service_named_sightline_is_no_setting(name: s
 
 
 def test_engines_are_warmed_with_the_smallest_and_the_largest_batch() -> None:
-    assert Settings(max_batch=8).engine_options.warm_batch_sizes == (1, 8)
+    assert Settings(max_batch=8).engine_options.warm_batch_sizes == (1, 2, 4, 8)
     assert Settings(max_batch=1).engine_options.warm_batch_sizes == (1,)
 
 
