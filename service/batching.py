@@ -177,18 +177,18 @@ class Batcher(Generic[Item, Row]):
     def first_came_at(self) -> float:
         return self._queue[0].came_at
 
-    def check_room(self, items: int) -> None:
-        """Raise QueueFull unless `items` more may wait, or Closing."""
+    def check_room(self, items: int, coming: int = 0) -> None:
+        """Raise QueueFull unless `items` more may wait beside those that are `coming`, or Closing."""
         if self._closed:
             raise Closing("the server is shutting down; send the request again")
-        if len(self._queue) + items > self._queue_limit and not self._has_looked:
+        if len(self._queue) + coming + items > self._queue_limit and not self._has_looked:
             self._has_looked = True  # once in a turn of the loop: in a flood thousands ask
             self._loop.call_soon(self._look_again)
             self._drop_the_lost()
-        if len(self._queue) + items > self._queue_limit:
+        if (waiting := len(self._queue) + coming) + items > self._queue_limit:
             raise QueueFull(
-                f"{len(self._queue)} images wait and {self._queue_limit} may, so there is no room for {items} more",
-                retry_after_s=len(self._queue) * self._seconds_per_item,
+                f"{waiting} images wait and {self._queue_limit} may, so there is no room for {items} more",
+                retry_after_s=waiting * self._seconds_per_item,
             )
 
     def submit(self, item: Item, deadline: float) -> asyncio.Future[Row]:

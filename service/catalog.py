@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from classifier.engines import pace
@@ -18,6 +17,7 @@ from classifier.store import ModelStore
 from service import memory
 from service.batching import Slots
 from service.classify import Classifier, is_faster_than_http
+from service.decoding import Decoders
 from service.errors import Closing, NotReady, NotServed
 from service.settings import Settings
 
@@ -56,8 +56,7 @@ class Catalog:
         self.entries: dict[str, dict[int, Entry]] = {}
         self._store = ModelStore(settings.models)
         self._slots = Slots(max(1, settings.streams))
-        threads = settings.decode_threads or os.cpu_count() or 1
-        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._decoders = Decoders(settings.decode_threads or os.cpu_count() or 1)
         self._loading: asyncio.Task[None] | None = None
         self._mending: set[asyncio.Task[None]] = set()
         self._loaded = False
@@ -155,7 +154,7 @@ class Catalog:
         for _, _, entry in self.all():
             if isinstance(entry, Classifier):
                 await entry.close()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
 
     async def _proved(self, name: str, version: int) -> Entry:
         try:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from classifier.engines.pace import Pace
 from classifier.errors import ImageTooLarge, NotAnImage, UndecodableImage
 from classifier.loaded_model import LoadedModel
 from service.batching import Slots
-from service.classify import Classifier, is_faster_than_http
+from service.classify import AHEAD, Classifier, is_faster_than_http
+from service.decoding import Decoders
 from service.errors import BrokenForward, Closing, QueueFull
 from service.settings import Settings
 from service.timing import Classified
@@ -24,12 +26,12 @@ from tests.service.pictures import TEXT, jpeg, of_one_colour, truncated
 pytestmark = pytest.mark.anyio
 
 
-class CountingThreads(ThreadPoolExecutor):
+class CountingDecoders(Decoders):
     jobs = 0
 
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         self.jobs += 1
-        return super().submit(*args, **kwargs)
+        return super().run(*args, **kwargs)
 
 
 @pytest.fixture
@@ -38,13 +40,13 @@ def engine() -> HeldEngine:
 
 
 @pytest.fixture
-def decoders() -> Iterator[CountingThreads]:
-    with CountingThreads(2) as threads:
+def decoders() -> Iterator[CountingDecoders]:
+    with closing(CountingDecoders(2)) as threads:
         yield threads
 
 
 @pytest.fixture
-def held(offline: LoadedModel, engine: HeldEngine, decoders: CountingThreads, settings: Settings) -> Classifier:
+def held(offline: LoadedModel, engine: HeldEngine, decoders: CountingDecoders, settings: Settings) -> Classifier:
     """A classifier of the colour model with a fake in place of its engine, and room for four images."""
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     small = dataclasses.replace(settings, queue_limit=4, max_batch=2, max_images=4)
@@ -52,7 +54,7 @@ def held(offline: LoadedModel, engine: HeldEngine, decoders: CountingThreads, se
 
 
 @pytest.fixture
-def classifier(offline: LoadedModel, decoders: CountingThreads, settings: Settings) -> Classifier:
+def classifier(offline: LoadedModel, decoders: CountingDecoders, settings: Settings) -> Classifier:
     return Classifier(offline, Slots(2), decoders, settings)
 
 
@@ -89,14 +91,14 @@ async def test_each_image_of_several_is_judged_on_its_own(classifier: Classifier
     assert [type(error) for error in rest] == [NotAnImage, UndecodableImage]
 
 
-async def test_a_thumbnail_is_decoded_on_the_loop(classifier: Classifier, decoders: CountingThreads) -> None:
+async def test_a_thumbnail_is_decoded_on_the_loop(classifier: Classifier, decoders: CountingDecoders) -> None:
     await classifier.classify(jpeg(), soon())
     assert decoders.jobs == 0
 
 
 @pytest.mark.parametrize("body", [jpeg(900, 700), of_one_colour(600, 600)], ids=["many bytes", "many pixels"])
 async def test_a_large_picture_is_decoded_in_a_thread(
-    classifier: Classifier, decoders: CountingThreads, body: bytes
+    classifier: Classifier, decoders: CountingDecoders, body: bytes
 ) -> None:
     await classifier.classify(body, soon())
     assert decoders.jobs == 1
@@ -104,7 +106,7 @@ async def test_a_large_picture_is_decoded_in_a_thread(
 
 async def test_more_pixels_than_allowed_are_refused(offline: LoadedModel, settings: Settings) -> None:
     few = dataclasses.replace(settings, max_pixels=1_000)
-    with ThreadPoolExecutor(1) as threads, pytest.raises(ImageTooLarge, match="1,000 pixels"):
+    with closing(Decoders(1)) as threads, pytest.raises(ImageTooLarge, match="1,000 pixels"):
         await Classifier(offline, Slots(1), threads, few).classify(jpeg(40, 30), soon())
 
 
@@ -118,6 +120,20 @@ async def test_a_full_queue_refuses_before_anything_is_decoded(held: Classifier,
     for _ in range(3):
         await engine.answer(0.2, 0.3, 0.5)
     assert len(await asyncio.gather(*work)) == 6
+
+
+async def test_of_many_pictures_only_those_that_will_soon_run_are_decoded(
+    offline: LoadedModel, engine: HeldEngine, decoders: CountingDecoders, settings: Settings
+) -> None:
+    model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, Slots(1), decoders, dataclasses.replace(settings, max_batch=2))
+    work = [asyncio.create_task(classifier.classify(jpeg(600, 400), soon())) for _ in range(20)]
+    await asyncio.sleep(0.2)
+    at_first = decoders.jobs
+    while not all(task.done() for task in work):  # how many travel together is left to chance
+        await engine.answer(0.2, 0.3, 0.5)
+        await asyncio.sleep(0.01)
+    assert (at_first, decoders.jobs) == ((AHEAD + 1) * 2, 20)
 
 
 async def test_images_that_are_still_being_decoded_count_against_the_queue(held: Classifier) -> None:
@@ -159,7 +175,7 @@ async def test_a_batch_has_all_processors_unless_others_wait(held: Classifier, e
 
 
 async def test_a_batch_is_not_alone_beside_one_of_another_model(
-    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
 ) -> None:
     slots, engines = Slots(2), (HeldEngine(), HeldEngine())
     models = [LoadedModel(offline.card, engine, offline.sample) for engine in engines]  # type: ignore[arg-type]
@@ -171,7 +187,7 @@ async def test_a_batch_is_not_alone_beside_one_of_another_model(
 
 
 async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its_place(
-    offline: LoadedModel, decoders: CountingThreads, settings: Settings, engine: HeldEngine
+    offline: LoadedModel, decoders: CountingDecoders, settings: Settings, engine: HeldEngine
 ) -> None:
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     classifier = Classifier(model, Slots(2), decoders, settings, pace=Pace(2, 50_000))
@@ -195,7 +211,7 @@ def in_turn(engine: HeldEngine) -> HeldEngine:
 
 
 async def test_where_batches_run_in_turn_only_a_full_one_is_brought_while_another_runs(
-    offline: LoadedModel, decoders: CountingThreads, settings: Settings, in_turn: HeldEngine
+    offline: LoadedModel, decoders: CountingDecoders, settings: Settings, in_turn: HeldEngine
 ) -> None:
     model = LoadedModel(offline.card, in_turn, offline.sample)  # type: ignore[arg-type]
     classifier = Classifier(model, Slots(2), decoders, settings, pace=Pace(4, 50_000))
@@ -234,7 +250,7 @@ class PromptEngine(HeldEngine):
 
 
 async def test_an_image_alone_of_less_than_a_millisecond_runs_on_the_loop(
-    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
 ) -> None:
     engine, beside, slow = PromptEngine(), HeldEngine(), PromptEngine()
     slots = Slots(2)
@@ -258,7 +274,7 @@ async def test_an_image_alone_of_less_than_a_millisecond_runs_on_the_loop(
 
 
 async def test_a_batch_that_fails_on_the_loop_is_run_again_image_by_image(
-    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
 ) -> None:
     engine, mended = PromptEngine(), []
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
@@ -303,7 +319,7 @@ class FragileEngine:
 
 
 async def test_an_image_on_which_the_engine_fails_fails_alone_among_32(
-    offline: LoadedModel, decoders: CountingThreads, settings: Settings
+    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
 ) -> None:
     model = LoadedModel(offline.card, FragileEngine(offline.engine), offline.sample)  # type: ignore[arg-type]
     classifier = Classifier(model, Slots(1), decoders, settings)
@@ -356,14 +372,15 @@ def test_a_network_is_faster_than_http_where_one_of_its_streams_is(
 
 
 async def test_images_worth_less_than_a_stream_wait_for_the_batch_that_runs(
-    offline: LoadedModel, decoders: CountingThreads, engine: HeldEngine
+    offline: LoadedModel, decoders: CountingDecoders, engine: HeldEngine
 ) -> None:
     engine.streams = engine.places = 2
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, Slots(2), decoders, Settings(), pace=Pace(8, 4_000))  # 3 images take 1.5 ms
+    # 3 images take 1.5 ms, and come in fours.
+    classifier = Classifier(model, Slots(2), decoders, Settings(), pace=Pace(8, 4_000))
     work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]
     await asyncio.sleep(0.01)
-    work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(2)]
+    work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert len(engine.alone) == 1
     work.append(asyncio.create_task(classifier.classify(jpeg(), soon())))

@@ -285,7 +285,7 @@ async def test_what_is_sent_ahead_waits_also_behind_an_error(caller: Caller, hel
 async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
     caller: Caller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
-    def full(_: int) -> None:
+    def full(_: int, coming: int = 0) -> None:
         raise QueueFull("no room", retry_after_s=3)
 
     caplog.set_level(logging.INFO, "service")

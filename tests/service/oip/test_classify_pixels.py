@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from classifier.loaded_model import LoadedModel
 from service.batching import Slots
 from service.catalog import Catalog
 from service.classify import Classifier
+from service.decoding import Decoders
 from service.errors import BrokenForward, DeadlinePassed, QueueFull
 from service.settings import Settings
 from tests.pictures import noise, png
@@ -33,7 +34,7 @@ def held(offline: LoadedModel, engine: HeldEngine, settings: Settings) -> Iterat
     """A classifier of the colour model with a fake in place of its engine, and room for four images."""
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     small = dataclasses.replace(settings, queue_limit=4, max_batch=2, max_images=4)
-    with ThreadPoolExecutor(1) as threads:
+    with closing(Decoders(1)) as threads:
         yield Classifier(model, Slots(1), threads, small)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +13,7 @@ from classifier.loaded_model import LoadedModel
 from service.batching import Slots
 from service.catalog import Broken, Catalog, Loading
 from service.classify import Classifier
+from service.decoding import Decoders
 from service.oip import metadata
 from service.settings import Settings
 from tests.tiny_models import COLOUR, GREY
@@ -95,7 +96,7 @@ async def test_the_configuration_says_what_runs_the_network(
 ) -> None:
     fake = SimpleNamespace(name=engine, device=device, streams=2, places=3, in_turn=False, precision="float32")
     model = LoadedModel(offline.card, fake, offline.sample)  # type: ignore[arg-type]
-    with ThreadPoolExecutor(1) as threads:
+    with closing(Decoders(1)) as threads:
         config = metadata.config(Classifier(model, Slots(1), threads, settings), settings)
     assert config["platform"] == platform
     assert config["instance_group"] == [{"name": device, "kind": kind, "count": 2}]
