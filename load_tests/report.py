@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from load_tests import bars, record
+from load_tests.arrivals import STEPS
 from load_tests.peers import OURS, PEERS
 
 NOT_YET = ["Not measured yet: `make limit peers soak`."]
@@ -77,7 +78,8 @@ def page(results: Results) -> list[str]:
             *bars.bfloat16(results.precisions),
             *parts_run({"precisions": results.precisions}),
         ],
-        "## What was aimed at": [*bars.speed(rows, limits, results.soak), *_AT_RANDOM, *parts_run(results.soak)],
+        "## What was aimed at": [*bars.speed(rows, limits, results.soak), *parts_run(results.soak)],
+        "## At half of capacity": [*half_table(results.soak), *_AT_HALF],
         "## Where the event loop's time goes": [*profiled(results.profile), *parts_run(results.profile)],
         "## What it survives": [*bars.survival(results.chaos), *_GOODPUT, *parts_run(results.chaos)],
         "## Client and page": [
@@ -226,6 +228,26 @@ def conditions(raw: Raw | None) -> list[str]:
     return ["", f"{how}; {_each(told, 'date', 10)}; commit {_each(told, 'commit')}; {precisions}; {shown}."]
 
 
+def half_table(soak: Raw | None) -> list[str]:
+    """A row for each image size and kind of arrivals: its times, and the steps that they went to."""
+    if not soak or "half" not in soak:
+        return NOT_YET
+    head = ("model", "image", "arrivals", "req/s", "one connection, p50 ms", "p50 ms", "p99 ms", *STEPS, "rest")
+    lines = []
+    for row in soak["half"]["rows"]:
+        for spaced, how in bars.SPACED.items():
+            seen = row[spaced]
+            steps, slowest = seen["steps_ms"], seen["slowest_steps_ms"]
+            lines.append(
+                [
+                    *(f"`{row['model']}`", row["image"], how, f"{seen['offered_per_s']:,.0f}"),
+                    *(f"{ms:.2f}" for ms in (row["one"]["p50_ms"], seen["p50_ms"], seen["p99_ms"])),
+                    *(f"{steps[step]:.2f} ({slowest[step]:.2f})" for step in steps),
+                ]
+            )
+    return table(head, lines)
+
+
 def profiled(profile: Raw | None) -> list[str]:
     """A column for each model, and a row for each step of its requests: the share of the samples of the main thread."""
     if not profile:
@@ -286,11 +308,13 @@ were tried, the best is told. Memory is that of all processes of a server, with 
 server answers fewer requests than there are connections, its times are cut off at the seconds that were measured.
 """.splitlines()
 
-_AT_RANDOM = """
-Half of capacity is half of what 32 connections get, whose images travel in batches. At random times that is hard for
-anybody: of a queue before one server that takes exactly one median for each image, the 99th percentile is 4.3 medians
-at half of its own capacity and 6.5 at two thirds (M/D/1, simulated, n=300,000). wrk waits whole milliseconds, so of
-several thousand requests a second several are sent at once, also where they are to be evenly spaced.
+_AT_HALF = """
+Half of capacity is half of what 32 connections get. Steps are mean milliseconds of all requests and, in brackets, of
+the slowest hundredth, as the server tells them in `Server-Timing`; the rest is HTTP, the event loop's other work and
+waiting for a processor, on both sides. At random times a p99 of 4 medians is hard for anybody: of a queue before one
+server that takes exactly one median for each image it is 4.3 at half of its own capacity and 6.5 at two thirds (M/D/1,
+simulated, n=300,000). A small network reaches its capacity in batches only: half of what 32 connections get is about as
+much as one connection gets that asks again at once, so most images find a batch running and travel with others.
 """.splitlines()
 
 _GOODPUT = """

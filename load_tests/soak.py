@@ -3,14 +3,13 @@
 Run:    python -m load_tests.soak [--parts boot half memory] [--minutes 10]
 Needs:  wrk; takes about 15 minutes in full.
 Gives:  --out, the raw results: seconds from process start to ready, three times; the 99th percentile where half as much
-        comes as 32 connections got, however long each takes (evenly spaced as in locustfile.py's Arrivals, and at
-        random times), beside the median of one connection; the worker's resident memory.
+        comes as 32 connections got, however long each takes (evenly spaced, and at random times), with the steps
+        that its time went to, beside the median of one connection; the worker's resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import subprocess
 import sys
@@ -21,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from load_tests import pictures, record, servers
-from load_tests.flood import sent
+from load_tests.arrivals import arrivals
 from load_tests.peers import IMAGES, OURS, measure
 from load_tests.peers.measure import Pictures, Target
 
 STARTS = 3
 SAMPLE = 40
-CONNECTIONS = 64  # so many that a slow answer does not keep the next request back
 WRITE_EVERY_S = 5.0
 GREY = ("asl",)
 
@@ -74,23 +72,23 @@ def half(options: argparse.Namespace) -> Findings:
     with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
         for sample in samples_of(options.models, Path(folder)):
             target = measure.target(server, OURS, sample, Path(folder, "bodies"))
-            rows.append(asyncio.run(_half(target, options.seconds)))
+            rows.append(_half(target, options.seconds))
             print(rows[-1], flush=True)
     return {"seconds": options.seconds, "rows": rows}
 
 
-async def _half(target: Target, seconds: int) -> Findings:
-    await sent(target, 1, connections=32)  # everything is warm then
-    one = await sent(target, seconds, connections=1)
-    capacity = await sent(target, seconds, connections=32)
+def _half(target: Target, seconds: int) -> Findings:
+    measure.load(target, 32, 1)  # everything is warm then
+    one = measure.load(target, 1, seconds)
+    capacity = measure.load(target, 32, seconds)
     rate = capacity["per_s"] / 2
     return {
         "model": target.pictures.model,
         "image": target.pictures.size,
         "one": one,
         "capacity": capacity,
-        "evenly": await sent(target, seconds, connections=CONNECTIONS, per_s=rate, spaced="evenly"),
-        "randomly": await sent(target, seconds, connections=CONNECTIONS, per_s=rate, spaced="randomly"),
+        "evenly": arrivals(target, seconds, rate, "evenly"),
+        "randomly": arrivals(target, seconds, rate, "randomly"),
     }
 
 

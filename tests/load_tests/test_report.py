@@ -10,7 +10,7 @@ from docs.tables import PERFORMANCE, performance_page
 from load_tests import bars
 from load_tests.peers import IMAGES, PEERS
 from load_tests.profile import REST, STEPS, shares
-from load_tests.report import NOT_YET, Results, best, in_process, page, precision_table, summary
+from load_tests.report import NOT_YET, Results, best, half_table, in_process, page, precision_table, summary
 
 SESSION = {
     "date": "2026-01-02T03:04:05Z",
@@ -101,6 +101,17 @@ def test_a_missed_aim_is_reported_as_missed():
     lines = "\n".join(bars.speed(rows, {}, None))
     assert "asl 28x28, 32 connections: ours ÷ mosec | ≥ 1 | 0.9 | **missed** |" in lines
     assert "failed requests of ours | ≤ 0 | 1 | **missed** |" in lines
+
+
+def test_half_of_capacity_tells_the_steps_of_all_and_of_the_slowest():
+    steps, slowest = ({"decode": ms, "queue": 2 * ms, "infer": 3 * ms, "rest": 4 * ms} for ms in (0.1, 1.0))
+    seen = {"offered_per_s": 1234.0, "p50_ms": 1.5, "p99_ms": 6.0, "steps_ms": steps, "slowest_steps_ms": slowest}
+    row = {"model": "asl", "image": "28x28", "one": {"p50_ms": 0.3}, "evenly": seen, "randomly": seen}
+    head, _, evenly, randomly = half_table({"half": {"rows": [row]}})
+    assert head.endswith("| decode | queue | infer | rest |")
+    told = "1,234 | 0.30 | 1.50 | 6.00 | 0.10 (1.00) | 0.20 (2.00) | 0.30 (3.00) | 0.40 (4.00) |"
+    assert evenly == f"| `asl` | 28x28 | evenly spaced | {told}"
+    assert randomly == f"| `asl` | 28x28 | at random times | {told}"
 
 
 def test_a_soak_is_held_to_its_aims():
