@@ -16,7 +16,7 @@ import select
 import socket
 import statistics
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple
@@ -27,7 +27,7 @@ from load_tests.peers.measure import Target
 Spacing = Literal["evenly", "randomly"]
 Findings = dict[str, Any]
 
-CONNECTIONS = 64  # at first; when all are taken one more is opened, so that no request waits for another's answer
+CONNECTIONS = 16  # at first; when all are taken one more is opened, so that no request waits for another's answer
 ANSWER_WITHIN_S = 10.0
 STEPS = ("decode", "queue", "infer")
 SLOWEST = 0.01  # whose steps are told beside everybody's
@@ -91,14 +91,14 @@ class _Posting:
     def __init__(self, port: int, requests: Sequence[bytes]) -> None:
         self._port = port
         self._requests = requests
-        self._free: list[socket.socket] = []
+        self._free: deque[socket.socket] = deque()  # taken in turn, so that none is idle until the server closes it
         self._waiting: dict[socket.socket, tuple[float, float]] = {}  # when a request was sent, and how late
         self._answers: list[Answer] = []
 
     def run(self, due_s: Sequence[float]) -> list[Answer]:
         """Post at these moments from now on. Raises TimeoutError where an answer stays away, or another OSError."""
         with ExitStack() as connections:
-            self._free = [connections.enter_context(self._connected()) for _ in range(CONNECTIONS)]
+            self._free = deque(connections.enter_context(self._connected()) for _ in range(CONNECTIONS))
             began = time.perf_counter()
             for number, due in enumerate(due_s):
                 while (until_s := began + due - time.perf_counter()) > 0:
@@ -117,7 +117,7 @@ class _Posting:
         return connection
 
     def _post(self, request: bytes, due: float) -> None:
-        connection = self._free.pop()
+        connection = self._free.popleft()
         late_s = time.perf_counter() - due
         connection.sendall(request)
         self._waiting[connection] = (time.perf_counter(), late_s)
