@@ -27,7 +27,7 @@ from load_tests.peers.measure import Target
 Spacing = Literal["evenly", "randomly"]
 Findings = dict[str, Any]
 
-# At first; when all are taken one more is opened, so that no request waits for another's answer. To open many in a burst
+# At first; when all are taken one more is opened, so that no request waits for another's answer. To open many at once
 # delays the answers and so takes more of them: from 16 on, asl refused 175 of 35,000 requests at half of its capacity.
 CONNECTIONS = 128
 ANSWER_WITHIN_S = 10.0

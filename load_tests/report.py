@@ -313,8 +313,8 @@ Half of capacity is half of what 32 connections get. Steps are mean milliseconds
 the slowest hundredth, as the server tells them in `Server-Timing`; the rest is HTTP, the event loop's other work and
 waiting for a processor, on both sides. At random times a p99 of 4 medians is hard for anybody: of a queue before one
 server that takes exactly one median for each image it is 4.3 at half of its own capacity and 6.5 at two thirds (M/D/1,
-simulated, n=300,000). A small network reaches its capacity in batches only: half of what 32 connections get is about as
-much as one connection gets that asks again at once, so most images find a batch running and travel with others.
+simulated, n=300,000). A small network reaches its capacity in batches only: half of what 32 connections get is as much
+as one connection gets that asks again at once (`cifar-10`), or twice that (`asl`), so images wait for the batch before.
 """.splitlines()
 
 _GOODPUT = """
