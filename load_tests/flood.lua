@@ -1,7 +1,7 @@
--- Requests at a rate: wrk -t1 -c CONNECTIONS -s flood.lua URL -- FOLDER COUNT SECONDS [PER-S evenly|randomly]
+-- Requests at a rate: wrk -t1 -c CONNECTIONS -s flood.lua URL -- FOLDER COUNT SECONDS [PER-S]
 -- Posts the pictures in a folder in turn for SECONDS, and then only reads what is still to come, so wrk's own duration is
--- to be longer. With a rate, requests come however long the others take, each on the next connection that is free: with
--- equal gaps, or when they come (exponential ones). Without, each connection posts again once it is answered. Prints a
+-- to be longer. With a rate, requests come however long the others take, each on the next connection that is free: at
+-- random times (exponential gaps). Without, each connection posts again once it is answered. Prints a
 -- line of JSON: requests sent, by status those answered, those of the first SECONDS that were answered with 200, how
 -- long these took, how late requests were sent.
 --
@@ -18,7 +18,7 @@ local IN_FLIGHT = 600 -- the connections, and some whose request broke off
 local NEVER_MS = 3600 * 1000
 
 local requests, sent_at, free, first, last = {}, {}, {}, 1, 0
-local until_s, gap_s, evenly, due
+local until_s, gap_s, due
 local looked_at = false -- wrk asks for one request that it does not send
 
 -- What `done` reads of this thread. wrk copies numbers and strings from one state of Lua to the other.
@@ -56,7 +56,7 @@ function init(args)
     until_s = due + tonumber(args[3])
     if args[4] then
         math.randomseed(1)
-        gap_s, evenly = 1 / tonumber(args[4]), args[5] == "evenly"
+        gap_s = 1 / tonumber(args[4])
     end
 end
 
@@ -64,7 +64,7 @@ end
 function delay()
     local time = now()
     if gap_s then
-        due = due + gap_s * (evenly and 1 or -math.log(1 - math.random()))
+        due = due - gap_s * math.log(1 - math.random())
     else
         due = time
     end

@@ -12,7 +12,7 @@ import shutil
 import statistics
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from load_tests.peers import PEERS, measure
 from load_tests.peers.measure import Target
@@ -76,16 +76,15 @@ async def sent(
     *,
     connections: int = MOST_CONNECTIONS,
     per_s: float = 0.0,
-    spaced: Literal["evenly", "randomly"] = "randomly",
 ) -> Findings:
-    """Post pictures for some seconds: at a rate, or without one as fast as each connection is answered.
+    """Post pictures for some seconds: at random times of a rate, or without one as fast as each connection is answered.
 
     Gives the requests sent, those answered by status, the right answers a second while requests were sent, and their
     times. Of a rate also how late the load generator was; much of it makes the times its own.
     """
     if (wrk := shutil.which("wrk")) is None:
         raise SystemExit("a load at a rate needs wrk: apt-get install wrk")
-    rate = [f"{per_s:.1f}", spaced] if per_s else []
+    rate = [f"{per_s:.1f}"] if per_s else []
     options = ["-t1", f"-c{connections}", f"-d{seconds + DRAIN_S}s", "--timeout", "60s", "-s", str(SCRIPT)]
     pictures = ["--", str(target.folder), str(len(target.pictures.sample)), str(seconds), *rate]
     url = measure.url(target.server, target.name, target.pictures.model)
