@@ -47,6 +47,15 @@ def png_bomb(side: int = 46_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
 
 
+def swollen_webp(side: int = 7_000) -> bytes:
+    """A WebP of 64 bytes that claims so many pixels a side and breaks off once there is room for them all."""
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(out, "WEBP")
+    body = bytearray(out.getvalue())
+    body[26:30] = struct.pack("<HH", side, side)  # of the VP8 frame (RFC 6386, section 9.1)
+    return bytes(body)
+
+
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -106,6 +115,7 @@ def _bomb(chance: random.Random, _: int) -> Attack:
         "profile": head + profile + rows,
         "rows": head + rows,
         "pixels": png_bomb(10_000),
+        "canvas": swollen_webp(),
     }
     name = chance.choice(list(bodies))
     return Attack(f"bomb of {name}", RAW, bodies[name])

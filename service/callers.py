@@ -83,6 +83,7 @@ class while_present:  # noqa: N801
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+        del self._stop  # it leads back here, by way of `_leave`: the request would stay until a garbage collection
         if self._left and kind is asyncio.CancelledError and self._task.uncancel() == 0:
             raise CallerGone("the caller hung up before the answer was there") from None
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -166,7 +166,7 @@ class Classifier:
 
         Raises as `classify` does where the whole request cannot be served.
         """
-        return [_of_this_image(answer) for answer in await self._all_classified(bodies, deadline)]
+        return _allowed(await self._all_classified(bodies, deadline), ImageError, BrokenForward)
 
     async def classify_pixels(self, pixels_u8: Pixels, deadline: float) -> list[Classified]:
         """Classify decoded pictures, uint8 [n, height, width, channels] in the card's size, each in its own place.
@@ -175,12 +175,7 @@ class Classifier:
         `classify` does where an image gets none.
         """
         check_pixels(pixels_u8, self.card.input.shape)
-        rows: list[Classified] = []
-        for answer in await self._all_classified(list(pixels_u8), deadline):
-            if isinstance(answer, BaseException):
-                raise answer
-            rows.append(answer)
-        return rows
+        return _allowed(await self._all_classified(list(pixels_u8), deadline))
 
     async def explain(self, body: bytes, label: int | None, deadline: float) -> tuple[int, Probabilities, Heat]:
         """What the decision for a label rests on, by default for the most probable one.
@@ -382,7 +377,12 @@ def _done(infer: Callable[[Pixels], Probabilities], pixels_u8: Pixels) -> Future
     return passed
 
 
-def _of_this_image(answer: Classified | BaseException) -> Classified | ImageError | BrokenForward:
-    if isinstance(answer, BaseException) and not isinstance(answer, ImageError | BrokenForward):
-        raise answer
-    return answer
+def _allowed(answers: list[Any], *errors: type[SightlineError]) -> list[Any]:
+    """The answers, if there is no error among them but of these kinds; raises the first other one."""
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, errors):
+            try:
+                raise answer
+            finally:
+                del answer, answers  # its traceback leads here: it would keep itself and the whole request alive
+    return answers

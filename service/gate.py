@@ -165,7 +165,7 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> BaseException | None:
         if FAILED in scope:
-            failed: Failed = scope[FAILED]
+            failed: Failed = scope.pop(FAILED)  # it came from what has this scope, and would keep itself alive
             return failed.error
         try:
             self._traffic.access.check(scope["path"], scope["headers"])

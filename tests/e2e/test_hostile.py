@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from load_tests.hostile import KINDS, Attack, attacks, lying_header, png_bomb
+from load_tests.hostile import KINDS, Attack, attacks, lying_header, png_bomb, swollen_webp
 from tests.e2e.servers import Server
 from tests.service.pictures import jpeg
 from tests.tiny_models import COLOUR
@@ -46,6 +46,14 @@ def test_no_hostile_body_is_more_than_the_clients_fault_and_none_stays_in_memory
     assert resident_bytes(server) - before < 50_000_000
     assert httpx.post(server.url + PREDICT, content=jpeg()).status_code == 200
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_picture_that_breaks_off_after_room_was_made_for_it_gives_the_room_back(server: Server) -> None:
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        before = resident_bytes(server)
+        answers = [client.post(PREDICT, content=swollen_webp()) for _ in range(10)]
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(422, "undecodable-image")}
+    assert resident_bytes(server) - before < 50_000_000
 
 
 @pytest.mark.parametrize("body", [lying_header(), png_bomb()], ids=["lying header", "bomb"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from PIL import Image
 
+from classifier.errors import UndecodableImage
 from service.decoding import MOST_BYTES, Decoders
 from service.errors import Closing
 
@@ -46,6 +49,22 @@ async def test_each_caller_gets_the_result_or_failure_of_its_own_work(decoders: 
     *results, failure = await asyncio.gather(*work, return_exceptions=True)
     assert results == [0, 1, 2, 3]
     assert (type(failure), str(failure)) == (ValueError, "mine")
+
+
+async def test_a_failure_by_the_work_itself_keeps_none_of_it_in_memory(decoders: Decoders) -> None:
+    pictures: list[weakref.ref[Image.Image]] = []
+
+    def fail() -> None:
+        picture = Image.new("L", (1, 1))
+        pictures.append(weakref.ref(picture))
+        try:
+            raise ValueError("damaged")
+        except ValueError as error:
+            raise UndecodableImage("mine") from error
+
+    with pytest.raises(UndecodableImage, match="mine"):
+        await decoders.run(fail)
+    assert [picture() for picture in pictures] == [None]
 
 
 async def test_what_waits_is_shared_out_among_the_threads(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
