@@ -19,13 +19,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from load_tests.peers import PEERS
 from load_tests.peers.measure import Target
+from load_tests.record import Findings
 
 Spacing = Literal["evenly", "randomly"]
-Findings = dict[str, Any]
 
 # At first; when all are taken one more is opened, so that no request waits for another's answer. To open many at once
 # delays the answers and so takes more of them: from 16 on, asl refused 175 of 35,000 requests at half of its capacity.

@@ -28,7 +28,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import uvloop
@@ -42,6 +42,7 @@ from load_tests.hostile import Attack, attacks, lying_header, png_bomb  # noqa: 
 from load_tests.peers import OURS, measure  # noqa: E402
 from load_tests.peers.measure import Pictures  # noqa: E402
 from load_tests.pictures import make  # noqa: E402
+from load_tests.record import Findings  # noqa: E402
 from load_tests.servers import Server  # noqa: E402
 
 NOTICE_S = 0.5  # between SIGTERM and the end of the socket
@@ -50,7 +51,6 @@ WAVE = 200  # hostile inputs that are made and sent together
 PICTURES = 9  # one of each size
 CLAIMS = 30  # of each of the two pictures
 MOST_RISE_BYTES = 50_000_000
-Findings = dict[str, Any]
 
 
 def main() -> int:

@@ -12,10 +12,10 @@ import shutil
 import statistics
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from load_tests.peers import PEERS, measure
 from load_tests.peers.measure import Target
+from load_tests.record import Findings
 
 SCRIPT = Path(__file__).with_suffix(".lua")
 # Of the flood, as a proxy would keep: more than are answered late. wrk looks at every one's timer in each turn of its
@@ -29,8 +29,6 @@ DEADLINE_MS = 3_000
 DRAIN_S = 1 + DEADLINE_MS // 1000  # until the last answer
 TIMES = 4
 STALLED = 500
-
-Findings = dict[str, Any]
 
 
 async def rounds(target: Target, count: int, scale: float) -> Findings:

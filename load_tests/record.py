@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "load_tests" / "results"
 
+Findings = dict[str, Any]  # what a run found, as it is written
+
 
 def circumstances() -> dict[str, Any]:
     """When, on what and of which commit."""

@@ -56,7 +56,6 @@ class Results(NamedTuple):
     page: Raw | None = None
     profile: Raw | None = None
     precisions: Raw | None = None
-    peers_again: Raw | None = None  # some of the servers, at a later commit; each table is of servers that took turns
 
     @classmethod
     def read(cls, folder: Path = record.RESULTS) -> Results:
@@ -68,10 +67,6 @@ def page(results: Results) -> list[str]:
     rows, limits = best(results.peers), in_process(results.limit)
     parts = {
         "## Ours beside others": [*comparison(rows, limits), *conditions(results.peers)],
-        "## Ours and mosec, measured again": [
-            *comparison(best(results.peers_again), limits),
-            *conditions(results.peers_again),
-        ],
         "## Without HTTP": [*limit_table(rows, limits), *conditions(results.limit)],
         "## bfloat16": [
             *precision_table(results.precisions),

@@ -17,19 +17,17 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from load_tests import pictures, record, servers
 from load_tests.arrivals import arrivals
 from load_tests.peers import IMAGES, OURS, measure
 from load_tests.peers.measure import Pictures, Target
+from load_tests.record import Findings
 
 STARTS = 3
 SAMPLE = 40
 WRITE_EVERY_S = 5.0
 GREY = ("asl",)
-
-Findings = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -183,20 +183,18 @@ class Catalog:
         return classifier
 
     def _measured(self, name: str, version: int) -> tuple[LoadedModel, Pace]:
-        """A version, loaded, and how many images its batches may hold; as fast as it is, or 0 where that is not asked.
+        """A version, loaded, how many images its batches may hold, and how fast it is.
 
         Blocks, so it belongs into a thread.
         """
-        options = self.settings.engine_options
+        options, set_to = self.settings.engine_options, self.settings.max_batch
         model = LoadedModel.open(self._store, name, version, options)
-        if self.settings.max_batch:
-            return model, Pace(self.settings.max_batch, 0.0)
         try:
-            most, images_per_s = pace.measured(model.engine, model.card.input.shape)
+            best, images_per_s = pace.measured(model.engine, model.card.input.shape, set_to or None)
         except BaseException:
             model.close()
             raise
-        its_pace = Pace(min(most, self.settings.queue_limit), images_per_s)
+        its_pace = Pace(set_to or min(best, self.settings.queue_limit), images_per_s)
         if is_faster_than_http(model.engine, its_pace):
             model.close()
             sizes = tuple(size for size in pace.SIZES if size <= its_pace.max_batch)

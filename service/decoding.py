@@ -117,7 +117,7 @@ def _answer(do: Callable[[], Any]) -> Any:
 
 def _without_frames(error: SightlineError) -> SightlineError:
     """The error alone. Its traceback's frames hold the picture, half decoded, and through `_done` the error itself, so
-    that both would stay until the next garbage collection, which is rare here: 196 MB for each of some WebPs of 64 bytes.
+    both would stay until the next garbage collection, which is rare here: 196 MB for each of some WebPs of 64 bytes.
     """
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

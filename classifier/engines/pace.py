@@ -31,13 +31,15 @@ class Pace(NamedTuple):
     images_per_s: float
 
 
-def measured(engine: Engine, shape: tuple[int, int, int]) -> Pace:
+def measured(engine: Engine, shape: tuple[int, int, int], most: int | None = None) -> Pace:
     """The smallest batch within 5 % of the best images/s, with as many batches in flight as the engine has streams.
 
+    `shape` is of one image: height, width, channels. No batch of more than `most` images is run, where that is given.
     Afterwards the engine is warm at that size and at the smaller powers of two. Takes 0.15 s on an idle CPU.
     """
     on_gpu = engine.name == "tensorflow" and engine.device != "CPU"
-    sizes, budget_s = (SIZES_ON_A_GPU, BUDGET_ON_A_GPU_S) if on_gpu else (SIZES, BUDGET_S)
+    all_sizes, budget_s = (SIZES_ON_A_GPU, BUDGET_ON_A_GPU_S) if on_gpu else (SIZES, BUDGET_S)
+    sizes = [size for size in all_sizes if most is None or size <= most]
     pixels_u8 = np.zeros((max(sizes), *shape), np.uint8)
     # OpenVINO's streams share all processors. So the process's own processor time ranks sizes as wall time does, but
     # does not grow while other programs run: with 10 programs wanting 2 processors, wall time ranked the sizes by how

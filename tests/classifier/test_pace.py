@@ -103,3 +103,12 @@ def test_a_real_engine_is_measured_with_a_batch_in_every_stream(models, engine_n
     assert measured(engine, (8, 8, 3)).max_batch in SIZES
     engine.close()
     assert sizes[: 2 * engine.streams] == [1] * engine.streams + [2] * engine.streams
+
+
+def test_no_batch_is_tried_that_is_larger_than_any_may_be(models):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions("openvino", "float32", 2))
+    sizes, submit = set(), engine.submit
+    engine.submit = lambda pixels, **how: sizes.add(len(pixels)) or submit(pixels, **how)
+    assert measured(engine, (8, 8, 3), 5).max_batch in (1, 2, 4)
+    engine.close()
+    assert sizes == {1, 2, 4}

@@ -132,11 +132,21 @@ async def test_the_largest_batch_of_each_model_is_measured_when_it_is_loaded(cat
     assert {catalog.find(name).max_batch for name in (COLOUR, GREY)} <= set(SIZES)
 
 
-async def test_a_set_batch_is_not_measured(models: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("classifier.engines.pace.measured")
-    catalog = Catalog(dataclasses.replace(settings, models=models, max_batch=5))
+async def test_a_set_batch_is_kept_and_the_speed_measured_all_the_same(
+    models: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def measured(*about: Any) -> Pace:
+        asked.append(about[2])
+        return Pace(2, 1e6)
+
+    monkeypatch.setattr("classifier.engines.pace.measured", measured)
+    catalog = Catalog(dataclasses.replace(settings, models=models, max_batch=5, streams=2))
     await catalog.load()
     assert [catalog.find(name).max_batch for name in (COLOUR, GREY)] == [5, 5]
+    assert set(asked) == {5}
+    assert catalog.find(COLOUR).model.engine.in_turn  # as a network is run that is faster than HTTP
     await catalog.close()
 
 
