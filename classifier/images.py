@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +20,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from classifier import thumbnails
 from classifier.card import InputSpec
-from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
+from classifier.errors import ImageTooLarge, LargeImage, NotAnImage, SightlineError, UndecodableImage
 
-MAX_PIXELS = 50_000_000  # Pillow takes 4 bytes for an RGB pixel, so 200 MB; phones stop short of it by default
+MAX_PIXELS = 50_000_000  # phones stop short of it by default; up to 16 bytes of memory each while they are decoded
+
+# libjpeg shrinks a picture while it decodes it; a progressive one it holds whole, in 3 bytes a pixel, or 8 for CMYK.
+_HELD = {"JPEG": 0.25}
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -55,6 +60,8 @@ _TURN = {
 }
 _LYING = (5, 6, 7, 8)  # height and width change places
 
+_STRIP = 256  # rows whose colours are changed at a time: what that needs in between is several times the picture
+
 # Pillow remarks on damaged metadata in words that differ from file to file, so every one would be printed, and
 # remembered for good. For the whole process, because `catch_warnings` is not safe among threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -74,16 +81,22 @@ def identify(body: bytes) -> str:
     raise NotAnImage(f"expected a {', '.join(FORMATS)} image, got {came}; send the file itself, unwrapped")
 
 
-def decode(body: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+class _Limits(NamedTuple):
+    pixels: int
+    held: int | None
+
+
+def decode(body: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS, max_held: int | None = None) -> Pixels:
     """Turn one encoded image into the pixels a network was trained on.
 
     Returns uint8, shape (spec.height, spec.width, spec.channels), values 0..255; scaling lives inside the network.
     The first frame or page counts. Transparency is laid on white. Raises NotAnImage, ImageTooLarge (from the header,
-    before any pixel is decoded) or UndecodableImage.
+    before any pixel is decoded) or UndecodableImage; and LargeImage, from the header too, where it may be decoded but
+    would hold more than `max_held` pixels in memory at once. Of a JPEG a quarter counts. A pixel takes up to 16 bytes.
     """
     kind = identify(body)
     try:
-        return _contrasted(_decoded(body, kind, spec, max_pixels), spec)
+        return _contrasted(_decoded(body, kind, spec, _Limits(max_pixels, max_held)), spec)
     except SightlineError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -112,29 +125,31 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _decoded(body: bytes, kind: str, spec: InputSpec, max_pixels: int) -> Pixels:
-    if kind == "JPEG" and spec.height * spec.width <= max_pixels:
+def _decoded(body: bytes, kind: str, spec: InputSpec, limits: _Limits) -> Pixels:
+    if kind == "JPEG" and spec.height * spec.width <= limits.pixels:
         pixels = thumbnails.of_this_size(body, spec)
         if pixels is not None:
             return pixels
-    return _fitted(_upright(_open(body, kind, max_pixels), spec), spec)
+    return _fitted(_upright(_open(body, kind, limits), spec), spec)
 
 
-def _open(body: bytes, kind: str, max_pixels: int) -> Image.Image:
+def _open(body: bytes, kind: str, limits: _Limits) -> Image.Image:
     if kind == "WEBP":  # libwebp makes room for the whole canvas when the file is opened, the others when it is read
-        _check_size(_webp_canvas(body), max_pixels)
+        _check_size(_webp_canvas(body), kind, limits)
     if kind == "JPEG":  # past Image.open, which looks for several pictures in the file; the first is what we read
         image: Image.Image = JpegImageFile(io.BytesIO(body))
     else:
         image = Image.open(io.BytesIO(body), formats=(kind,))
-    _check_size(image.size, max_pixels)
+    _check_size(image.size, kind, limits)
     return image
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+def _check_size(size: tuple[int, int], kind: str, limits: _Limits) -> None:
     width, height = size
-    if width * height > max_pixels:
-        raise ImageTooLarge(f"{width} x {height} is over {max_pixels:,} pixels; scale the picture down first")
+    if width * height > limits.pixels:
+        raise ImageTooLarge(f"{width} x {height} is over {limits.pixels:,} pixels; scale the picture down first")
+    if limits.held is not None and width * height * _HELD.get(kind, 1) > limits.held:
+        raise LargeImage(f"{width} x {height} is too large to be decoded beside others; ask for it alone")
 
 
 def _webp_canvas(body: bytes) -> tuple[int, int]:
@@ -184,15 +199,33 @@ def _colour(image: Image.Image, mode: str) -> Image.Image:
         image.load()
         return image
     if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow clips at 255 where a person expects 65535 to be white. Its "I" holds what TIFF stored in 16 or 32 bits.
-        image = Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+        image = _in_strips(image, "L", _of_8_bits)
     elif image.mode == "F":
         raise UndecodableImage("floating-point pixels have no agreed white; save the picture with 8 or 16 bits")
     if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", rgba.size, "white")
-        image.paste(rgba, mask=rgba.getchannel("A"))
-    return image.convert(mode)
+        image = _in_strips(image, "RGB", _on_white)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """The picture with all of its rows changed to another mode, some at a time."""
+    changed = Image.new(mode, image.size)
+    for top in range(0, image.height, _STRIP):
+        rows = (0, top, image.width, min(top + _STRIP, image.height))
+        changed.paste(change(image.crop(rows)), rows)
+    return changed
+
+
+def _of_8_bits(image: Image.Image) -> Image.Image:
+    """Pillow clips at 255 where a person expects 65535 to be white. Its "I" holds what TIFF stored in 16 or 32 bits."""
+    return Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba.getchannel("A"))
+    return white
 
 
 def _contrasted(pixels: Pixels, spec: InputSpec) -> Pixels:

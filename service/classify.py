@@ -6,22 +6,22 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from classifier.engines import Engine, Probabilities, check_pixels, padded, whole_batch
 from classifier.engines.pace import Pace
-from classifier.errors import ImageError, ImageTooLarge, SightlineError
+from classifier.errors import ImageError, ImageTooLarge, LargeImage, SightlineError
 from classifier.explanation import PASSES, Heat, heat_map, occluded
 from classifier.images import Pixels, from_array
 from classifier.loaded_model import LoadedModel
 from service.batching import Batcher, Pass, Slots
-from service.decoding import Decoders
+from service.decoding import BESIDE_OTHERS_PIXELS, Decoders
 from service.errors import BrokenForward, TryLater
 from service.metrics import ModelMetrics
 from service.oip.statistics import BatchTimes, Statistics
@@ -184,7 +184,10 @@ class Classifier:
         ordinary requests. Raises as `classify` does.
         """
         self._behind.check_room(PASSES + 1)
-        pixels = await self._decoded(body)
+        try:
+            pixels = await self._decoded(body)
+        except LargeImage:
+            pixels = await self._decoded_alone(body)
         painted = await self._decoders.run(lambda: list(occluded(pixels)))
         self._behind.check_room(PASSES + 1)  # others came while this one was decoded
         whole, *rows = await asyncio.gather(*(self._behind.submit(p, deadline) for p in (pixels, *painted)))
@@ -233,12 +236,17 @@ class Classifier:
     async def _classified(self, token: object, image: bytes | Pixels, deadline: float) -> Classified:
         with self.statistics.image():
             came = time.perf_counter_ns()
-            async with self._ahead:
-                began = time.perf_counter_ns()
-                pixels = await (self._decoded(image) if isinstance(image, bytes) else self._contrasted(image))
-                self._undecoded.discard(token)
-                decode_ns = time.perf_counter_ns() - began
-                return await self._batcher.submit(_Queued(pixels, decode_ns, came + decode_ns), deadline)
+            with suppress(LargeImage):  # it gets out of the way while it waits for others of its kind
+                async with self._ahead:
+                    return await self._queued(self._pixels(image), token, came, deadline)
+            return await self._queued(self._decoded_alone(cast("bytes", image)), token, came, deadline)
+
+    async def _queued(self, decoding: Awaitable[Pixels], token: object, came: int, deadline: float) -> Classified:
+        began = time.perf_counter_ns()
+        pixels = await decoding
+        self._undecoded.discard(token)
+        decode_ns = time.perf_counter_ns() - began
+        return await self._batcher.submit(_Queued(pixels, decode_ns, came + decode_ns), deadline)
 
     def _classified_at_once(self, body: bytes, deadline: float) -> asyncio.Future[Classified]:
         self._check_room(1)
@@ -255,7 +263,11 @@ class Classifier:
         row.add_done_callback(lambda row: self.statistics.done(began, not row.cancelled() and row.exception() is None))
         return row
 
+    def _pixels(self, image: bytes | Pixels) -> Awaitable[Pixels]:
+        return self._decoded(image) if isinstance(image, bytes) else self._contrasted(image)
+
     async def _decoded(self, body: bytes) -> Pixels:
+        """Raises LargeImage where `_decoded_alone` is to be asked."""
         if len(body) <= INLINE_BYTES:
             try:
                 return self._decode_small(body)
@@ -263,11 +275,14 @@ class Classifier:
                 pass  # for the loop; the threads have the operator's limit
         return await self._decoders.run(partial(self._decode, body), len(body))
 
+    async def _decoded_alone(self, body: bytes) -> Pixels:
+        return await self._decoders.run_alone(partial(self.model.decode, body, max_pixels=self._max_pixels))
+
     def _decode_small(self, body: bytes) -> Pixels:
         return self.model.decode(body, max_pixels=min(INLINE_PIXELS, self._max_pixels))
 
     def _decode(self, body: bytes) -> Pixels:
-        return self.model.decode(body, max_pixels=self._max_pixels)
+        return self.model.decode(body, max_pixels=self._max_pixels, max_held=BESIDE_OTHERS_PIXELS)
 
     async def _contrasted(self, pixels: Pixels) -> Pixels:
         if self.card.input.contrast == "none":

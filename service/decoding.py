@@ -1,7 +1,8 @@
 """Threads that decode pictures, several small ones in one go where several wait.
 
 To hand a picture to a thread and hear back costs the event loop as much as a thumbnail, and takes a processor from the
-networks twice. Belongs to one event loop.
+networks twice. A picture that holds very much memory while it is decoded has to wait for others of its kind, so that
+the memory does not grow with the number of threads. Belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from classifier.errors import SightlineError
-from service.errors import Closing
+from service.errors import Closing, QueueFull
 
 Result = TypeVar("Result")
 
 # What goes to a thread in one go, unless it is one picture. With all that waits shared among the threads 1 to 3 % more
 # images/s (cats-vs-dogs 1, 32 and 128 connections, JPEGs of 12 and 50 kB, medians of n=8 alternating pairs of 1 s).
 MOST_BYTES = 128 * 1024
+
+
+# What a picture may hold to be decoded beside others, in pixels of up to 16 bytes: 100 MB a thread. Most that is larger
+# is a JPEG, and of those a quarter counts: 25 megapixels, more than almost any camera's.
+BESIDE_OTHERS_PIXELS = 6_250_000
+
+LARGE_WAITING = 64  # a whole batch of them; of 50 megapixels each takes a second or two
 
 
 class _Work(NamedTuple):
@@ -31,7 +39,36 @@ class _Work(NamedTuple):
 
 
 class Decoders:
-    """So many threads, and what waits for them, first come first served."""
+    """So many threads for pictures, and one for the large ones."""
+
+    def __init__(self, threads: int) -> None:
+        self._many = _Crew(threads)
+        self._one = _Crew(1)
+
+    def run(self, do: Callable[[], Result], size: int = MOST_BYTES) -> asyncio.Future[Result]:
+        """The result of `do`, called in a thread; cancel the future to leave.
+
+        Work of a small `size`, in bytes, may be called in a row with others. Raises Closing once closed.
+        """
+        return self._many.run(do, size)
+
+    def run_alone(self, do: Callable[[], Result]) -> asyncio.Future[Result]:
+        """As `run`, but one after the other. Raises QueueFull where LARGE_WAITING wait or run already."""
+        if (waiting := self._one.unfinished) >= LARGE_WAITING:
+            raise QueueFull(
+                f"{waiting} very large pictures wait, as many as may; scale yours down, or send it again later",
+                retry_after_s=waiting,
+            )
+        return self._one.run(do, MOST_BYTES)
+
+    def close(self) -> None:
+        """Call off whatever is not running, and expect nothing of what is. Closing again does nothing."""
+        self._many.close()
+        self._one.close()
+
+
+class _Crew:
+    """Some threads, and what waits for them, first come first served."""
 
     def __init__(self, threads: int) -> None:
         self._idle = threads
@@ -41,15 +78,16 @@ class Decoders:
         self._woken = False
         self._closed = False
 
+    @property
+    def unfinished(self) -> int:
+        """How much work waits or runs, for callers who are still there."""
+        return len(self._unfinished)
+
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
-    def run(self, do: Callable[[], Result], size: int = MOST_BYTES) -> asyncio.Future[Result]:
-        """The result of `do`, called in a thread; cancel the future to leave.
-
-        Work of a small `size`, in bytes, may be called in a row with others. Raises Closing once closed.
-        """
+    def run(self, do: Callable[[], Result], size: int) -> asyncio.Future[Result]:
         if self._closed:
             raise Closing("the server is shutting down; send the request again")
         result: asyncio.Future[Result] = self._loop.create_future()
@@ -62,7 +100,6 @@ class Decoders:
         return result
 
     def close(self) -> None:
-        """Call off whatever is not running, and expect nothing of what is. Closing again does nothing."""
         self._closed = True
         self._waiting.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from classifier.errors import ImageTooLarge, SightlineError
 from service.classify import EXPLANATIONS_WAITING
 from service.connections import MOST_PIPELINED
+from service.decoding import BESIDE_OTHERS_PIXELS, LARGE_WAITING
 from service.errors import (
     BodyTooLarge,
     Closing,
@@ -46,6 +47,11 @@ LIMITS = (
     Limit("images being decoded or waiting, per model version", "queue_limit", QueueFull),
     Limit("explanations waiting, per model version", f"{EXPLANATIONS_WAITING}", QueueFull),
     Limit("milliseconds that the event loop is behind", "max_lag_ms", Overloaded),
+    Limit(
+        f"pictures of over {BESIDE_OTHERS_PIXELS:,} pixels waiting (of a JPEG's a quarter counts)",
+        f"{LARGE_WAITING}",
+        QueueFull,
+    ),
     Limit("bytes of all bodies held at once", "max_held_bytes", TooManyBytes),
     Limit("milliseconds for a request, unless it says otherwise", "request_timeout_ms", DeadlinePassed),
     Limit("milliseconds that `X-Request-Timeout-Ms` gets at most", "max_timeout_ms", DeadlinePassed),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from classifier.card import InputSpec
-from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
+from classifier.errors import ImageTooLarge, LargeImage, NotAnImage, SightlineError, UndecodableImage
 from classifier.images import FORMATS, MAX_PIXELS, decode, encode_png, from_array, identify
 from tests import pictures
 from tests.pictures import BLUE, GREEN, RED, YELLOW, claiming, encoded, jpeg, noise, png, scene, with_orientation
@@ -186,6 +186,19 @@ def test_a_single_transparent_colour_is_white(mode, transparency):
     assert (pixels == 255).all()
 
 
+@pytest.mark.parametrize("height", [255, 256, 257, 600])
+def test_the_rows_of_a_tall_picture_keep_their_places(height):
+    rows = np.arange(height)
+    rgba = np.zeros((height, 2, 4), np.uint8)
+    rgba[..., 0], rgba[:, 0, 3], rgba[:, 1, 1] = (rows % 251)[:, None], 255, 255
+    pixels = decode(png(rgba), InputSpec(height=height, width=2, channels=3))
+    np.testing.assert_array_equal(pixels[:, 0], np.stack([rows % 251, rows * 0, rows * 0], axis=1))
+    assert (pixels[:, 1] == 255).all()
+    wide = (rows[:, None] * 100).astype(np.uint16)
+    narrow = decode(png(Image.fromarray(wide)), InputSpec(height=height, width=1, channels=1))
+    np.testing.assert_array_equal(narrow[..., 0], wide >> 8)
+
+
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sixteen_bits_are_scaled_to_eight(name, channels):
@@ -314,6 +327,17 @@ def test_the_limit_counts_pixels_and_includes_itself():
     decode(body, RGB, max_pixels=100)
     with pytest.raises(ImageTooLarge, match="10 x 10 is over 99 pixels"):
         decode(body, RGB, max_pixels=99)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_picture_that_would_hold_more_than_may_be_held_is_refused_by_its_header(name):
+    body = encoded(Image.fromarray(scene()).resize((40, 20)), name)
+    held = 200 if name == "JPEG" else 800  # libjpeg shrinks a picture while it reads it
+    assert decode(body, RGB, max_held=held).shape == RGB.shape
+    with pytest.raises(LargeImage, match="40 x 20"):
+        decode(body, RGB, max_held=held - 1)
+    with pytest.raises(ImageTooLarge):  # what never may be decoded need not be asked for alone
+        decode(body, RGB, max_held=held - 1, max_pixels=799)
 
 
 def test_the_limit_is_below_the_one_from_which_pillow_complains():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from load_tests.hostile import KINDS, Attack, attacks, lying_header, png_bomb, swollen_webp
 from tests.e2e.servers import Server
@@ -26,6 +30,16 @@ def worker_of(server: Server) -> int:
 
 def resident_bytes(server: Server) -> int:
     return int(Path(f"/proc/{worker_of(server)}/statm").read_text().split()[1]) * 4096
+
+
+@contextmanager
+def peak_of(server: Server) -> Iterator[list[int]]:
+    """The most bytes that the worker had resident in the block, once it is over."""
+    status = Path(f"/proc/{worker_of(server)}/status")
+    peak: list[int] = []
+    status.with_name("clear_refs").write_text("5")  # has the kernel count the peak anew
+    yield peak
+    peak.append(1024 * int(status.read_text().partition("VmHWM:")[2].split()[0]))
 
 
 def test_no_hostile_body_is_more_than_the_clients_fault_and_none_stays_in_memory(server: Server) -> None:
@@ -56,11 +70,24 @@ def test_a_picture_that_breaks_off_after_room_was_made_for_it_gives_the_room_bac
     assert resident_bytes(server) - before < 50_000_000
 
 
+def test_many_large_pictures_take_the_memory_of_one(server: Server) -> None:
+    picture = Image.new("RGBA", (5_000, 5_000))
+    picture.save(out := io.BytesIO(), "WEBP", lossless=True, method=0)
+    before = resident_bytes(server)
+    with (
+        peak_of(server) as peak,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        answers = list(pool.map(lambda _: client.post(PREDICT, content=out.getvalue()).status_code, range(6)))
+    assert answers == [200] * 6
+    assert 16 * 5_000 * 5_000 * 0.5 < peak[0] - before < 16 * 5_000 * 5_000 * 1.2
+
+
 @pytest.mark.parametrize("body", [lying_header(), png_bomb()], ids=["lying header", "bomb"])
 def test_pictures_that_claim_too_much_are_refused_without_being_unfolded(server: Server, body: bytes) -> None:
-    status, before = Path(f"/proc/{worker_of(server)}/status"), resident_bytes(server)
-    status.with_name("clear_refs").write_text("5")  # has the kernel count the peak anew
-    answer = httpx.post(server.url + PREDICT, content=body)
+    before = resident_bytes(server)
+    with peak_of(server) as peak:
+        answer = httpx.post(server.url + PREDICT, content=body)
     assert (answer.status_code, answer.json()["code"]) == (413, "too-many-pixels")
-    peak = 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
-    assert peak - before < 50_000_000
+    assert peak[0] - before < 50_000_000

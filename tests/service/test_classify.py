@@ -13,6 +13,7 @@ import pytest
 from classifier.engines import Engine
 from classifier.engines.pace import Pace
 from classifier.errors import ImageTooLarge, NotAnImage, UndecodableImage
+from classifier.images import decode
 from classifier.loaded_model import LoadedModel
 from service.batching import Slots
 from service.classify import AHEAD, Classifier, is_faster_than_http
@@ -21,17 +22,21 @@ from service.errors import BrokenForward, Closing, QueueFull
 from service.settings import Settings
 from service.timing import Classified
 from tests.service.engines import HeldEngine
-from tests.service.pictures import TEXT, jpeg, of_one_colour, truncated
+from tests.service.pictures import TEXT, jpeg, of_one_colour, slow_to_decode, truncated
 
 pytestmark = pytest.mark.anyio
 
 
 class CountingDecoders(Decoders):
-    jobs = 0
+    jobs = alone = 0
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         self.jobs += 1
         return super().run(*args, **kwargs)
+
+    def run_alone(self, *args: Any) -> Any:
+        self.alone += 1
+        return super().run_alone(*args)
 
 
 @pytest.fixture
@@ -102,6 +107,45 @@ async def test_a_large_picture_is_decoded_in_a_thread(
 ) -> None:
     await classifier.classify(body, soon())
     assert decoders.jobs == 1
+
+
+async def test_pictures_that_hold_much_memory_are_decoded_one_at_a_time_and_nobody_else_waits_for_them(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most = [0], [0]
+
+    def counted(body: bytes, spec: Any, **limits: Any) -> Any:
+        if limits.get("max_held") is not None:  # at the first look, which only the headers get
+            return decode(body, spec, **limits)
+        at_once[0] += 1
+        most.append(at_once[0])
+        try:
+            return decode(body, spec, **limits)
+        finally:
+            at_once[0] -= 1
+
+    monkeypatch.setattr("classifier.loaded_model.decode", counted)
+    large = [asyncio.create_task(classifier.classify(slow_to_decode(), soon())) for _ in range(4)]
+    await asyncio.sleep(0.03)
+    await classifier.classify(jpeg(900, 700), soon())
+    assert not all(task.done() for task in large)
+    rows = [answer.row for answer in await asyncio.gather(*large)]
+    np.testing.assert_allclose(rows, [classifier.model.classify([slow_to_decode()])[0]] * 4, atol=1e-5)
+    assert max(most) == 1
+
+
+async def test_a_photo_from_a_phone_is_not_large(classifier: Classifier, decoders: CountingDecoders) -> None:
+    await classifier.classify(of_one_colour(5_000, 5_000), soon())
+    assert (decoders.jobs, decoders.alone) == (1, 0)
+    await classifier.classify(of_one_colour(5_100, 5_000), soon())
+    assert (decoders.jobs, decoders.alone) == (2, 1)
+
+
+async def test_the_decision_on_a_large_picture_is_explained_too(
+    classifier: Classifier, decoders: CountingDecoders
+) -> None:
+    await classifier.explain(slow_to_decode(), None, soon())
+    assert decoders.alone == 1
 
 
 async def test_more_pixels_than_allowed_are_refused(offline: LoadedModel, settings: Settings) -> None:

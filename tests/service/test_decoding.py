@@ -27,13 +27,13 @@ def decoders() -> Iterator[Decoders]:
 def counted(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pieces of work went to a thread in one go, each time."""
     sizes: list[int] = []
-    submit = decoders._pool.submit
+    submit = decoders._many._pool.submit
 
     def noted(do: Callable[..., None], group: list[object], *rest: object) -> object:
         sizes.append(len(group))
         return submit(do, group, *rest)
 
-    monkeypatch.setattr(decoders._pool, "submit", noted)
+    monkeypatch.setattr(decoders._many._pool, "submit", noted)
     return sizes
 
 

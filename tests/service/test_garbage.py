@@ -51,6 +51,7 @@ def tensor(body: bytes) -> dict[str, object]:
 REQUESTS = {
     "an image": (post(), 200),
     "a photo": (post(body=jpeg(600, 400)), 200),
+    "a large picture": (post(body=slow_to_decode()), 200),
     "an image the long way": (post(x_request_timeout_ms="5000"), 200),
     "a damaged thumbnail": (post(body=truncated(jpeg())), 422),
     "a damaged picture": (post(body=swollen_webp(1_000)), 422),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,11 +20,12 @@ from docs.tables import limits_page
 from service.catalog import Catalog
 from service.classify import Classifier
 from service.closing import Closing
+from service.decoding import LARGE_WAITING
 from service.errors import BrokenForward
 from service.limits import LIMITS, Limit, describe
 from service.routes import create_app, serve_catalog
 from service.settings import Settings
-from tests.service.pictures import jpeg, of_one_colour
+from tests.service.pictures import jpeg, of_one_colour, slow_to_decode
 from tests.service.test_connections import a_connection, until_closed
 from tests.service.test_gate import Upload, behind_gate, traffic_of
 from tests.service.test_routes import BATCH, PREDICT
@@ -112,27 +113,32 @@ def stick(catalog: Catalog) -> None:
     classifier.model.engine = stuck
 
 
+async def told_first(posts: Iterable[Coroutine[Any, Any, httpx.Response]]) -> Told:
+    """What is answered first; the others leave."""
+    done, left = await asyncio.wait(map(asyncio.create_task, posts), return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    return told(done.pop().result())
+
+
 async def a_full_queue(catalog: Catalog) -> Told:
     async with server(catalog, queue_limit=4, max_batch=1, max_images=4, streams=1) as (client, own, _):
         stick(own)
-        waiting = [asyncio.create_task(client.post(PREDICT, content=jpeg())) for _ in range(6)]
-        done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        return told(done.pop().result())
+        return await told_first(client.post(PREDICT, content=jpeg()) for _ in range(6))
 
 
 async def too_many_explanations(catalog: Catalog) -> Told:
     async with server(catalog, streams=1) as (client, own, _):
         stick(own)
         path = f"/v1/models/{COLOUR}/explain"
-        waiting = [asyncio.create_task(client.post(path, content=jpeg())) for _ in range(12)]
-        done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        return told(done.pop().result())
+        return await told_first(client.post(path, content=jpeg()) for _ in range(12))
+
+
+async def too_many_large_pictures(catalog: Catalog) -> Told:
+    body = slow_to_decode()
+    async with server(catalog) as (client, _, _):
+        return await told_first(client.post(PREDICT, content=body) for _ in range(LARGE_WAITING + 2))
 
 
 async def too_many_bytes_held(catalog: Catalog) -> Told:
@@ -238,6 +244,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "max_images": too_many_images,
     "queue_limit": a_full_queue,
     "8": too_many_explanations,
+    "64": too_many_large_pictures,
     "max_lag_ms": too_far_behind,
     "max_held_bytes": too_many_bytes_held,
     "request_timeout_ms": too_long_by_default,

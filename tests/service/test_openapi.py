@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from classifier.errors import BrokenModel, EngineUnavailable, SightlineError
+from classifier.errors import BrokenModel, EngineUnavailable, LargeImage, SightlineError
 from classifier.images import decode
 from classifier.loaded_model import LoadedModel
 from service import errors
@@ -18,8 +18,15 @@ from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
 
-# The operator's own errors, and those of paths that are none.
-NEVER_SENT = {errors.SettingsError, errors.NoSuchPath, errors.MethodNotAllowed, BrokenModel, EngineUnavailable}
+# The operator's own errors, those that go no further than the server, and those of paths that are none.
+NEVER_SENT = {
+    errors.SettingsError,
+    errors.NoSuchPath,
+    errors.MethodNotAllowed,
+    BrokenModel,
+    EngineUnavailable,
+    LargeImage,
+}
 SENT = [kind for kind in SERVED if not kind.__subclasses__() and kind not in NEVER_SENT]
 
 
