@@ -45,7 +45,7 @@ peers: $(VENV)/.dev $(PEERS_VENV)/.installed  ## compare with other servers (25 
 limit: $(VENV)/.dev  ## measure decoding and the networks without HTTP (3 minutes)
 	$(BIN)/python -m load_tests.limit --out load_tests/results/limit.json $(OPTIONS)
 
-soak: $(VENV)/.dev  ## measure start, memory under load and latency at half of capacity (15 minutes, needs wrk)
+soak: $(VENV)/.dev  ## measure start, memory under load and latency at half of capacity (20 minutes, needs wrk)
 	$(BIN)/python -m load_tests.soak --out load_tests/results/soak.json $(OPTIONS)
 
 train-env: $(VENV)/.train  ## install what training needs (TensorFlow and more)

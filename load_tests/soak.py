@@ -1,7 +1,7 @@
 """How our server starts, holds its memory under full load, and answers at half of its capacity.
 
 Run:    python -m load_tests.soak [--parts boot half memory] [--minutes 10]
-Needs:  wrk; takes about 15 minutes in full.
+Needs:  wrk; takes about 20 minutes in full.
 Gives:  --out, the raw results: seconds from process start to ready, three times; the 99th percentile where half as much
         comes as 32 connections got, however long each takes (evenly spaced, and at random times), with the steps
         that its time went to, beside the median of one connection; the worker's resident memory.
@@ -10,6 +10,7 @@ Gives:  --out, the raw results: seconds from process start to ready, three times
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     add("--models", nargs="+", choices=IMAGES, default=list(IMAGES))
     add("--seconds", type=int, default=10, help="of each measurement of latency (default: %(default)s)")
+    add("--rounds", type=int, default=3, help="of the latency at half of capacity (default: %(default)s)")
     add("--minutes", type=float, default=10, help="of full load for the memory (default: %(default)s)")
     add("--store", type=Path, default=record.ROOT / "models", help="the model store (default: models/)")
     add("--out", type=Path, default=record.RESULTS / "latest" / "soak.json", help="default: %(default)s")
@@ -68,9 +70,10 @@ def half(options: argparse.Namespace) -> Findings:
     """One connection, 32 connections, and then half of what those got, evenly spaced and at random times."""
     rows = []
     with servers.sightline(MODELS=str(options.store)) as server, tempfile.TemporaryDirectory() as folder:
-        for sample in samples_of(options.models, Path(folder)):
+        samples = samples_of(options.models, Path(folder))
+        for number, sample in itertools.product(range(1, options.rounds + 1), samples):
             target = measure.target(server, OURS, sample, Path(folder, "bodies"))
-            rows.append(_half(target, options.seconds))
+            rows.append({"round": number} | _half(target, options.seconds))
             print(rows[-1], flush=True)
     return {"seconds": options.seconds, "rows": rows}
 

@@ -106,18 +106,30 @@ def test_a_missed_aim_is_reported_as_missed():
 def test_half_of_capacity_tells_the_steps_of_all_and_of_the_slowest():
     steps, slowest = ({"decode": ms, "queue": 2 * ms, "infer": 3 * ms, "rest": 4 * ms} for ms in (0.1, 1.0))
     seen = {"offered_per_s": 1234.0, "p50_ms": 1.5, "p99_ms": 6.0, "steps_ms": steps, "slowest_steps_ms": slowest}
-    row = {"model": "asl", "image": "28x28", "one": {"p50_ms": 0.3}, "evenly": seen, "randomly": seen}
-    head, _, evenly, randomly = half_table({"half": {"rows": [row]}})
+    row = {"round": 1, "model": "asl", "image": "28x28", "one": {"p50_ms": 0.3}, "evenly": seen, "randomly": seen}
+    head, _, evenly, randomly, _, rounds = half_table({"half": {"seconds": 6, "rows": [row]}})
+    assert rounds.startswith("n=1 rounds x 6 s")
     assert head.endswith("| decode | queue | infer | rest |")
     told = "1,234 | 0.30 | 1.50 | 6.00 | 0.10 (1.00) | 0.20 (2.00) | 0.30 (3.00) | 0.40 (4.00) |"
     assert evenly == f"| `asl` | 28x28 | evenly spaced | {told}"
     assert randomly == f"| `asl` | 28x28 | at random times | {told}"
 
 
+def test_of_several_rounds_at_half_of_capacity_the_middle_one_is_told():
+    def a_round(number: int, p99_ms: float) -> dict[str, Any]:
+        seen = {"p99_ms": p99_ms, "sent": 1, "statuses": {"200": 1}}
+        place = {"round": number, "model": "asl", "image": "28x28"}
+        return place | {"one": {"p50_ms": 2.0}, "evenly": seen, "randomly": seen}
+
+    half = {"rows": [a_round(1, 90.0), a_round(2, 6.0), a_round(3, 4.0)]}
+    lines = "\n".join(bars.speed([], {}, {"half": half}))
+    assert "half of capacity evenly spaced: p99 ÷ median of one connection | ≤ 4 | 3 | met |" in lines
+
+
 def test_a_soak_is_held_to_its_aims():
     evenly = {"p99_ms": 6.0, "sent": 10, "statuses": {"200": 10}}
     randomly = {"p99_ms": 9.0, "sent": 10, "statuses": {"200": 9, "429": 1}}
-    row = {"model": "asl", "image": "28x28", "one": {"p50_ms": 2.0}, "evenly": evenly, "randomly": randomly}
+    row = {"round": 1, "model": "asl", "image": "28x28", "one": {"p50_ms": 2.0}, "evenly": evenly, "randomly": randomly}
     memory = {"resident_mb": [100.0, *[300.0] * 18, 330.0]}  # the first tenth settles
     soak = {"boot": {"ready_s": [6.0, 1.0, 2.0]}, "half": {"rows": [row]}, "memory": memory}
     lines = "\n".join(bars.speed([], {}, soak))
