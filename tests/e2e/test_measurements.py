@@ -57,12 +57,12 @@ def test_every_peer_answers_like_the_offline_predictor_and_is_measured(name: str
 
 @needs_wrk
 def test_a_soak_keeps_the_start_the_latencies_and_the_memory(store: Path, tmp_path: Path) -> None:
-    found = run("load_tests.soak", store, tmp_path / "soak.json", "--seconds", "1", "--minutes", "0.05")
+    found = run("load_tests.soak", store, tmp_path / "soak.json", "--seconds=1", "--rounds=2", "--minutes=0.05")
     assert len(found["boot"]["ready_s"]) == 3
-    (row,) = found["half"]["rows"]
-    assert row["image"] == "28x28"
-    assert all(list(row[load]["statuses"]) == ["200"] for load in ("evenly", "randomly"))
-    assert all(row[load]["requests"] > row[load]["failures"] == 0 for load in ("one", "capacity"))
+    rows = found["half"]["rows"]
+    assert [(row["round"], row["image"]) for row in rows] == [(1, "28x28"), (2, "28x28")]
+    assert all(list(row[load]["statuses"]) == ["200"] for row in rows for load in ("evenly", "randomly"))
+    assert all(row[load]["requests"] > row[load]["failures"] == 0 for row in rows for load in ("one", "capacity"))
     assert found["memory"]["failures"] == 0
     assert found["memory"]["resident_mb"]
 
