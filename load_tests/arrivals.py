@@ -9,7 +9,6 @@ of it is HTTP, the event loop's work and waiting for a processor, on both sides.
 from __future__ import annotations
 
 import gc
-import math
 import random
 import re
 import select
@@ -20,6 +19,8 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from load_tests.peers import PEERS
 from load_tests.peers.measure import Target
@@ -70,13 +71,13 @@ def arrivals(target: Target, seconds: float, per_s: float, spaced: Spacing) -> F
 def told(answers: Sequence[Answer]) -> Findings:
     """Percentiles and steps."""
     by_time = sorted(answers)
-    took_ms, late_ms = [1000 * a.took_s for a in by_time], sorted(1000 * a.late_s for a in answers)
+    took_ms, late_ms = [1000 * a.took_s for a in answers], [1000 * a.late_s for a in answers]
     slowest = by_time[-max(1, round(SLOWEST * len(by_time))) :]
     return {
         "statuses": dict(Counter(a.content[9:12].decode() for a in answers)),
-        "p50_ms": round(_percentile(took_ms, 0.50), 3),
-        "p99_ms": round(_percentile(took_ms, 0.99), 3),
-        "late_p99_ms": round(_percentile(late_ms, 0.99), 3),
+        "p50_ms": _percentile(took_ms, 50),
+        "p99_ms": _percentile(took_ms, 99),
+        "late_p99_ms": _percentile(late_ms, 99),
         "steps_ms": steps_ms(by_time),
         "slowest_steps_ms": steps_ms(slowest),
     }
@@ -173,5 +174,5 @@ def _moments(seconds: float, per_s: float, spaced: Spacing) -> Iterator[float]:
         yield moment
 
 
-def _percentile(ascending: Sequence[float], share: float) -> float:
-    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
+def _percentile(milliseconds: Sequence[float], percent: float) -> float:
+    return round(float(np.percentile(milliseconds, percent, method="inverted_cdf")), 3)

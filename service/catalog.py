@@ -197,8 +197,7 @@ class Catalog:
         its_pace = Pace(set_to or min(best, self.settings.queue_limit), images_per_s)
         if is_faster_than_http(model.engine, its_pace):
             model.close()
-            sizes = tuple(size for size in pace.SIZES if size <= its_pace.max_batch)
-            options = replace(options, in_turn=True, warm_batch_sizes=sizes)
+            options = replace(self.settings.engine_options_for(its_pace.max_batch), in_turn=True)
             model = LoadedModel.open(self._store, name, version, options)
         return model, its_pace
 

@@ -24,7 +24,6 @@ Result = TypeVar("Result")
 # images/s (cats-vs-dogs 1, 32 and 128 connections, JPEGs of 12 and 50 kB, medians of n=8 alternating pairs of 1 s).
 MOST_BYTES = 128 * 1024
 
-
 # What a picture may hold to be decoded beside others, in pixels of up to 16 bytes: 100 MB a thread. Most that is larger
 # is a JPEG, and of those a quarter counts: 25 megapixels, more than almost any camera's.
 BESIDE_OTHERS_PIXELS = 6_250_000

@@ -12,8 +12,10 @@ import httpx
 import numpy as np
 import pytest
 
+from classifier.engines import EngineOptions
 from classifier.engines.pace import SIZES, Pace
 from classifier.errors import OutOfMemory, UnknownModel
+from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from service import metrics
 from service.catalog import Broken, Catalog, Loading
@@ -141,12 +143,16 @@ async def test_a_set_batch_is_kept_and_the_speed_measured_all_the_same(
         asked.append(about[2])
         return Pace(2, 1e6)
 
+    opened: list[EngineOptions] = []
+    load = LoadedModel.open
+    monkeypatch.setattr(LoadedModel, "open", lambda *about: opened.append(about[3]) or load(*about))
     monkeypatch.setattr("classifier.engines.pace.measured", measured)
     catalog = Catalog(dataclasses.replace(settings, models=models, max_batch=5, streams=2))
     await catalog.load()
     assert [catalog.find(name).max_batch for name in (COLOUR, GREY)] == [5, 5]
     assert set(asked) == {5}
     assert catalog.find(COLOUR).model.engine.in_turn  # as a network is run that is faster than HTTP
+    assert {options.warm_batch_sizes for options in opened} == {(1, 2, 4, 5)}
     await catalog.close()
 
 
