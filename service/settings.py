@@ -81,7 +81,9 @@ class Settings:
     max_timeout_ms: Annotated[
         float, "milliseconds that `X-Request-Timeout-Ms` may ask for at most; 0 is as many as the request timeout"
     ] = 0.0
-    decode_threads: Annotated[int, "threads that decode large pictures; 0 is one per processor"] = 0
+    decode_threads: Annotated[
+        int, "threads that decode photos; 0 is one per processor. Very large ones share one thread more"
+    ] = 0
     max_lag_ms: Annotated[
         float, "milliseconds that the event loop may be behind; while it is, new requests get 429 before they are read"
     ] = 500.0
