@@ -16,7 +16,8 @@ from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from load_tests import report
 from load_tests.report import table
-from service import limits, metrics
+from service import metrics
+from service.api.openapi import limits
 from service.settings import describe
 from training.recipes import RECIPES
 
@@ -107,8 +108,8 @@ def limits_page() -> str:
         [
             "# Limits",
             "",
-            "Written by `make docs` from `service/limits.py`. Beyond a limit a caller gets this status and code, on",
-            "`/v1` as the problem's `code`, and everywhere in the header `x-error-code`.",
+            "Written by `make docs` from `service/api/openapi/limits.py`. Beyond a limit a caller gets this status and",
+            "code, on `/v1` as the problem's `code`, and everywhere in the header `x-error-code`.",
             "",
             *rows,
             "",

@@ -24,10 +24,10 @@ CONNECTIONS, SECONDS, PER_S = 32, 10, 200
 # The step of a stack is that of the first of these that it has a frame of.
 STEPS = {
     "decoding": ("classifier/images.py",),
-    "metrics": ("service/metrics.py", "prometheus_client/", "service/oip/statistics.py"),
-    "answering": ("service/answers.py", "service/timing.py", "_answer (service/direct.py"),
-    "batching and starting the network": ("service/batching.py", "service/classify.py", "classifier/engines/"),
-    "reading HTTP": ("httptools_impl.py", "service/connections.py", "service/direct.py", "service/gate.py"),
+    "metrics": ("service/metrics.py", "prometheus_client/", "service/inference/statistics.py"),
+    "answering": ("service/api/responses.py", "service/inference/timing.py", "_answer (service/server/fast_path.py"),
+    "batching and starting the network": ("service/inference/", "classifier/engines/"),
+    "reading HTTP": ("httptools_impl.py", "service/server/", "service/api/middleware.py"),
 }
 REST = "the loop itself: waiting for sockets and threads"
 

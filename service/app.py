@@ -26,21 +26,22 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from classifier.errors import SightlineError
-from service import access, answers, bodies, connections, endpoints, memory, routes, scheduling
-from service.access import PROBES, Access
-from service.callers import deadline_after, time_for, while_present
-from service.catalog import Catalog
-from service.closing import Closing
-from service.direct import DirectConnection
+from service.api import auth, bodies, endpoints, responses, routes
+from service.api.auth import PROBES, Access
+from service.api.deadlines import deadline_after, time_for, while_present
+from service.api.hot_routes import Express
+from service.api.middleware import Gate, Traffic
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
-from service.express import Express
-from service.gate import Gate, Traffic
+from service.inference.catalog import Catalog
 from service.metrics import Endpoints
+from service.server import memory, protocol, scheduling
+from service.server.fast_path import DirectConnection
+from service.server.shutdown import Closing
 from service.settings import Settings
 
 try:
     SETTINGS = Settings.from_environment(os.environ)
-    _ACCESS = Access(SETTINGS, access.listeners)
+    _ACCESS = Access(SETTINGS, auth.listeners)
 except SettingsError as wrong:
     raise SystemExit(f"sightline: {wrong}") from None  # one line for the operator in place of BentoML's traceback
 
@@ -54,7 +55,7 @@ def _front(others: ASGIApp) -> ASGIApp:
     return Gate(Express(_APP, routes.HOT, others), _TRAFFIC)
 
 
-connections.install(SETTINGS, _front, DirectConnection)
+protocol.install(SETTINGS, _front, DirectConnection)
 
 # BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
 # request for the whole time, so it should not be much longer.
@@ -107,7 +108,7 @@ class Sightline:
         """Refuse, before any worker is started, an address that everybody can reach but nobody may use."""
         if (host := _host_to_bind()) is not None:
             try:
-                access.check_address(SETTINGS, host)
+                auth.check_address(SETTINGS, host)
             except SettingsError as wrong:
                 raise SystemExit(f"sightline: {wrong}") from None
 
@@ -118,7 +119,7 @@ class Sightline:
         scheduling.run_soon()
         self._giving_back = asyncio.create_task(memory.give_back_now_and_then())
         Closing(_TRAFFIC, self._catalog).take_over()
-        connections.watch(self._report)
+        protocol.watch(self._report)
         self._catalog.start()
 
     @bentoml.on_shutdown
@@ -147,7 +148,7 @@ class Sightline:
         try:
             answer = await self._classify(ctx.request)
         except SightlineError as error:
-            answer = answers.problem_response(error)
+            answer = responses.problem_response(error)
         ctx.response.status_code = answer.status_code  # BentoML puts this one over the answer's own
         return answer
 
@@ -163,7 +164,7 @@ class Sightline:
             top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
             with while_present(request):
                 row = await classifier.classify(image, deadline)
-        return answers.prediction(classifier.card, row, top_k)
+        return responses.prediction(classifier.card, row, top_k)
 
 
 Sightline.add_asgi_middleware(Gate, traffic=_TRAFFIC)  # type: ignore[attr-defined]  # the decorator made it a Service

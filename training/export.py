@@ -32,10 +32,10 @@ from classifier.engines.openvino import supports_bfloat16
 from classifier.errors import SightlineError
 from classifier.images import encode_png, from_array
 from training.datasets.dataset import Dataset, Split
-from training.evaluation import Evaluation, evaluate
-from training.plots import draw_confusion, draw_curves
-from training.recipe import Recipe
-from training.run import Epoch, best_epoch, write_history
+from training.evaluation.scores import Evaluation, evaluate
+from training.fitting.run import Epoch, best_epoch, write_history
+from training.recipes.recipe import Recipe
+from training.reports.plots import draw_confusion, draw_curves
 
 MAX_EXPORT_DIFFERENCE = 1e-4  # float32 in another order of summation; a wrong export is off by orders more
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from training.recipe import RecipeError
+from training.recipes.recipe import RecipeError
 
 
 class Part(BaseModel):

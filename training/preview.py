@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.batches import Batches
 from training.datasets.dataset import Split
-from training.recipe import Layer, Recipe, RecipeError
+from training.fitting.batches import Batches
 from training.recipes import RECIPES
+from training.recipes.recipe import Layer, Recipe, RecipeError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from service.callers import TIMEOUT_HEADER
-from service.openapi import document
+from service.api.deadlines import TIMEOUT_HEADER
+from service.api.openapi.document import document
 from service.settings import Settings
 from tests.e2e.servers import Server
 

@@ -215,10 +215,10 @@ def test_the_page_is_what_the_raw_results_say():
 
 
 def test_a_stack_counts_for_the_step_that_it_is_in_deepest():
-    main = "run (uvicorn/server.py:86);data_received (service/direct.py:74)"
+    main = "run (uvicorn/server.py:86);data_received (service/server/fast_path.py:74)"
     found = shares(
         [
-            f"{main};start (service/direct.py:151);decode (classifier/images.py:84) 6",
+            f"{main};start (service/server/fast_path.py:151);decode (classifier/images.py:84) 6",
             f"{main};feed (uvicorn/protocols/http/httptools_impl.py:174) 2",
             "run (uvicorn/server.py:86) 2",
             "_answer_each (classifier/engines/openvino.py:150) 90",

@@ -10,8 +10,8 @@ import pytest
 from starlette.applications import Starlette
 
 from classifier.loaded_model import LoadedModel
-from service.catalog import Catalog
-from service.routes import create_app, serve_catalog
+from service.api.routes import create_app, serve_catalog
+from service.inference.catalog import Catalog
 from service.settings import Settings
 from tests.tiny_models import COLOUR
 

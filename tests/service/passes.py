@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from service.batching import Pass
+from service.inference.batching import Pass
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")

@@ -7,9 +7,9 @@ from starlette.applications import Starlette
 
 from service import metrics
 from service.metrics import OTHER, Endpoints
+from tests.service.api.test_middleware import gated, traffic  # noqa: F401 (fixtures)
+from tests.service.api.test_routes import BATCH, PREDICT
 from tests.service.pictures import jpeg
-from tests.service.test_gate import gated, traffic  # noqa: F401 (fixtures)
-from tests.service.test_routes import BATCH, PREDICT
 from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import archives
-from training.recipe import Recipe
+from training.recipes.recipe import Recipe
 
 
 @pytest.fixture(scope="session")

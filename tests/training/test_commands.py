@@ -21,10 +21,10 @@ from tests.archives import cats_vs_dogs_zip, photo_folders
 from tests.tiny_models import COLOUR
 from training.__main__ import main
 from training.commands import COMMANDS
-from training.rates import RATES, RatesRecord, read_rates
-from training.recipe import Recipe
+from training.evaluation.rates import RATES, RatesRecord, read_rates
+from training.fitting.run import Epoch
 from training.recipes import FOR_ANY_IMAGES, RECIPES
-from training.run import Epoch
+from training.recipes.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 COLOURS = ("red", "green", "blue")
@@ -210,7 +210,7 @@ def test_the_pipelines_speed_the_networks_and_both_are_measured(
 @pytest.mark.slow
 @pytest.mark.skipif(not supports_bfloat16(), reason="this processor has no native bfloat16")
 def test_mixed_bfloat16_takes_the_course_of_float32_within_the_noise_of_seeds(tmp_path: Path) -> None:
-    from training.fit import FitOptions, fit
+    from training.fitting.fit import FitOptions, fit
 
     spec = InputSpec(height=48, width=48, channels=3)
     recipe = replace(RECIPES["cats-vs-dogs-blog"], input=spec, steps_per_epoch=4, epochs=2)

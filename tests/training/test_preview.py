@@ -11,8 +11,8 @@ from classifier.card import InputSpec
 from tests.archives import picture
 from training.datasets.dataset import Split
 from training.preview import COPIES, preview, sheet
-from training.recipe import RecipeError
 from training.recipes import RECIPES
+from training.recipes.recipe import RecipeError
 
 SIDE = 96
 SHOWN_ONCE = replace(RECIPES["cats-vs-dogs-150-augmented"], input=InputSpec(height=SIDE, width=SIDE, channels=3))

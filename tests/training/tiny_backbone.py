@@ -7,8 +7,8 @@ from typing import Any
 
 from classifier.card import InputSpec
 from training.backbones import FEATURES, Backbone
-from training.recipe import FineTuning, Recipe
 from training.recipes import FOR_ANY_IMAGES
+from training.recipes.recipe import FineTuning, Recipe
 
 WIDTH = 12
 

@@ -21,8 +21,8 @@ from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from training.commands.arguments import PRECISIONS
 from training.datasets.dataset import Split
-from training.evaluation import Evaluation
-from training.evaluation_images import EvaluationImages, read_images
+from training.evaluation.images import EvaluationImages, read_images
+from training.evaluation.scores import Evaluation
 from training.quiet import import_tensorflow
 
 HELP = "measure a model of the store on labelled images"
@@ -174,7 +174,7 @@ def _ratio(value: float | None) -> str:
 
 
 def _write(summary: dict[str, Any], evaluation: Evaluation, out: Path) -> None:
-    from training.plots import draw_confusion, draw_reliability  # here: Matplotlib takes a second
+    from training.reports.plots import draw_confusion, draw_reliability  # here: Matplotlib takes a second
 
     out.mkdir(parents=True, exist_ok=True)
     labels = [row["label"] for row in summary["classes"]]

@@ -20,13 +20,13 @@ from training.backbones import backbone_named
 from training.commands.arguments import PRECISIONS, add_recipe_and_data, positive, two_or_more
 from training.datasets import load_dataset
 from training.datasets.dataset import Dataset
-from training.folds import FoldsRecord, fit_folds, fold_folder, write_folds
+from training.fitting.folds import FoldsRecord, fit_folds, fold_folder, write_folds
 from training.quiet import import_tensorflow
-from training.recipe import Recipe, RecipeError
 from training.recipes import recipe_named
+from training.recipes.recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
-    from training.fit import FitOptions
+    from training.fitting.fit import FitOptions
 
 HELP = "train a recipe and save the result as a new version"
 
@@ -71,7 +71,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _fit_options(options: argparse.Namespace, recipe: Recipe, dataset: Dataset) -> FitOptions:
-    from training.fit import FitOptions
+    from training.fitting.fit import FitOptions
 
     name = options.name or _model_name(recipe, dataset, options.data)
     return FitOptions(
@@ -92,7 +92,7 @@ def _model_name(recipe: Recipe, dataset: Dataset, data: Path) -> str:
 
 def _fit_version(options: argparse.Namespace, recipe: Recipe, dataset: Dataset, chosen: FitOptions) -> None:
     from training.export import save_version
-    from training.fit import fit
+    from training.fitting.fit import fit
 
     store = ModelStore(options.out)
     card = save_version(store, fit(recipe, dataset, chosen))

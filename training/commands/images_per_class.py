@@ -14,10 +14,10 @@ from pathlib import Path
 
 from training.commands.arguments import PRECISIONS, positive
 from training.datasets import load_dataset
-from training.images_per_class import COUNTS, POINTS, Measurement, pool, read_points, write_points
+from training.evaluation.learning_curve import COUNTS, POINTS, Measurement, pool, read_points, write_points
 from training.quiet import import_tensorflow
-from training.recipe import RecipeError
 from training.recipes import recipe_named
+from training.recipes.recipe import RecipeError
 
 HELP = "measure accuracy against the number of training images"
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     dataset = pool(load_dataset(options.data, recipe.reader, recipe.input), max(options.counts))
     print(dataset.describe(), flush=True)
     import_tensorflow()
-    from training.fit import FitOptions
+    from training.fitting.fit import FitOptions
 
     fit_options = FitOptions(
         name=recipe.model,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from training.commands.arguments import PRECISIONS, add_recipe_and_data, positive
 from training.datasets import load_dataset
+from training.evaluation.rates import RATES
 from training.json_records import write_record
 from training.quiet import import_tensorflow
-from training.rates import RATES
 from training.recipes import recipe_named
 
 HELP = "time the input pipeline and the network of a recipe"
@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
     recipe = recipe_named(options.recipe)
     dataset = load_dataset(options.data, recipe.reader, recipe.input, limit=options.limit)
     import_tensorflow()
-    from training.fit import chosen_precision
-    from training.pipeline import measure
+    from training.evaluation.input_pipeline import measure
+    from training.fitting.fit import chosen_precision
 
     precision = chosen_precision(options.precision, recipe)
     record = measure(recipe, dataset, precision, options.batches, options.rounds)

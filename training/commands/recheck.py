@@ -14,8 +14,8 @@ from classifier.engines import EngineOptions, open_engine
 from classifier.store import ModelStore
 from training.commands.evaluate import model_and_version
 from training.datasets.dataset import DatasetError
-from training.evaluation import evaluate
-from training.evaluation_images import read_images
+from training.evaluation.images import read_images
+from training.evaluation.scores import evaluate
 from training.quiet import import_tensorflow
 
 HELP = "compare a saved version's engines again, and update its card"

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from training.report import write_report  # here: Matplotlib takes a second
+    from training.reports.reproduction import write_report  # here: Matplotlib takes a second
 
     print(write_report(options.records, options.out))
     return 0

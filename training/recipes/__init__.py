@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from training.recipe import Recipe, RecipeError
 from training.recipes import (
     asl,
     cats_vs_dogs_150,
@@ -13,6 +12,7 @@ from training.recipes import (
     few_images,
     pretrained,
 )
+from training.recipes.recipe import Recipe, RecipeError
 
 RECIPES = {
     recipe.name: recipe

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from classifier.card import Article, InputSpec
-from training.augmentation import image_data_generator
 from training.datasets.cats_vs_dogs import CatsVsDogs
-from training.heads import sigmoid_for_two
-from training.recipe import Layer, Optimizer, Recipe, Statistics
+from training.layers.augmentation import image_data_generator
+from training.layers.heads import sigmoid_for_two
+from training.recipes.recipe import Layer, Optimizer, Recipe, Statistics
 
 BOOK = Article(
     title="Deep Learning with Python, 1st edition, chapter 5: Deep learning for computer vision",

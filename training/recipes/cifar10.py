@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from classifier.card import Article, InputSpec
-from training.augmentation import image_data_generator
 from training.datasets.cifar10 import Cifar10
-from training.heads import softmax
-from training.recipe import Layer, Optimizer, Recipe, Statistics, no_augmentation
+from training.layers.augmentation import image_data_generator
+from training.layers.heads import softmax
+from training.recipes.recipe import Layer, Optimizer, Recipe, Statistics, no_augmentation
 
 
 def network(classes: int, statistics: Statistics) -> Sequence[Layer]:

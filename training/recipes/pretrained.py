@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from classifier.card import Article, InputSpec
-from training.augmentation import image_data_generator
 from training.backbones import BACKBONES
 from training.datasets.dataset import Reader
 from training.datasets.folders import Folders
-from training.heads import sigmoid_for_two
-from training.recipe import FineTuning, Layer, Optimizer, Recipe, Statistics
+from training.layers.augmentation import image_data_generator
+from training.layers.heads import sigmoid_for_two
+from training.recipes.recipe import FineTuning, Layer, Optimizer, Recipe, Statistics
 
 BACKBONE = BACKBONES["efficientnet-lite0"]
 BACKBONE_PARAMETERS, WIDTH = 3_413_024, 1280

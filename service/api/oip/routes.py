@@ -1,0 +1,167 @@
+"""The routes under /v2. Each reads, asks a classifier, and answers; errors become the protocol's `{"error": …}`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from classifier.errors import SightlineError
+from service.api import bodies
+from service.api.deadlines import deadline_after, time_for, while_present
+from service.api.endpoints import Endpoint, answered, catalog_of, classifier_of
+from service.api.oip import compression, metadata, protocol, results, tensors
+from service.api.oip.tensors import Images
+from service.api.responses import json_response, protocol_error
+from service.errors import MalformedRequest
+from service.inference.classifier import Classifier
+from service.inference.timing import Classified, timed
+
+# A thread costs a tenth of a millisecond, as does parsing this much JSON or rounding this many bytes of pixels. orjson
+# itself does not let go of the interpreter; turning its lists into an array takes longer, and does so after each image.
+INLINE_JSON_BYTES = 32_768
+INLINE_RAW_BYTES = 262_144
+
+
+def routes(no_such_path: Endpoint, all_methods: Sequence[str]) -> list[Route]:
+    """Everything under /v2. `no_such_path` answers, for `all_methods`, what none of the others does."""
+    model = "/v2/models/{model}"
+    version = f"{model}/versions/{{version}}"
+    return [
+        Route("/v2", _answered(server_metadata)),
+        Route("/v2/", _answered(server_metadata)),
+        Route("/v2/health/live", _answered(live)),
+        Route("/v2/health/ready", _answered(ready)),
+        Route("/v2/models", _answered(list_models)),
+        Route("/v2/models/stats", _answered(all_statistics)),
+        Route("/v2/repository/index", _answered(repository_index), methods=["POST"]),
+        *(Route(path, _answered(model_metadata)) for path in (model, version)),
+        *(Route(f"{path}/ready", _answered(model_ready)) for path in (model, version)),
+        *(Route(f"{path}/config", _answered(model_config)) for path in (model, version)),
+        *(Route(f"{path}/stats", _answered(model_statistics)) for path in (model, version)),
+        *(Route(f"{path}/infer", _answered(infer), methods=["POST"]) for path in (model, version)),
+        Route("/v2/{rest:path}", _answered(no_such_path), methods=all_methods),
+    ]
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    return answered(endpoint, protocol_error)
+
+
+async def server_metadata(request: Request) -> Response:
+    return json_response(metadata.server())
+
+
+async def live(request: Request) -> Response:
+    return json_response({"live": True})
+
+
+async def ready(request: Request) -> Response:
+    catalog_of(request).check_ready()
+    return json_response({"ready": True})
+
+
+async def list_models(request: Request) -> Response:
+    return json_response({"models": list(catalog_of(request).entries)})
+
+
+async def model_ready(request: Request) -> Response:
+    return json_response({"name": classifier_of(request).card.name, "ready": True})
+
+
+async def model_metadata(request: Request) -> Response:
+    classifier = classifier_of(request)
+    return json_response(metadata.model(classifier, sorted(catalog_of(request).entries[classifier.card.name])))
+
+
+async def model_config(request: Request) -> Response:
+    return json_response(metadata.config(classifier_of(request), catalog_of(request).settings))
+
+
+async def model_statistics(request: Request) -> Response:
+    """Of one version, or of every version of the model where the path names none."""
+    if "version" in request.path_params:
+        return json_response(metadata.statistics([classifier_of(request)]))
+    name = request.path_params["model"]
+    catalog_of(request).entry(name)
+    return json_response(metadata.statistics(_served(request, name)))
+
+
+async def all_statistics(request: Request) -> Response:
+    return json_response(metadata.statistics(_served(request)))
+
+
+async def repository_index(request: Request) -> Response:
+    catalog = catalog_of(request)
+    with deadline_after(catalog.settings.request_timeout_ms):
+        body = await bodies.read_bytes(request, catalog.settings.max_body_bytes)
+    return json_response(metadata.repository(catalog, ready_only=_ready_only(body)))
+
+
+async def infer(request: Request) -> Response:
+    settings, classifier = catalog_of(request).settings, classifier_of(request)
+    with deadline_after(time_for(request, settings)) as deadline:
+        body = await _read_body(request, settings.max_body_bytes)
+        images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
+        with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner, while_present(request):
+            classified = await _classified(classifier, images, min(deadline, sooner))
+    accepted = request.headers.get("accept-encoding", "")
+    return timed(results.response(classifier.card, [image.row for image in classified], answer, accepted), classified)
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    body = await bodies.read_bytes(request, max_bytes)
+    encoding = request.headers.get("content-encoding", "")
+    if not compression.is_compressed(encoding):
+        return body
+    return await asyncio.to_thread(compression.expand, body, encoding, max_bytes)  # a few bytes may become very many
+
+
+async def _read_images(
+    request: Request, body: bytes, classifier: Classifier, max_images: int
+) -> tuple[Images, protocol.Answer, int]:
+    """The images of a body, how they want to be answered, and in how many microseconds (0: not said)."""
+    spec = classifier.card.input
+    json_bytes = protocol.header_length(request.headers.get(protocol.LENGTH_HEADER), len(body))
+    if json_bytes == 0 and protocol.LENGTH_HEADER in request.headers:
+        return tensors.read_bare(body, spec), protocol.Answer(binary=True), 0
+
+    def read() -> tuple[Images, protocol.Answer, int]:
+        asked = protocol.parse(body, json_bytes)
+        return tensors.read(asked, spec, max_images), asked.answer, asked.timeout_us
+
+    if json_bytes <= INLINE_JSON_BYTES and len(body) <= INLINE_RAW_BYTES:
+        return read()
+    return await asyncio.to_thread(read)
+
+
+async def _classified(classifier: Classifier, images: Images, deadline: float) -> list[Classified]:
+    """A row for every image; the protocol has no answer for a part of them, so the first bad one is the answer."""
+    if not isinstance(images, list):
+        return await classifier.classify_pixels(images, deadline)
+    rows: list[Classified] = []
+    for i, row in enumerate(await classifier.classify_each(images, deadline)):
+        if isinstance(row, SightlineError):
+            raise type(row)(f"image {i}: {row}") from row
+        rows.append(row)
+    return rows
+
+
+def _ready_only(body: bytes) -> bool:
+    try:
+        content: Any = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(only := content.get("ready", False), bool):
+        raise MalformedRequest('expected no body, or {"ready": true} for what answers only')
+    return only
+
+
+def _served(request: Request, model: str | None = None) -> list[Classifier]:
+    every = catalog_of(request).all()
+    return [entry for name, _, entry in every if isinstance(entry, Classifier) and model in (None, name)]

@@ -1,0 +1,93 @@
+"""Every limit that a caller can run into: the setting, its default, and what is answered beyond it.
+
+The documentation's table is made from here, and tests run into each of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from classifier.errors import ImageTooLarge, SightlineError
+from service.errors import (
+    BodyTooLarge,
+    Closing,
+    DeadlinePassed,
+    HeadTooLarge,
+    Overloaded,
+    QueueFull,
+    TooManyBytes,
+    TooManyConnections,
+    UploadTooSlow,
+)
+from service.inference.classifier import EXPLANATIONS_WAITING
+from service.inference.decode_pool import BESIDE_OTHERS_PIXELS, LARGE_WAITING
+from service.server.protocol import MOST_PIPELINED
+from service.settings import PREFIX, Settings
+
+
+class Limit(NamedTuple):
+    """`setting` is a field of Settings, or a fixed value; `error` is None where the connection is cut off."""
+
+    what: str
+    setting: str
+    error: type[SightlineError] | None
+
+    @property
+    def is_settable(self) -> bool:
+        return self.setting in _DEFAULTS
+
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
+
+LIMITS = (
+    Limit("bytes of a body, as sent and unfolded", "max_body_bytes", BodyTooLarge),
+    Limit("pixels of a picture, by its header", "max_pixels", ImageTooLarge),
+    Limit("images in one predict-batch or infer", "max_images", BodyTooLarge),
+    Limit("images being decoded or waiting, per model version", "queue_limit", QueueFull),
+    Limit("explanations waiting, per model version", f"{EXPLANATIONS_WAITING}", QueueFull),
+    Limit("milliseconds that the event loop is behind", "max_lag_ms", Overloaded),
+    Limit(
+        f"pictures of over {BESIDE_OTHERS_PIXELS:,} pixels waiting (of a JPEG's a quarter counts)",
+        f"{LARGE_WAITING}",
+        QueueFull,
+    ),
+    Limit("bytes of all bodies held at once", "max_held_bytes", TooManyBytes),
+    Limit("milliseconds for a request, unless it says otherwise", "request_timeout_ms", DeadlinePassed),
+    Limit("milliseconds that `X-Request-Timeout-Ms` gets at most", "max_timeout_ms", DeadlinePassed),
+    Limit("milliseconds without a byte of a body", "upload_stall_ms", UploadTooSlow),
+    Limit("bytes per second of a long upload, at least", "min_upload_bytes_per_s", UploadTooSlow),
+    Limit("bytes of a request's head", "max_header_bytes", HeadTooLarge),
+    Limit("milliseconds for a request's head", "header_timeout_ms", None),
+    Limit("requests sent ahead on one connection", f"{MOST_PIPELINED}", None),
+    Limit("connections at once", "max_connections", TooManyConnections),
+    Limit("milliseconds that an answer may lie unread", "write_stall_ms", None),
+    Limit("milliseconds after SIGTERM for what was accepted", "shutdown_timeout_ms", Closing),
+)
+
+
+class Row(NamedTuple):
+    """One line of the table, as text."""
+
+    what: str
+    setting: str
+    default: str
+    status: str
+    code: str
+
+
+def describe() -> list[Row]:
+    """The table of the documentation."""
+    return [_row(limit) for limit in LIMITS]
+
+
+def _row(limit: Limit) -> Row:
+    setting = f"`{PREFIX}{limit.setting.upper()}`" if limit.is_settable else "fixed"
+    default = _shown(_DEFAULTS[limit.setting]) if limit.is_settable else limit.setting
+    if limit.error is None:
+        return Row(limit.what, setting, default, "cut off", "")
+    return Row(limit.what, setting, default, str(limit.error.status), f"`{limit.error.code}`")
+
+
+def _shown(default: object) -> str:
+    return f"{default:,.0f}" if isinstance(default, int | float) and default else "as the request timeout"

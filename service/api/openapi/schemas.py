@@ -1,0 +1,134 @@
+"""The forms that the OpenAPI document names: of answers, of bodies, of parameters."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from service.api.responses import JSON
+
+# A picture of one pixel, so that every example can be sent as it stands.
+PIXEL_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4//8/AAX+Av4zEpUUAAAAAElFTkSuQmCC"
+)
+
+_BASE64 = base64.b64encode(PIXEL_PNG).decode()
+
+_TEXT = {"type": "string"}
+_FILE = {"type": "string", "format": "binary"}
+_PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _object(*, optional: Sequence[str] = (), **properties: Any) -> dict[str, Any]:
+    """The form of an object with these properties, all of them required but the optional ones."""
+    return {
+        "type": "object",
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+def _body(**properties: Any) -> dict[str, Any]:
+    """The form of a request's body, in which nothing else may be."""
+    return {"schema": _object(**properties) | {"additionalProperties": False}}
+
+
+def _list_of(items: Any, **bounds: int) -> dict[str, Any]:
+    return {"type": "array", **bounds, "items": items}
+
+
+def ref(schema: str) -> dict[str, str]:
+    """What stands where a form of SCHEMAS is meant."""
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+_VERSION: dict[str, Any] = {"model": _TEXT, "version": {"type": "integer", "minimum": 1}}  # which one has answered
+
+SCHEMAS: dict[str, Any] = {
+    "Prediction": _object(label=_TEXT, probability=_PROBABILITY),
+    "Predictions": _object(**_VERSION, predictions=_list_of(ref("Prediction"), minItems=1)),
+    "Results": _object(
+        **_VERSION,
+        results=_list_of(
+            {"oneOf": [_object(predictions=_list_of(ref("Prediction"))), _object(error=ref("Problem"))]},
+        ),
+    ),
+    "Problem": _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT, code=_TEXT)
+    | {"description": "RFC 9457, with a stable code"},
+    "ProtocolError": _object(error=_TEXT),
+    "Models": _object(models=_list_of(ref("ModelState")), ready={"type": "boolean"}),
+    "ModelState": _object(
+        model=_TEXT,
+        version={"type": "integer"},
+        versions=_list_of({"type": "integer"}),
+        ready={"type": "boolean"},
+        reason=_TEXT | {"description": "why it does not answer"},
+        labels=_list_of(_TEXT),
+        optional=("reason", "labels"),
+    ),
+    "Explanation": _object(
+        model=_TEXT,
+        version={"type": "integer"},
+        label=_TEXT,
+        probability=_PROBABILITY,
+        heat=_list_of(_list_of(_PROBABILITY)),
+    ),
+    "InferRequest": _object(
+        id=_TEXT,
+        inputs=_list_of(
+            _object(
+                name={"const": "image"},
+                shape=_list_of({"type": "integer", "minimum": 1}),
+                datatype={"enum": ["UINT8", "FP32", "BYTES"]},
+                data={"type": "array"},
+                parameters={"type": "object"},
+                optional=("parameters",),
+            ),
+            minItems=1,
+            maxItems=1,
+        ),
+        optional=("id",),
+    ),
+    "Any": {},
+}
+
+_INFER = {
+    "inputs": [
+        {
+            "name": "image",
+            "shape": [1],
+            "datatype": "BYTES",
+            "parameters": {"content_type": "base64"},
+            "data": [_BASE64],
+        }
+    ]
+}
+
+IMAGE_BODIES: dict[str, Any] = {
+    "application/octet-stream": {"schema": _FILE | {"description": "the file itself, whatever its format"}},
+    "image/*": {"schema": _FILE},
+    "multipart/form-data": _body(image=_FILE),
+    JSON: _body(image={"type": "string", "contentEncoding": "base64"})
+    | {"examples": {"the file in base64": {"value": {"image": _BASE64}}}},
+}
+IMAGES_BODY = {"multipart/form-data": _body(images=_list_of(_FILE))}
+INFER_BODY = {
+    JSON: {"schema": ref("InferRequest"), "examples": {"an image in base64": {"value": _INFER}}},
+    "application/octet-stream": {"schema": _FILE},
+}
+INDEX_BODY = {JSON: {"schema": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
+
+TOP_K = {
+    "name": "top_k",
+    "in": "query",
+    "description": "how many labels, most probable first; all where it is not given",
+    "schema": {"type": "integer", "minimum": 1},
+}
+LABEL = {"name": "label", "in": "query", "description": "by default the most probable", "schema": _TEXT}
+TIMEOUT = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "description": "after which the answer is no use; more than the server's maximum counts as that",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+}

@@ -1,0 +1,133 @@
+"""What clients read: the JSON of every answer on /v1, in one place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from classifier.card import Card
+from classifier.engines import Probabilities
+from classifier.errors import SightlineError
+from classifier.explanation import Heat, overlay
+from classifier.ranking import ranked
+from service.errors import problem, problem_headers
+from service.inference.catalog import Catalog, Entry
+from service.inference.classifier import Classifier
+from service.inference.timing import Classified, timed
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+
+
+JSON_HEADER = (b"content-type", JSON.encode())
+
+
+class _Json(Response):
+    """A body of JSON and nothing more, without Starlette's look at what else a response may be."""
+
+    def __init__(self, body: bytes) -> None:
+        self.status_code, self.background, self.body = 200, None, body
+        self.raw_headers = [(b"content-length", str(len(body)).encode()), JSON_HEADER]
+
+
+def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    body = orjson.dumps(content)
+    return _Json(body) if status == 200 and not headers else Response(body, status, headers, JSON)
+
+
+def problem_response(error: BaseException) -> Response:
+    """The answer to a request that failed, as RFC 9457 has it."""
+    content = problem(error)
+    return Response(orjson.dumps(content), content["status"], problem_headers(error), PROBLEM_JSON)
+
+
+def protocol_error(error: BaseException) -> Response:
+    """The same on /v2, in the words of the Open Inference Protocol."""
+    content = problem(error)
+    return json_response({"error": content["detail"]}, content["status"], problem_headers(error))
+
+
+def prediction(card: Card, image: Classified, top_k: int | None) -> Response:
+    """`predict`: labels and probabilities, most probable first."""
+    return timed(_Json(prediction_body(card, image.row, top_k)), [image])
+
+
+def prediction_body(card: Card, row: Probabilities, top_k: int | None) -> bytes:
+    """What `prediction` has to say, as JSON."""
+    return orjson.dumps(_head(card) | {"predictions": _ranked(card, row, top_k)})
+
+
+def prediction_of_each(card: Card, images: Sequence[Classified | SightlineError], top_k: int | None) -> Response:
+    """`predict-batch`: in the order of the images, predictions or what is wrong with the image."""
+    results = [
+        {"error": problem(image)}
+        if isinstance(image, SightlineError)
+        else {"predictions": _ranked(card, image.row, top_k)}
+        for image in images
+    ]
+    answer = json_response(_head(card) | {"results": results})
+    return timed(answer, [image for image in images if isinstance(image, Classified)])
+
+
+def explanation(card: Card, column: int, row: Probabilities, heat: Heat) -> Response:
+    """`explain`: the label, its probability, and the heat map as rows of numbers 0..1, top row first."""
+    content = {"label": card.labels[column], "probability": float(row[column]), "heat": heat.round(4).tolist()}
+    return json_response(_head(card) | content)
+
+
+def heat_picture(card: Card, heat: Heat) -> Response:
+    """`explain` as a PNG with transparency in the network's input size, to be laid over the image."""
+    picture = io.BytesIO()
+    overlay(heat, card.input.height, card.input.width).save(picture, "PNG")
+    return Response(picture.getvalue(), media_type="image/png")
+
+
+def models(catalog: Catalog) -> Response:
+    """Every model with its versions, and whether the default one answers."""
+    return json_response(
+        {"models": [_summary(name, versions) for name, versions in catalog.entries.items()], "ready": catalog.is_ready}
+    )
+
+
+def model(name: str, version: int, entry: Entry, versions: Sequence[int]) -> Response:
+    """What the card says that a caller needs, and how the version is run here."""
+    about: dict[str, Any] = {"model": name, "version": version, "versions": list(versions)} | _state(entry)
+    if isinstance(entry, Classifier):
+        about |= _essentials(entry.card) | _running(entry)
+    return json_response(about)
+
+
+def _head(card: Card) -> dict[str, Any]:
+    return {"model": card.name, "version": card.version}
+
+
+def _ranked(card: Card, row: Probabilities, top_k: int | None) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": probability} for probability, label in ranked(row, card.labels, top_k)]
+
+
+def _summary(name: str, versions: Mapping[int, Entry]) -> dict[str, Any]:
+    default = max(versions)
+    return {"model": name, "version": default, "versions": sorted(versions)} | _state(versions[default])
+
+
+def _state(entry: Entry) -> dict[str, Any]:
+    return {"ready": False, "reason": entry.reason} if entry.reason else {"ready": True}
+
+
+def _essentials(card: Card) -> dict[str, Any]:
+    return card.model_dump(include={"labels", "input", "parameters", "metrics", "recipe", "article"}, mode="json")
+
+
+def _running(classifier: Classifier) -> dict[str, Any]:
+    engine = classifier.model.engine
+    return {
+        "engine": engine.name,
+        "precision": engine.precision,
+        "device": engine.device,
+        "streams": engine.streams,
+        "max_batch": classifier.max_batch,
+    }

@@ -1,0 +1,139 @@
+"""The HTTP surface as a Starlette app. Each route reads, asks a classifier, and answers; errors are translated here."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from service import metrics
+from service.api import bodies, page, responses
+from service.api.deadlines import deadline_after, time_for, while_present
+from service.api.endpoints import WHOLE_NUMBER, Endpoint, answered, catalog_of, classifier_of, version_of
+from service.api.oip import routes as oip
+from service.api.openapi import document
+from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath
+from service.inference.catalog import Catalog
+from service.inference.classifier import Classifier
+
+# The routes that are worth a short way past BentoML and Starlette; see `express`.
+HOT = tuple(
+    f"{model}{step}"
+    for model in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
+    for step in ("/predict", "/predict-batch")
+) + tuple(f"/v2/models/{{model}}{version}/infer" for version in ("", "/versions/{version}"))
+
+_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def create_app() -> Starlette:
+    """The app to mount. `serve_catalog` gives it its models; until then nothing may be asked of it."""
+    one, version = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
+    routes = [
+        *page.ROUTES,
+        *document.ROUTES,
+        Route("/metrics", metrics.endpoint),
+        Route("/v1/models", _answered(list_models)),
+        Route(one, _answered(describe_model)),
+        Route(version, _answered(describe_model)),
+        *(Route(f"{path}/predict", _answered(predict), methods=["POST"]) for path in (one, version)),
+        *(Route(f"{path}/predict-batch", _answered(predict_batch), methods=["POST"]) for path in (one, version)),
+        *(Route(f"{path}/explain", _answered(explain), methods=["POST"]) for path in (one, version)),
+        Route("/v1", _answered(no_such_path), methods=_ALL_METHODS),
+        Route("/v1/{rest:path}", _answered(no_such_path), methods=_ALL_METHODS),
+        *oip.routes(no_such_path, _ALL_METHODS),
+    ]
+    return Starlette(routes=routes)
+
+
+def serve_catalog(app: Starlette, catalog: Catalog) -> None:
+    """Have an app answer for these models."""
+    app.state.catalog = catalog
+
+
+async def list_models(request: Request) -> Response:
+    return responses.models(catalog_of(request))
+
+
+async def describe_model(request: Request) -> Response:
+    name = request.path_params["model"]
+    version, entry = catalog_of(request).entry(name, version_of(request))
+    return responses.model(name, version, entry, sorted(catalog_of(request).entries[name]))
+
+
+async def predict(request: Request) -> Response:
+    catalog, classifier = catalog_of(request), classifier_of(request)
+    top_k = _top_k(request, classifier)
+    with deadline_after(time_for(request, catalog.settings)) as deadline:
+        body = await bodies.read_image(request, catalog.settings.max_body_bytes)
+        with while_present(request):
+            row = await classifier.classify(body, deadline)
+    return responses.prediction(classifier.card, row, top_k)
+
+
+async def predict_batch(request: Request) -> Response:
+    catalog, classifier = catalog_of(request), classifier_of(request)
+    top_k = _top_k(request, classifier)
+    with deadline_after(time_for(request, catalog.settings)) as deadline:
+        images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
+        with while_present(request):
+            rows = await classifier.classify_each(images, deadline)
+    return responses.prediction_of_each(classifier.card, rows, top_k)
+
+
+async def explain(request: Request) -> Response:
+    catalog, classifier = catalog_of(request), classifier_of(request)
+    label = _label(request, classifier)
+    with deadline_after(time_for(request, catalog.settings)) as deadline:
+        body = await bodies.read_image(request, catalog.settings.max_body_bytes)
+        with while_present(request):
+            column, row, heat = await classifier.explain(body, label, deadline)
+    if "image/png" in request.headers.get("accept", ""):
+        return responses.heat_picture(classifier.card, heat)
+    return responses.explanation(classifier.card, column, row, heat)
+
+
+async def no_such_path(request: Request) -> Response:
+    """What every path under /v1 comes to that no route above takes with this method."""
+    path = request.scope["path"]
+    partial = [route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    if partial:
+        allowed = ", ".join(sorted(partial[0].methods))
+        raise MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
+    raise NoSuchPath(f"nothing is served under {path}; GET /v1/models lists the models")
+
+
+def read_top_k(text: str, classes: int) -> int:
+    """A `top_k` parameter. Raises MalformedRequest naming the range."""
+    if not WHOLE_NUMBER.fullmatch(text) or int(text) > classes:
+        raise MalformedRequest(f"top_k must be a whole number from 1 to {classes}, not {text!r}")
+    return int(text)
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    return answered(endpoint, responses.problem_response)
+
+
+def _top_k(request: Request, classifier: Classifier) -> int | None:
+    text = _parameter(request, "top_k")
+    return None if text is None else read_top_k(text, len(classifier.card.labels))
+
+
+def _label(request: Request, classifier: Classifier) -> int | None:
+    text = _parameter(request, "label")
+    if text is not None and text not in classifier.card.labels:
+        raise MalformedRequest(f"no label {text!r}; there is: {', '.join(classifier.card.labels)}")
+    return None if text is None else classifier.card.labels.index(text)
+
+
+def _parameter(request: Request, name: str) -> str | None:
+    """The one query parameter that a route takes. Raises MalformedRequest for another one and for a second one."""
+    if not request.scope["query_string"]:
+        return None
+    parameters = request.query_params
+    if unknown := sorted(set(parameters) - {name}):
+        raise MalformedRequest(f"no parameter {', '.join(unknown)}; there is: {name}")
+    if len(given := parameters.getlist(name)) > 1:
+        raise MalformedRequest(f"{name} is given more than once")
+    return given[0]

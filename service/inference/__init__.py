@@ -1,0 +1,1 @@
+"""Which version answers, and how images become batches and batches become answers. Knows no HTTP."""

@@ -1,0 +1,1 @@
+"""The connections of callers, on uvicorn. The only folder that may import uvicorn, click or `bentoml._internal`."""

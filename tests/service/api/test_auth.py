@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import base64
+import socket
+from pathlib import Path
+
+import pytest
+
+from service.api.auth import Access, check_address, is_loopback, is_private, listeners, read_keys
+from service.errors import SettingsError, Unauthorized
+from service.settings import Settings
+
+OLD, NEW = "a-key-of-last-year", "a-key-of-this-year"
+PREDICT = "/v1/models/cat/predict"
+
+
+def access(settings: Settings = Settings(), *addresses: str) -> Access:
+    return Access(settings, lambda: addresses)
+
+
+def bearer(key: str) -> list[tuple[bytes, bytes]]:
+    return [(b"authorization", f"Bearer {key}".encode())]
+
+
+def basic(user: str, password: str) -> list[tuple[bytes, bytes]]:
+    return [(b"authorization", b"Basic " + base64.b64encode(f"{user}:{password}".encode()))]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1"])
+def test_on_loopback_nobody_needs_a_key(address: str) -> None:
+    access(Settings(), address).check(PREDICT, [])
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [("0.0.0.0",), ("::",), ("10.0.0.1",), ("127.0.0.1", "10.0.0.1"), ("",), ()],  # noqa: S104
+    ids=["every IPv4", "every IPv6", "one", "one of two", "no IP address", "unknown"],
+)
+def test_anywhere_else_nobody_is_answered_without_keys(addresses: tuple[str, ...]) -> None:
+    with pytest.raises(Unauthorized, match="SIGHTLINE_API_KEYS_FILE"):
+        access(Settings(), *addresses).check(PREDICT, [])
+
+
+def test_anonymous_callers_may_be_allowed() -> None:
+    access(Settings(allow_anonymous=True), "10.0.0.1").check(PREDICT, [])
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"])
+def test_probes_need_no_key(path: str) -> None:
+    access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
+
+
+@pytest.mark.parametrize("path", ["/livez/", "/livez/../v1/models", "//livez", "/LIVEZ"])
+def test_what_only_looks_like_a_probe_needs_a_key(path: str) -> None:
+    with pytest.raises(Unauthorized):
+        access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
+
+
+def test_metrics_need_a_key_unless_opened() -> None:
+    with pytest.raises(Unauthorized):
+        access(Settings(api_keys=(OLD,))).check("/metrics", [])
+    access(Settings(api_keys=(OLD,), open_metrics=True)).check("/metrics", [])
+
+
+def test_keys_are_needed_on_loopback_too_once_they_are_set() -> None:
+    with pytest.raises(Unauthorized, match="Bearer KEY"):
+        access(Settings(api_keys=(OLD,)), "127.0.0.1").check(PREDICT, [])
+
+
+@pytest.mark.parametrize("key", [OLD, NEW])
+def test_each_of_several_keys_opens(key: str) -> None:
+    both = access(Settings(api_keys=(OLD, NEW)))
+    for headers in (bearer(key), basic("", key), basic("me", key), basic(key, "")):
+        both.check(PREDICT, headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        bearer("another-key-altogether"),
+        bearer(""),
+        bearer(OLD[:-1]),
+        bearer(OLD) * 2,
+        [(b"authorization", OLD.encode())],
+        [(b"authorization", b"Basic not-base64!")],
+        [(b"authorization", b"Basic " + base64.b64encode(b"\xff\xfe:\xff"))],
+        [(b"authorization", b"\xff\xfe\x00")],
+        [(b"authorization", b"")],
+        [(b"x-api-key", OLD.encode())],
+    ],
+    ids=["wrong", "empty", "a part", "twice", "no scheme", "no base64", "no text", "bytes", "nothing", "elsewhere"],
+)
+def test_anything_else_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Unauthorized):
+        access(Settings(api_keys=(OLD, NEW))).check(PREDICT, headers)
+
+
+def test_a_file_may_hold_keys_and_comments(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# since May\n{NEW}\n\n  {OLD}  \n")
+    assert read_keys(Settings(api_keys_file=str(file))) == (NEW, OLD)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Settings(api_keys=("short",)), "16 or more"),
+        (Settings(api_keys=("a key with spaces in it",)), "16 or more"),
+        (Settings(api_keys=("clé-clé-clé-clé-clé",)), "16 or more"),
+        (Settings(api_keys_file="/nowhere/keys"), "cannot be read"),
+        (Settings(api_keys_file="/dev/null"), "there is no key in"),
+        (Settings(api_keys=(OLD,), allow_anonymous=True), "one or the other"),
+    ],
+    ids=["short", "spaces", "not ASCII", "no file", "empty file", "keys that mean nothing"],
+)
+def test_settings_that_would_protect_nobody_stop_the_start(settings: Settings, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as error:
+        read_keys(settings)
+    assert not any(key in str(error.value) for key in settings.api_keys)
+
+
+def test_a_key_is_not_shown_with_the_settings() -> None:
+    assert OLD not in repr(Settings(api_keys=(OLD,)))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost", "", "nonsense"])  # noqa: S104
+def test_a_server_that_would_refuse_everybody_is_not_started(host: str) -> None:
+    with pytest.raises(SettingsError, match="can be reached from other machines"):
+        check_address(Settings(), host)
+    check_address(Settings(api_keys=(OLD,)), host)
+    check_address(Settings(allow_anonymous=True), host)
+
+
+def test_loopback_is_always_fine() -> None:
+    check_address(Settings(), "127.0.0.1")
+    assert not is_loopback("127.0.0.1.example.org")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104
+def test_a_process_knows_the_addresses_that_it_listens_on(address: str) -> None:
+    with socket.socket() as bound, socket.socket() as listening:
+        bound.bind((address, 0))  # not listening
+        before = listeners()
+        listening.bind((address, 0))
+        listening.listen()
+        assert sorted(listeners()) == sorted([*before, address])
+
+
+def test_private_means_loopback_alone_and_at_least_that() -> None:
+    assert is_private(["127.0.0.1", "::1"])
+    assert not is_private(["127.0.0.1", "192.168.0.7"])
+    assert not is_private([])

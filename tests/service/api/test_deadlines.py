@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from service.api.deadlines import HANG_UP, deadline_after, time_for, while_present
+from service.errors import CallerGone, DeadlinePassed, MalformedRequest
+from service.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+class Caller:
+    """The other end of a connection whose body has been read: silent until it hangs up."""
+
+    def __init__(self) -> None:
+        self._gone = asyncio.Event()
+        self.request = Request({"type": "http", "method": "POST", "headers": []}, self._receive)
+
+    def hang_up(self) -> None:
+        self._gone.set()
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def test_work_that_takes_too_long_ends_with_deadline_passed() -> None:
+    with pytest.raises(DeadlinePassed, match=r"no answer within 0\.01 s"), deadline_after(10):
+        await asyncio.sleep(5)
+
+
+async def test_the_block_knows_its_deadline_in_the_clock_of_the_loop() -> None:
+    with deadline_after(2_000) as deadline:
+        assert 1.5 < deadline - asyncio.get_running_loop().time() <= 2.0
+
+
+async def test_work_goes_on_while_the_caller_is_there() -> None:
+    with while_present(Caller().request):
+        await asyncio.sleep(0.01)
+
+
+async def test_work_stops_when_the_caller_hangs_up() -> None:
+    caller, answer = Caller(), asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, caller.hang_up)
+    with pytest.raises(CallerGone), while_present(caller.request):
+        await answer
+    assert answer.cancelled()
+
+
+async def test_a_hang_up_after_the_work_cancels_nothing() -> None:
+    caller = Caller()
+    with while_present(caller.request):
+        await asyncio.sleep(0)
+        caller.hang_up()
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_cancellation_from_elsewhere_stays_a_cancellation() -> None:
+    async def work() -> None:
+        with while_present(Caller().request):
+            await asyncio.sleep(5)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_deadline_holds_inside_the_watch_for_the_caller() -> None:
+    with pytest.raises(DeadlinePassed), deadline_after(10), while_present(Caller().request):
+        await asyncio.sleep(5)
+
+
+def asking_for(text: str | None) -> Request:
+    headers = [] if text is None else [(b"x-request-timeout-ms", text.encode())]
+    return Request({"type": "http", "method": "POST", "headers": headers})
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 500), ("20", 20), ("700", 700), ("5000", 1000)])
+async def test_a_caller_may_ask_for_less_time_or_for_more_up_to_the_maximum(asked: str | None, given: float) -> None:
+    assert time_for(asking_for(asked), Settings(request_timeout_ms=500, max_timeout_ms=1000)) == given
+
+
+async def test_without_a_maximum_nobody_gets_more_than_the_default() -> None:
+    assert time_for(asking_for("5000"), Settings(request_timeout_ms=500)) == 500
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "soon", "1e3", "\u0661", "9" * 10])
+async def test_a_time_that_is_none_is_the_clients_fault(text: str) -> None:
+    with pytest.raises(MalformedRequest, match="X-Request-Timeout-Ms"):
+        time_for(asking_for(text), Settings())
+
+
+async def test_our_own_server_says_at_once_that_the_caller_left() -> None:
+    listeners: set[Any] = set()
+    request = Request({"type": "http", "method": "POST", "headers": [], "extensions": {HANG_UP: listeners}})
+    asyncio.get_running_loop().call_soon(lambda: [leave() for leave in tuple(listeners)])
+    with pytest.raises(CallerGone), while_present(request):
+        await asyncio.sleep(5)
+    assert not listeners

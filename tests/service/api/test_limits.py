@@ -1,0 +1,282 @@
+"""Every limit of the table is run into, and answers as the table says."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from classifier.errors import ImageTooLarge, SightlineError
+from docs.tables import LIMITS as PAGE
+from docs.tables import limits_page
+from service.api.openapi.limits import LIMITS, Limit, describe
+from service.api.routes import create_app, serve_catalog
+from service.errors import BrokenForward
+from service.inference.catalog import Catalog
+from service.inference.classifier import Classifier
+from service.inference.decode_pool import LARGE_WAITING
+from service.server.shutdown import Closing
+from service.settings import Settings
+from tests.service.api.test_middleware import Upload, behind_gate, traffic_of
+from tests.service.api.test_routes import BATCH, PREDICT
+from tests.service.pictures import jpeg, of_one_colour, slow_to_decode
+from tests.service.server.test_protocol import a_connection, until_closed
+from tests.tiny_models import COLOUR
+
+pytestmark = pytest.mark.anyio
+
+Told = tuple[int, str]
+
+
+class Stuck:
+    """An engine that does not answer until it is released."""
+
+    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    infers_here = False
+    in_turn = False
+
+    def __init__(self) -> None:
+        self.running: list[Future[Any]] = []
+        self.is_released = False
+
+    def submit(self, pixels_u8: object, *, alone: bool = False) -> Future[Any]:
+        self.running.append(future := Future())
+        if self.is_released:
+            self.release()
+        return future
+
+    def release(self) -> None:
+        self.is_released = True
+        while self.running:
+            self.running.pop().set_exception(BrokenForward("released"))
+
+    def close(self) -> None: ...
+
+
+@asynccontextmanager
+async def server(catalog: Catalog, **changes: Any) -> Any:
+    """A client of a server with other settings; its models are shared with all tests."""
+    settings = dataclasses.replace(catalog.settings, **changes)
+    own = Catalog(settings)
+    await own.load()
+    app = create_app()
+    serve_catalog(app, own)
+    try:
+        async with behind_gate(traffic_of(settings, app), app) as client:
+            yield client, own, app
+    finally:
+        for _, _, entry in own.all():
+            if isinstance(entry, Classifier) and isinstance(entry.model.engine, Stuck):
+                entry.model.engine.release()
+        await own.close()
+
+
+def told(answer: httpx.Response) -> Told:
+    return answer.status_code, answer.json()["code"]
+
+
+async def told_to(upload: Upload) -> Told:
+    status = await upload.status()
+    code = upload.headers()["x-error-code"]
+    upload.hang_up()
+    await upload.task
+    return status, code
+
+
+async def too_many_bytes_in_a_body(catalog: Catalog) -> Told:
+    async with server(catalog, max_body_bytes=100) as (client, _, _):
+        return told(await client.post(PREDICT, content=bytes(101)))
+
+
+async def too_many_pixels(catalog: Catalog) -> Told:
+    async with server(catalog, max_pixels=10_000) as (client, _, _):
+        return told(await client.post(PREDICT, content=of_one_colour(101, 100)))
+
+
+async def too_many_images(catalog: Catalog) -> Told:
+    async with server(catalog, max_images=2) as (client, _, _):
+        return told(await client.post(BATCH, files=[("images", jpeg())] * 3))
+
+
+def stick(catalog: Catalog) -> None:
+    classifier = catalog.find(COLOUR)
+    classifier.model.close()
+    stuck: Any = Stuck()
+    classifier.model.engine = stuck
+
+
+async def told_first(posts: Iterable[Coroutine[Any, Any, httpx.Response]]) -> Told:
+    """What is answered first; the others leave."""
+    done, left = await asyncio.wait(map(asyncio.create_task, posts), return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    return told(done.pop().result())
+
+
+async def a_full_queue(catalog: Catalog) -> Told:
+    async with server(catalog, queue_limit=4, max_batch=1, max_images=4, streams=1) as (client, own, _):
+        stick(own)
+        return await told_first(client.post(PREDICT, content=jpeg()) for _ in range(6))
+
+
+async def too_many_explanations(catalog: Catalog) -> Told:
+    async with server(catalog, streams=1) as (client, own, _):
+        stick(own)
+        path = f"/v1/models/{COLOUR}/explain"
+        return await told_first(client.post(path, content=jpeg()) for _ in range(12))
+
+
+async def too_many_large_pictures(catalog: Catalog) -> Told:
+    body = slow_to_decode()
+    async with server(catalog) as (client, _, _):
+        return await told_first(client.post(PREDICT, content=body) for _ in range(LARGE_WAITING + 2))
+
+
+async def too_many_bytes_held(catalog: Catalog) -> Told:
+    async with server(catalog) as (_, _, app):
+        traffic = traffic_of(Settings(max_held_bytes=10, max_body_bytes=10), app)
+        upload = Upload(traffic, app, 20)
+        upload.send(bytes(20), more=False)
+        return await told_to(upload)
+
+
+async def too_long(catalog: Catalog, **changes: Any) -> Told:
+    async with server(catalog, **changes) as (client, own, _):
+        stick(own)
+        return told(await client.post(PREDICT, content=jpeg(), headers={"x-request-timeout-ms": "60000"}))
+
+
+async def too_long_by_default(catalog: Catalog) -> Told:
+    async with server(catalog, request_timeout_ms=200, max_timeout_ms=60_000) as (client, own, _):
+        stick(own)
+        return told(await client.post(PREDICT, content=jpeg()))
+
+
+async def too_long_at_most(catalog: Catalog) -> Told:
+    return await too_long(catalog, request_timeout_ms=200, max_timeout_ms=300)
+
+
+async def an_upload_that_stalls(catalog: Catalog) -> Told:
+    async with server(catalog) as (_, _, app):
+        upload = Upload(traffic_of(Settings(upload_stall_ms=20), app), app, 1_000)
+        return await told_to(upload)
+
+
+async def an_upload_that_trickles(catalog: Catalog) -> Told:
+    async with server(catalog) as (_, _, app):
+        settings = Settings(upload_stall_ms=50, min_upload_bytes_per_s=1_000_000)
+        upload = Upload(traffic_of(settings, app), app, 10_000)
+        while not upload.sent:
+            upload.send(b"x")
+            await asyncio.sleep(0.005)
+        return await told_to(upload)
+
+
+async def a_head_too_large(catalog: Catalog) -> Told:
+    connection, transport = a_connection(Settings(max_header_bytes=1024))
+    connection.data_received(b"GET / HTTP/1.1\r\nx: " + b"x" * 2_000)
+    return transport.told()
+
+
+async def a_head_that_does_not_come(_: Catalog) -> None:
+    connection, transport = a_connection(Settings(header_timeout_ms=10))
+    connection.data_received(b"GET / HT")
+    await until_closed(transport)
+
+
+async def too_many_ahead(_: Catalog) -> None:
+    connection, transport = a_connection(Settings())
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+    await until_closed(transport)
+
+
+async def too_far_behind(_: Catalog) -> Told:
+    connection, transport = a_connection(Settings(max_lag_ms=10))
+    connection.lag.watch()
+    await asyncio.sleep(0)
+    time.sleep(0.1)  # noqa: ASYNC251 (a loop that is busy)
+    connection.data_received(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.sleep(0)
+    head, _, body = transport.written.partition(b"\r\n\r\n")
+    connection.connection_lost(None)
+    return int(head[9:12]), orjson.loads(body)["code"]
+
+
+async def too_many_connections(_: Catalog) -> Told:
+    connection, _first = a_connection(Settings(max_connections=1))
+    _, transport = a_connection(Settings(max_connections=1), beside=connection)
+    return transport.told()
+
+
+async def an_answer_that_nobody_reads(_: Catalog) -> None:
+    connection, transport = a_connection(Settings(write_stall_ms=10))
+    transport.unread = 100_000
+    connection.pause_writing()
+    await until_closed(transport)
+
+
+async def too_late_for_the_end(catalog: Catalog) -> Told:
+    async with server(catalog, shutdown_notice_ms=0, shutdown_timeout_ms=50) as (_, own, app):
+        settings = own.settings
+        traffic = traffic_of(settings, app)
+        upload = Upload(traffic, app, 1_000)
+        left = asyncio.Event()
+        await asyncio.sleep(0.01)
+        Closing(traffic, own).begin(lambda *_: left.set())
+        try:
+            return await told_to(upload)
+        finally:
+            await left.wait()
+
+
+RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
+    "max_body_bytes": too_many_bytes_in_a_body,
+    "max_pixels": too_many_pixels,
+    "max_images": too_many_images,
+    "queue_limit": a_full_queue,
+    "8": too_many_explanations,
+    "64": too_many_large_pictures,
+    "max_lag_ms": too_far_behind,
+    "max_held_bytes": too_many_bytes_held,
+    "request_timeout_ms": too_long_by_default,
+    "max_timeout_ms": too_long_at_most,
+    "upload_stall_ms": an_upload_that_stalls,
+    "min_upload_bytes_per_s": an_upload_that_trickles,
+    "max_header_bytes": a_head_too_large,
+    "header_timeout_ms": a_head_that_does_not_come,
+    "16": too_many_ahead,
+    "max_connections": too_many_connections,
+    "write_stall_ms": an_answer_that_nobody_reads,
+    "shutdown_timeout_ms": too_late_for_the_end,
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)
+async def test_beyond_a_limit_the_answer_is_the_one_of_the_table(limit: Limit, catalog: Catalog) -> None:
+    async with asyncio.timeout(10):
+        answer = await RUN_INTO[limit.setting](catalog)
+    kind: type[SightlineError] | None = limit.error
+    assert answer == (None if kind is None else (kind.status, kind.code))
+
+
+def test_the_page_of_the_documentation_is_the_table_of_the_code() -> None:
+    assert PAGE.read_text(encoding="utf-8") == limits_page(), "run `make docs`"
+
+
+def test_every_row_has_a_default_and_a_status() -> None:
+    for row in describe():
+        assert row.default
+        assert row.status in ("cut off", "408", "413", "429", "431", "503", "504")
+
+
+def test_limits_on_pictures_are_those_of_the_decoder() -> None:
+    assert next(limit.error for limit in LIMITS if limit.setting == "max_pixels") is ImageTooLarge

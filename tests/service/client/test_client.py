@@ -1,0 +1,359 @@
+"""The Python client against a server that is a function; what holds for `Client` holds for `AsyncClient`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.client import (
+    Answered,
+    AsyncClient,
+    Client,
+    ClientError,
+    ConnectionFailed,
+    ConnectionLost,
+    DeadlinePassed,
+    ModelNotServed,
+    Prediction,
+    Predictions,
+    QueueFull,
+    TimedOut,
+    Unavailable,
+    UnexpectedAnswer,
+    UnknownModel,
+    UnreadableFile,
+)
+
+URL = "http://sightline:3000"
+ANSWER = {"model": "pets", "version": 2, "predictions": [{"label": "cat", "probability": 0.75}]}
+
+
+class Server:
+    """Answers as it was told, one after another, the last one for ever; remembers what it was asked."""
+
+    def __init__(self, *replies: httpx.Response | Exception) -> None:
+        self.replies = list(replies) or [answer()]
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, httpx.Response):
+            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
+        raise reply
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.slept_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+class Driven:
+    """An AsyncClient that is called as a Client, so that one test speaks of both."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._loop = asyncio.Runner()
+        self._client = AsyncClient(*arguments, **options)
+
+    def predict(self, *arguments: Any, **options: Any) -> Predictions:
+        return self._loop.run(self._client.predict(*arguments, **options))
+
+    def predict_many(self, *arguments: Any, **options: Any) -> Iterator[Answered]:
+        stream = self._client.predict_many(*arguments, **options)
+        return self._each(stream)
+
+    def models(self) -> Any:
+        return self._loop.run(self._client.models())
+
+    def model(self, *arguments: Any) -> Any:
+        return self._loop.run(self._client.model(*arguments))
+
+    def ready(self) -> bool:
+        return self._loop.run(self._client.ready())
+
+    def close(self) -> None:
+        self._loop.run(self._client.aclose())
+        self._loop.close()
+
+    def _each(self, stream: Any) -> Iterator[Answered]:
+        async def following() -> Any:
+            return await anext(stream)
+
+        try:
+            while True:
+                try:
+                    yield self._loop.run(following())
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._loop.run(stream.aclose())
+
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def client_of(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Make]:
+    """Makes clients of either kind for a server."""
+    made: list[Any] = []
+
+    def make(server: Any, **changes: Any) -> Any:
+        options: dict[str, Any] = {"base_url": URL, "transport": httpx.MockTransport(server), "clock": clock} | changes
+        blocking = request.param == "Client"
+        made.append(Client(**options, sleep=clock.sleep) if blocking else Driven(**options, sleep=clock.sleep_async))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+def answer(**changes: Any) -> httpx.Response:
+    return httpx.Response(200, json=ANSWER | changes)
+
+
+def problem(status: int, code: str, **headers: str) -> httpx.Response:
+    content = {"type": "about:blank", "title": "No", "status": status, "detail": f"because {code}", "code": code}
+    kind = {"content-type": "application/problem+json"}
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=kind | names, content=json.dumps(content))
+
+
+def test_an_image_travels_as_the_raw_body_and_the_answer_is_typed(client_of: Make) -> None:
+    server = Server()
+    assert client_of(server).predict("pets", b"jpeg") == Predictions("pets", 2, (Prediction("cat", 0.75),))
+    (request,) = server.requests
+    assert (request.method, str(request.url)) == ("POST", f"{URL}/v1/models/pets/predict")
+    assert (request.content, request.headers["content-type"]) == (b"jpeg", "application/octet-stream")
+    assert "authorization" not in request.headers
+
+
+def test_top_is_the_most_probable_label(client_of: Make) -> None:
+    top = client_of(Server()).predict("pets", b"jpeg").top
+    assert (top.label, top.probability) == ("cat", 0.75)
+
+
+def test_version_top_k_and_key_reach_the_server(client_of: Make) -> None:
+    server = Server()
+    client_of(server, api_key="secret").predict("pets", b"jpeg", version=1, top_k=3)
+    assert str(server.requests[0].url) == f"{URL}/v1/models/pets/versions/1/predict?top_k=3"
+    assert server.requests[0].headers["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize("base_url", ["http://sightline:3000/", "http://sightline:3000/vision", "https://sightline"])
+def test_a_server_may_live_below_a_path(client_of: Make, base_url: str) -> None:
+    server = Server()
+    client_of(server, base_url=base_url).predict("a/b?c", b"jpeg")
+    assert str(server.requests[0].url) == f"{base_url.rstrip('/')}/v1/models/a%2Fb%3Fc/predict"
+
+
+@pytest.mark.parametrize("base_url", ["localhost:3000", "ftp://sightline", "http://", "", "http://x:port"])
+def test_what_is_no_address_of_a_server_is_refused_at_once(client_of: Make, base_url: str) -> None:
+    with pytest.raises(ValueError, match="address of a server"):
+        client_of(Server(), base_url=base_url)
+
+
+@pytest.mark.parametrize("api_key", ["", "secret\n", "s\u00e9cret"])
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(client_of: Make, api_key: str) -> None:
+    with pytest.raises(ValueError, match="API key") as refused:
+        client_of(Server(), api_key=api_key)
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"timeout_s": 0}, {"timeout_s": float("nan")}, {"retries": -1}, {"max_connections": 0}], ids=str
+)
+def test_limits_that_nothing_can_keep_are_refused_at_once(client_of: Make, limits: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected timeout_s above 0"):
+        client_of(Server(), **limits)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [(429, "queue-full", QueueFull), (503, "not-ready", Unavailable), (503, "closing", Unavailable)],
+)
+def test_a_server_that_says_later_is_asked_again_no_sooner_than_it_says(
+    client_of: Make, clock: Clock, status: int, code: str, kind: type[ClientError]
+) -> None:
+    server = Server(problem(status, code, retry_after="2"), answer())
+    assert client_of(server).predict("pets", b"jpeg").top.label == "cat"
+    assert [request.content for request in server.requests] == [b"jpeg", b"jpeg"]
+    assert len(clock.slept_s) == 1
+    assert 2 <= clock.slept_s[0] <= 2.5
+    with pytest.raises(kind, match=code):
+        client_of(Server(problem(status, code, retry_after="2")), retries=0).predict("pets", b"jpeg")
+
+
+def test_without_retry_after_the_waits_double_up_to_a_limit(client_of: Make, clock: Clock) -> None:
+    server = Server(problem(429, "queue-full"))
+    with pytest.raises(QueueFull):
+        client_of(server, retries=9).predict("pets", b"jpeg")
+    assert len(server.requests) == 10
+    for waited_s, full_s in zip(clock.slept_s, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5], strict=True):
+        assert full_s / 2 <= waited_s <= full_s
+
+
+def test_a_wait_that_would_outlast_the_timeout_is_not_begun(client_of: Make, clock: Clock) -> None:
+    server = Server(problem(429, "queue-full", retry_after="3600"))
+    with pytest.raises(QueueFull) as full:
+        client_of(server, timeout_s=5).predict("pets", b"jpeg")
+    assert clock.slept_s == []
+    assert full.value.retry_after == "3600"
+
+
+def test_all_tries_share_one_timeout(client_of: Make, clock: Clock) -> None:
+    server = Server(problem(503, "not-ready", retry_after="1"))
+    with pytest.raises(Unavailable):
+        client_of(server, timeout_s=4, retries=100).predict("pets", b"jpeg")
+    assert 3 <= len(server.requests) <= 4
+    assert sum(clock.slept_s) < 4
+    left_s = [request.extensions["timeout"]["read"] for request in server.requests]
+    assert left_s == sorted(left_s, reverse=True)
+    assert left_s[-1] < 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (problem(404, "unknown-model"), UnknownModel),
+        (problem(503, "model-not-served"), ModelNotServed),
+        (problem(504, "deadline-passed"), DeadlinePassed),
+        (httpx.ReadTimeout("slow"), TimedOut),
+        (httpx.Response(200, text="<h1>Welcome</h1>"), UnexpectedAnswer),
+    ],
+    ids=["unknown model", "broken model", "deadline", "own timeout", "not Sightline"],
+)
+def test_what_will_not_pass_is_not_retried(
+    client_of: Make, clock: Clock, reply: httpx.Response | Exception, kind: type[ClientError]
+) -> None:
+    server = Server(reply)
+    with pytest.raises(kind):
+        client_of(server).predict("pets", b"jpeg")
+    assert (len(server.requests), clock.slept_s) == (1, [])
+
+
+def test_a_connection_that_was_closed_while_idle_is_replaced_at_once_even_without_retries(
+    client_of: Make, clock: Clock
+) -> None:
+    server = Server(httpx.RemoteProtocolError("Server disconnected without sending a response."), answer())
+    assert client_of(server, retries=0).predict("pets", b"jpeg").top.label == "cat"
+    assert sum(clock.slept_s) == 0
+
+
+def test_a_server_that_keeps_breaking_the_connection_is_given_up(client_of: Make, clock: Clock) -> None:
+    server = Server(httpx.ReadError("Connection reset by peer"))
+    with pytest.raises(ConnectionLost, match="http://sightline:3000 broke the connection: Connection reset by peer"):
+        client_of(server, retries=2).predict("pets", b"jpeg")
+    assert len(server.requests) == 4
+    assert clock.slept_s[0] == 0
+    assert all(clock.slept_s[1:])
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(client_of: Make, clock: Clock) -> None:
+    refused = httpx.ConnectError("[Errno 111] Connection refused")
+    assert client_of(Server(refused, refused, answer())).predict("pets", b"jpeg").top.label == "cat"
+    assert all(clock.slept_s)
+    with pytest.raises(ConnectionFailed, match=r"http://sightline:3000 cannot be reached: .*refused"):
+        client_of(Server(refused)).predict("pets", b"jpeg")
+
+
+def test_a_password_in_the_address_is_not_shown(client_of: Make) -> None:
+    client = client_of(Server(httpx.ConnectError("refused")), base_url="http://me:secret@sightline")
+    with pytest.raises(ConnectionFailed) as failed:
+        client.predict("pets", b"jpeg")
+    assert "secret" not in str(failed.value)
+
+
+def test_models_are_listed_and_described(client_of: Make) -> None:
+    listed = {"model": "pets", "version": 2, "versions": [1, 2], "ready": False, "reason": "still loading"}
+    (model,) = client_of(Server(httpx.Response(200, json={"models": [listed], "ready": False}))).models()
+    assert (model.name, model.version, model.versions, model.ready) == ("pets", 2, (1, 2), False)
+    assert model.reason == "still loading"
+    described = {"model": "pets", "version": 1, "versions": [1, 2], "ready": True, "labels": ["cat", "dog"]}
+    server = Server(httpx.Response(200, json=described | {"engine": "openvino"}))
+    about = client_of(server).model("pets", 1)
+    assert server.requests[0].url.path == "/v1/models/pets/versions/1"
+    assert (about.labels, about.reason, about.about["engine"]) == (("cat", "dog"), None, "openvino")
+
+
+@pytest.mark.parametrize(
+    ("reply", "ready"),
+    [
+        (httpx.Response(200), True),
+        (httpx.Response(503, headers={"retry-after": "1"}), False),
+        (httpx.ConnectError("refused"), False),
+        (httpx.ReadTimeout("slow"), False),
+    ],
+    ids=["ready", "loading", "not there", "hanging"],
+)
+def test_ready_is_asked_once(client_of: Make, reply: httpx.Response | Exception, ready: bool) -> None:
+    server = Server(reply)
+    assert client_of(server).ready() is ready
+    assert len(server.requests) == 1
+
+
+def test_ready_does_not_guess_about_something_that_is_no_server_of_ours(client_of: Make) -> None:
+    with pytest.raises(ClientError, match="404"):
+        client_of(Server(httpx.Response(404))).ready()
+
+
+def test_an_image_that_cannot_be_read_is_not_sent(client_of: Make, tmp_path: Path) -> None:
+    server = Server()
+    with pytest.raises(UnreadableFile, match=r"none\.jpg cannot be read \(No such file"):
+        client_of(server).predict("pets", tmp_path / "none.jpg")
+    assert server.requests == []
+
+
+def test_a_closed_client_says_so() -> None:
+    async def ask_closed() -> None:
+        async with AsyncClient(URL) as client:
+            pass
+        await client.predict("pets", b"jpeg")
+
+    with Client(URL) as client:
+        pass
+    for ask in (lambda: client.predict("pets", b"jpeg"), lambda: asyncio.run(ask_closed())):
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            ask()
+
+
+def test_importing_the_client_imports_no_framework() -> None:
+    heavy = ("tensorflow", "keras", "bentoml", "openvino", "numpy", "PIL", "pydantic", "starlette", "classifier")
+    script = f"import sys, service.client, service.client.__main__; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_sending_bytes_and_files_imports_neither_pillow_nor_numpy(tmp_path: Path) -> None:
+    script = "import sys; from service.client.sources import encoded; encoded(b'x'); encoded(sys.argv[0] or __file__)"
+    (tmp_path / "send.py").write_text(f"{script}; print({{'numpy', 'PIL'}} & set(sys.modules))")
+    root = Path(__file__).parents[3]
+    command = [sys.executable, str(tmp_path / "send.py")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={"PYTHONPATH": str(root)})
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from classifier.engines import whole_batch
+from classifier.errors import OutOfMemory
+from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
+from service.inference.batching import Batcher, Pass, Slots
+from tests.service.passes import passes_of
+
+pytestmark = pytest.mark.anyio
+
+Forward = Callable[[list[int]], Coroutine[Any, Any, list[int]]]
+
+
+class Device:
+    """A fake network that answers n with n * 10, holds each batch until let go, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.poison: set[int] = set()
+        self.memory = 1000  # items that it has room for at once
+        self._gate = asyncio.Event()
+        self._gate.set()
+
+    def hold(self) -> None:
+        self._gate.clear()
+
+    def let_go(self) -> None:
+        self._gate.set()
+
+    async def forward(self, items: list[int]) -> list[int]:
+        self.batches.append(items)
+        await self._gate.wait()
+        if len(items) > self.memory:
+            raise OutOfMemory(f"no memory for a batch of {len(items)}")
+        if self.poison & set(items):
+            raise ValueError("cannot take this one")
+        return [item * 10 for item in items]
+
+
+@pytest.fixture
+def device() -> Device:
+    return Device()
+
+
+def a_batcher(forward: Forward, slots: Slots | None = None, **limits: Any) -> Batcher[int, int]:
+    return Batcher(passes_of(forward), slots or Slots(1), **limits)
+
+
+def in_(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+def submit(batcher: Batcher[int, int], *items: int, seconds: float = 5.0) -> list[asyncio.Future[int]]:
+    return [batcher.submit(item, in_(seconds)) for item in items]
+
+
+async def turns(count: int = 5) -> None:
+    """Let everything happen that is due now."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_single_item_starts_at_once_and_gets_its_own_row(device: Device) -> None:
+    assert await a_batcher(device.forward).submit(4, in_(5)) == 40
+    assert device.batches == [[4]]
+
+
+async def test_items_that_come_in_the_same_turn_travel_together_in_order(device: Device) -> None:
+    rows = await asyncio.gather(*submit(a_batcher(device.forward), 1, 2, 3))
+    assert (rows, device.batches) == ([10, 20, 30], [[1, 2, 3]])
+
+
+async def test_what_queues_behind_a_running_batch_becomes_the_next_one(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=3)
+    device.hold()
+    first = submit(batcher, 1)
+    await turns()
+    rest = submit(batcher, 2, 3, 4, 5)
+    await turns()
+    assert (device.batches, batcher.waiting) == ([[1]], 4)
+    device.let_go()
+    assert await asyncio.gather(*first, *rest) == [10, 20, 30, 40, 50]
+    assert device.batches == [[1], [2, 3, 4], [5]]
+
+
+async def test_a_batch_never_holds_more_than_max_batch(device: Device) -> None:
+    await asyncio.gather(*submit(a_batcher(device.forward, max_batch=4), *range(10)))
+    assert [len(batch) for batch in device.batches] == [4, 4, 2]
+
+
+async def test_batches_come_in_the_sizes_that_were_asked_for_and_the_rest_goes_next_in_order(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=7, whole_batch=lambda items: items - items % 4 or items)
+    rows = await asyncio.gather(*submit(batcher, *range(1, 7)))
+    assert (rows, device.batches) == ([10, 20, 30, 40, 50, 60], [[1, 2, 3, 4], [5, 6]])
+    await asyncio.gather(*submit(batcher, *range(7)))
+    assert len(device.batches[-1]) == 7  # the largest batch is always one of the sizes
+
+
+async def test_who_left_does_not_count_towards_the_size_of_a_batch(device: Device) -> None:
+    batcher = a_batcher(device.forward, whole_batch=lambda items: items - items % 2)
+    rows = submit(batcher, 1, 2, 3, 4, 5)
+    rows[1].cancel()
+    await asyncio.gather(*rows, return_exceptions=True)
+    assert device.batches == [[1, 3, 4, 5]]
+
+
+async def test_as_many_batches_run_at_once_as_there_are_places(device: Device) -> None:
+    device.hold()
+    rows = submit(a_batcher(device.forward, Slots(2), max_batch=1, in_flight_limit=9), 1, 2, 3)
+    await turns()
+    assert device.batches == [[1], [2]]
+    device.let_go()
+    assert await asyncio.gather(*rows) == [10, 20, 30]
+
+
+async def test_a_batcher_leaves_places_that_its_own_engine_cannot_use(device: Device) -> None:
+    device.hold()
+    rows = submit(a_batcher(device.forward, Slots(4), max_batch=1, in_flight_limit=1), 1, 2)
+    await turns()
+    assert device.batches == [[1]]
+    device.let_go()
+    await asyncio.gather(*rows)
+
+
+async def test_what_waits_and_runs_is_shared_out_among_the_places(device: Device) -> None:
+    device.hold()
+    rows = submit(a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=2), *range(10))
+    await turns()
+    assert [len(batch) for batch in device.batches] == [4, 4, 2]
+    device.let_go()
+    await asyncio.gather(*rows)
+
+
+async def test_no_share_is_smaller_than_what_is_worth_a_place(device: Device) -> None:
+    device.hold()
+    rows = submit(a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=6), *range(10))
+    await turns()
+    assert [len(batch) for batch in device.batches] == [6]
+    device.let_go()
+    await asyncio.gather(*rows)
+
+
+async def test_a_few_items_wait_for_the_running_batch_and_more_of_them_run_beside_it(device: Device) -> None:
+    batcher = a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=3)
+    device.hold()
+    rows = submit(batcher, 1)
+    await turns()
+    rows += submit(batcher, 2, 3)
+    await turns()
+    assert device.batches == [[1]]
+    rows += submit(batcher, 4)
+    await turns()
+    assert device.batches == [[1], [2, 3, 4]]
+    rows += submit(batcher, 5)
+    device.let_go()
+    assert await asyncio.gather(*rows) == [10, 20, 30, 40, 50]
+    assert device.batches == [[1], [2, 3, 4], [5]]
+
+
+async def test_a_full_batch_runs_beside_another_however_small_memory_has_made_it(device: Device) -> None:
+    batcher = a_batcher(device.forward, Slots(2), max_batch=2, in_flight_limit=2, least_beside=4)
+    device.hold()
+    rows = submit(batcher, 1, 2, 3, 4)
+    await turns()
+    assert device.batches == [[1, 2], [3, 4]]
+    device.let_go()
+    await asyncio.gather(*rows)
+
+
+async def test_models_that_share_a_device_are_served_first_come_first_served(device: Device) -> None:
+    slots = Slots(1)
+    cats, signs = a_batcher(device.forward, slots, max_batch=1), a_batcher(device.forward, slots, max_batch=1)
+    device.hold()
+    rows = submit(cats, 1)
+    await turns()
+    for batcher, item in ((signs, 2), (cats, 3), (signs, 4)):
+        await asyncio.sleep(0.003)  # the loop's clock has steps of a millisecond
+        rows += submit(batcher, item)
+    device.let_go()
+    await asyncio.gather(*rows)
+    assert device.batches == [[1], [2], [3], [4]]
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=2, queue_limit=2)
+    device.hold()
+    rows = submit(batcher, 1)
+    await turns()
+    rows += submit(batcher, 2, 3)
+    with pytest.raises(QueueFull, match="2 images wait and 2 may") as refused:
+        batcher.submit(4, in_(5))
+    assert refused.value.retry_after_s >= 0
+    device.let_go()
+    assert await asyncio.gather(*rows) == [10, 20, 30]
+    assert await batcher.submit(5, in_(5)) == 50
+
+
+async def test_retry_after_grows_with_the_queue_and_the_time_an_item_took() -> None:
+    async def slow(items: list[int]) -> list[int]:
+        await asyncio.sleep(0.05)
+        return items
+
+    batcher = a_batcher(slow, max_batch=1, queue_limit=3)
+    await batcher.submit(0, in_(5))
+    rows = submit(batcher, 1, 2, 3)
+    with pytest.raises(QueueFull) as refused:
+        batcher.submit(4, in_(5))
+    assert 0.12 < refused.value.retry_after_s < 1
+    await asyncio.gather(*rows)
+
+
+async def test_callers_who_left_make_room_in_a_full_queue(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=2, queue_limit=2)
+    device.hold()
+    first = submit(batcher, 1)
+    await turns()
+    left, stays = submit(batcher, 2, 3)
+    left.cancel()
+    late = submit(batcher, 4)
+    device.let_go()
+    assert await asyncio.gather(*first, stays, *late) == [10, 30, 40]
+    assert device.batches == [[1], [3, 4]]
+
+
+async def test_a_caller_who_hangs_up_does_not_disturb_the_rest_of_the_batch(device: Device) -> None:
+    batcher = a_batcher(device.forward)
+    device.hold()
+    rows = submit(batcher, 1, 2, 3)
+    await turns()
+    rows[1].cancel()
+    device.let_go()
+    assert [await rows[0], await rows[2]] == [10, 30]
+    assert device.batches == [[1, 2, 3]]
+
+
+async def test_an_item_whose_deadline_passed_never_enters_a_batch(device: Device) -> None:
+    batcher = a_batcher(device.forward)
+    device.hold()
+    first = submit(batcher, 1)
+    await turns()
+    late, patient = submit(batcher, 2, seconds=0.01)[0], submit(batcher, 3)[0]
+    await asyncio.sleep(0.03)
+    device.let_go()
+    assert [await first[0], await patient] == [10, 30]
+    with pytest.raises(DeadlinePassed):
+        await late
+    assert device.batches == [[1], [3]]
+
+
+async def test_a_poisonous_item_fails_alone(device: Device) -> None:
+    device.poison = {2}
+    rows = await asyncio.gather(*submit(a_batcher(device.forward), 1, 2, 3), return_exceptions=True)
+    assert (rows[0], rows[2]) == (10, 30)
+    assert isinstance(rows[1], BrokenForward)
+    assert isinstance(rows[1].__cause__, ValueError)
+    assert device.batches == [[1, 2, 3], [1], [2], [3]]
+
+
+async def test_a_batcher_works_on_after_a_failure(device: Device) -> None:
+    batcher = a_batcher(device.forward)
+    device.poison = {1}
+    with pytest.raises(BrokenForward):
+        await batcher.submit(1, in_(5))
+    assert await batcher.submit(2, in_(5)) == 20
+
+
+async def test_a_batch_that_memory_is_short_for_is_run_in_halves(device: Device) -> None:
+    device.memory = 2
+    assert await asyncio.gather(*submit(a_batcher(device.forward), *range(8))) == [item * 10 for item in range(8)]
+    assert [len(batch) for batch in device.batches] == [8, 4, 2, 2, 4, 2, 2]
+
+
+async def test_batches_stay_small_once_memory_was_short(device: Device) -> None:
+    told: list[int] = []
+    device.memory = 2
+    batcher = a_batcher(device.forward, max_batch=8, lowered=told.append)
+    await asyncio.gather(*submit(batcher, *range(8)))
+    assert (batcher.max_batch, told) == (2, [4, 2])
+    device.batches.clear()
+    await asyncio.gather(*submit(batcher, *range(6)))
+    assert [len(batch) for batch in device.batches] == [2, 2, 2]
+
+
+async def test_an_odd_batch_is_halved_too(device: Device) -> None:
+    device.memory = 2
+    assert await asyncio.gather(*submit(a_batcher(device.forward), 1, 2, 3, 4, 5)) == [10, 20, 30, 40, 50]
+    assert device.batches == [[1, 2, 3, 4, 5], [1, 2], [3, 4], [5]]
+
+
+async def test_an_item_that_memory_is_short_for_alone_is_told_so_and_the_batcher_works_on(device: Device) -> None:
+    device.memory = 0
+    batcher = a_batcher(device.forward, max_batch=4)
+    answers = await asyncio.gather(*submit(batcher, 1, 2), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OutOfMemory, OutOfMemory]
+    device.memory = 1
+    assert await batcher.submit(3, in_(5)) == 30
+    assert batcher.max_batch == 1
+
+
+async def test_who_left_is_not_run_again_with_a_half(device: Device) -> None:
+    device.memory = 2
+    device.hold()
+    rows = submit(a_batcher(device.forward), 1, 2, 3, 4)
+    await turns()
+    rows[2].cancel()
+    device.let_go()
+    assert [await rows[0], await rows[1], await rows[3]] == [10, 20, 40]
+    assert device.batches == [[1, 2, 3, 4], [1, 2], [4]]
+
+
+async def test_a_failure_of_another_kind_leaves_the_batches_as_large_as_they_were(device: Device) -> None:
+    device.poison = {2}
+    batcher = a_batcher(device.forward, max_batch=4)
+    await asyncio.gather(*submit(batcher, 1, 2, 3), return_exceptions=True)
+    assert batcher.max_batch == 4
+
+
+@pytest.mark.parametrize("rows", [[], [1], [1, 2, 3]], ids=["none", "too few", "too many"])
+async def test_a_wrong_number_of_rows_reaches_nobody(rows: list[int]) -> None:
+    async def forward(items: list[int]) -> list[int]:
+        return rows
+
+    answers = await asyncio.gather(*submit(a_batcher(forward), 1, 2), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [BrokenForward, BrokenForward]
+    assert str(answers[0]) == f"2 images in, {len(rows)} answers out"
+
+
+async def test_with_a_wait_the_first_item_waits_for_company(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_wait_ms=30)
+    first = submit(batcher, 1)
+    await asyncio.sleep(0.01)
+    assert device.batches == []
+    assert await asyncio.gather(*first, *submit(batcher, 2)) == [10, 20]
+    assert device.batches == [[1, 2]]
+
+
+async def test_with_a_wait_a_full_batch_does_not_wait(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=2, max_wait_ms=5_000)
+    async with asyncio.timeout(1):
+        await asyncio.gather(*submit(batcher, 1, 2))
+
+
+async def test_with_a_wait_what_is_left_over_waits_from_its_own_arrival(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=2, max_wait_ms=20)
+    async with asyncio.timeout(1):
+        assert await asyncio.gather(*submit(batcher, 1, 2, 3)) == [10, 20, 30]
+    assert device.batches == [[1, 2], [3]]
+
+
+async def test_close_answers_everybody(device: Device) -> None:
+    batcher = a_batcher(device.forward, max_batch=1)
+    device.hold()
+    running, queued = submit(batcher, 1, 2)
+    await turns()
+    asyncio.get_running_loop().call_later(0.01, device.let_go)
+    await batcher.close()
+    assert await running == 10
+    with pytest.raises(Closing):
+        await queued
+    with pytest.raises(Closing):
+        batcher.submit(3, in_(5))
+
+
+async def test_close_gives_up_on_a_batch_that_does_not_finish(device: Device) -> None:
+    batcher = a_batcher(device.forward)
+    device.hold()
+    rows = submit(batcher, 1, 2)
+    await turns()
+    await batcher.close(grace_s=0.01)
+    answers = await asyncio.gather(*rows, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Closing, Closing]
+
+
+async def test_everybody_gets_their_own_row_whatever_comes_when(device: Device) -> None:
+    limits = {"max_batch": 7, "in_flight_limit": 3, "queue_limit": 500, "whole_batch": whole_batch}
+    batcher = a_batcher(device.forward, Slots(3), **limits)
+    rows: list[asyncio.Future[int]] = []
+    for item in range(400):
+        rows += submit(batcher, item)
+        if item % 7 == 0:
+            rows[item // 2].cancel()
+        if item % 11 == 0:
+            await turns(2)
+    answers = await asyncio.gather(*rows, return_exceptions=True)
+    kept = [(item, answer) for item, answer in enumerate(answers) if not isinstance(answer, asyncio.CancelledError)]
+    assert len(kept) > 300
+    assert all(answer == item * 10 for item, answer in kept)
+
+
+class Picture:
+    """Something that can be seen to go."""
+
+
+async def test_a_batch_is_let_go_when_it_is_answered_and_not_by_the_garbage_collector() -> None:
+    begun: list[Future[list[int]]] = []
+
+    def forward(items: list[Picture]) -> Pass[int]:
+        begun.append(Future())
+        return Pass(begun[-1], lambda rows: rows[: len(items)])
+
+    batcher = Batcher[Picture, int](forward, Slots(1))
+    picture = Picture()
+    seen = weakref.ref(picture)
+    gc.disable()
+    try:
+        row = batcher.submit(picture, in_(5))
+        del picture
+        await turns()
+        begun.pop().set_result([1])
+        assert await row == 1
+        await turns()
+        assert seen() is None
+    finally:
+        gc.enable()

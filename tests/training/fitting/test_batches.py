@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+
+from training.datasets.dataset import Split
+from training.fitting.batches import Batches
+
+
+def split(images: int = 10) -> Split:
+    numbers = np.arange(images)
+    return Split(numbers.astype(np.uint8).reshape(-1, 1, 1, 1), numbers.astype(np.int64))
+
+
+def labels_of(batches: Batches, epochs: int, first: int = 0) -> list[list[int]]:
+    seen = []
+    for epoch in range(first, first + epochs):
+        batches.epoch = epoch
+        seen.append([int(label) for i in range(len(batches)) for label in batches[i][1]])
+    return seen
+
+
+def test_an_epoch_shows_every_image_once():
+    assert sorted(labels_of(Batches(split(), 4, seed=0), 1)[0]) == list(range(10))
+
+
+def test_every_epoch_has_another_order():
+    first, second = labels_of(Batches(split(), 4, seed=0), 2)
+    assert first != second
+
+
+def test_the_order_follows_from_the_seed():
+    assert labels_of(Batches(split(), 4, seed=1), 3) == labels_of(Batches(split(), 4, seed=1), 3)
+    assert labels_of(Batches(split(), 4, seed=1), 3) != labels_of(Batches(split(), 4, seed=2), 3)
+
+
+def test_a_run_resumed_at_the_third_epoch_sees_what_an_uninterrupted_one_sees():
+    whole = labels_of(Batches(split(), 4, seed=0, steps=2), 5)
+    assert labels_of(Batches(split(), 4, seed=0, steps=2), 3, first=2) == whole[2:]
+
+
+def test_a_short_epoch_goes_on_where_the_last_one_stopped():
+    first, second, third = labels_of(Batches(split(), 4, seed=0, steps=1), 3)
+    assert sorted(first + second + third) == list(range(10))
+
+
+def test_a_long_epoch_goes_over_the_images_again():
+    (seen,) = labels_of(Batches(split(), 4, seed=0, steps=6), 1)
+    assert sorted(seen) == sorted([*range(10), *range(10)])
+
+
+def test_pixels_stay_with_their_labels():
+    pixels, labels = Batches(split(), 4, seed=3)[1]
+    np.testing.assert_array_equal(pixels.ravel(), labels)
+    assert pixels.dtype == np.uint8

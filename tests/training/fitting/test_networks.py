@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from classifier.engines.openvino import supports_bfloat16
+from training.fitting.networks import training_network
+from training.recipes import RECIPES
+from training.recipes.recipe import Statistics
+
+needs_bfloat16 = pytest.mark.skipif(not supports_bfloat16(), reason="this processor has no native bfloat16")
+
+
+@needs_bfloat16
+def test_in_mixed_precision_scaling_augmentation_and_the_last_layer_stay_in_float32():
+    network = training_network(RECIPES["cats-vs-dogs-180-augmented"], 2, Statistics((0.0,), (1.0,)), "bfloat16")
+    computed = {type(layer).__name__: str(layer.compute_dtype) for layer in network.layers}
+    assert computed["Conv2D"] == "bfloat16"
+    for name in ("RandomFlip", "RandomRotation", "RandomZoom", "Rescaling", "Dense"):
+        assert computed[name] == "float32"
+
+
+def test_weights_are_kept_in_float32_whatever_the_precision():
+    network = training_network(RECIPES["asl-augmented"], 24, Statistics((0.0,), (1.0,)), "bfloat16")
+    assert {weight.dtype for weight in network.trainable_weights} == {"float32"}
+
+
+def test_building_a_network_leaves_keras_default_precision_alone():
+    import keras
+
+    training_network(RECIPES["asl-augmented"], 24, Statistics((0.0,), (1.0,)), "bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_loss_fits_the_last_layer():
+    binary = training_network(RECIPES["cats-vs-dogs-blog"], 2, Statistics((0.0,), (1.0,)), "float32")
+    many = training_network(RECIPES["asl-baseline"], 24, Statistics((0.0,), (1.0,)), "float32")
+    assert type(binary.loss).__name__ == "BinaryCrossentropy"
+    assert type(many.loss).__name__ == "SparseCategoricalCrossentropy"
+
+
+def test_statistics_are_those_of_training_and_validation_images_together():
+    from training.datasets.dataset import Dataset, Split
+    from training.recipes.recipe import statistics_of
+
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 1] * 3, np.int64)
+    splits = {n: Split(rng.integers(0, 256, (6, 4, 4, 3), np.uint8), labels) for n in ("train", "validation", "test")}
+    found = statistics_of(Dataset("made", ("a", "b"), splits))
+    pixels = np.concatenate([splits["train"].pixels, splits["validation"].pixels]).astype(np.float64)
+    np.testing.assert_allclose(found.mean, pixels.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(found.deviation, pixels.std(axis=(0, 1, 2)))

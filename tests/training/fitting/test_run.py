@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.fitting.run import Epoch, Run, best_epoch, most_accurate_epoch, read_history, write_history
+from training.recipes.recipe import RecipeError
+
+SETTINGS = {"recipe": "asl-augmented", "seed": 0}
+
+
+class Network:
+    """Stands in for a Keras network: its weights are one word."""
+
+    def __init__(self, word: str = "") -> None:
+        self.word = word
+
+    def save_weights(self, path: Path) -> None:
+        path.write_text(self.word)
+
+    def load_weights(self, path: Path) -> None:
+        self.word = path.read_text()
+
+
+def epoch(number: int, val_loss: float, val_accuracy: float = 0.5) -> Epoch:
+    return Epoch(number, 1.5, 0.7, 0.5, val_loss, val_accuracy)
+
+
+def recorded(folder: Path, *losses: float) -> Run:
+    run = Run(folder, SETTINGS, resume=False)
+    for number, loss in enumerate(losses, start=1):
+        run.record(epoch(number, loss), Network(f"weights {number}"))
+    return run
+
+
+def test_a_history_is_read_as_it_was_written(tmp_path: Path):
+    history = [epoch(1, 0.9), epoch(2, 0.812345)]
+    write_history(history, tmp_path / "history.csv")
+    assert read_history(tmp_path / "history.csv") == history
+
+
+def test_the_kept_epoch_is_the_first_with_the_lowest_validation_loss():
+    assert best_epoch([epoch(1, 0.9), epoch(2, 0.5), epoch(3, 0.5)]).epoch == 2
+
+
+def test_the_most_accurate_epoch_may_be_another_one():
+    history = [epoch(1, 0.5, 0.80), epoch(2, 0.6, 0.85)]
+    assert (best_epoch(history).epoch, most_accurate_epoch(history).epoch) == (1, 2)
+
+
+def test_the_weights_of_the_best_and_the_last_epoch_are_kept_and_no_others(tmp_path: Path):
+    recorded(tmp_path, 0.9, 0.4, 0.6, 0.7)
+    assert sorted(p.name for p in tmp_path.glob("*.h5")) == ["epoch-0002.weights.h5", "epoch-0004.weights.h5"]
+
+
+def test_a_resumed_run_goes_on_after_its_last_epoch(tmp_path: Path):
+    recorded(tmp_path, 0.9, 0.4, 0.6)
+    run, network = Run(tmp_path, SETTINGS, resume=True), Network()
+    run.restore(network, run.epochs)
+    assert (run.epochs, network.word) == (3, "weights 3")
+
+
+def test_a_run_that_is_there_already_is_not_overwritten_unasked(tmp_path: Path):
+    recorded(tmp_path, 0.9)
+    with pytest.raises(RecipeError, match="--resume"):
+        Run(tmp_path, SETTINGS, resume=False)
+
+
+def test_a_run_cannot_be_resumed_with_other_settings(tmp_path: Path):
+    recorded(tmp_path, 0.9)
+    with pytest.raises(RecipeError, match="seed 0 -> 1"):
+        Run(tmp_path, SETTINGS | {"seed": 1}, resume=True)
+
+
+def test_a_kill_between_the_weights_and_the_history_costs_one_epoch_only(tmp_path: Path):
+    recorded(tmp_path, 0.9, 0.4)
+    (tmp_path / "epoch-0003.weights.h5").write_text("weights 3, whose history row never came")
+    run = Run(tmp_path, SETTINGS, resume=True)
+    assert run.epochs == 2
+    run.record(epoch(3, 0.5), Network("weights 3"))
+    assert run.weights(3).read_text() == "weights 3"

