@@ -37,8 +37,8 @@ KEY = ("model", "image", "round")
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     results = record.read(options.out) or {"sessions": [], "runs": []}
-    versions = record.versions(("openvino", "pillow", "numpy"))
-    results["sessions"].append(record.circumstances() | {"seconds": options.seconds, "versions": versions})
+    here = record.circumstances(("openvino", "pillow", "numpy"))
+    results["sessions"].append(here | {"seconds": options.seconds})
     for number, model in itertools.product(options.rounds, options.models):
         for run in _runs(model, options):
             key = {"model": model, "image": run["image"], "round": number}

@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for card in cards:
         versions.append(_compared(card, store.folder(card.name, card.version), options))
         print(versions[-1], flush=True)
-    how = {"batch": BATCH, "seconds": options.seconds, "libraries": record.versions(("openvino",))}
-    record.write(options.out, record.circumstances() | how | {"versions": versions})
+    how = {"batch": BATCH, "seconds": options.seconds, "versions": versions}
+    record.write(options.out, record.circumstances(("openvino",)) | how)
     return 0
 
 

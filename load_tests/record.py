@@ -1,44 +1,35 @@
-"""The circumstances of a run, kept beside its figures."""
+"""The raw results of a run: where they came from, how they are written and read."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
-import time
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from classifier import provenance
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "load_tests" / "results"
+LATEST = RESULTS / "latest"  # not committed
+BESIDE = "load generator beside the server"
 
 Findings = dict[str, Any]  # what a run found, as it is written
 
 
-def circumstances() -> dict[str, Any]:
-    """When, on what and of which commit."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"date": now, "commit": commit(), "machine": machine(), "load_before": round(os.getloadavg()[0], 2)}
+def circumstances(libraries: Iterable[str] = ()) -> Findings:
+    """Date, commit, machine and the versions of these libraries; `load_before` is the machine's load average."""
+    here = provenance.of_this_run(libraries).as_json()
+    return here | {"machine": f"{here['machine']}, {BESIDE}", "load_before": round(os.getloadavg()[0], 2)}
 
 
-def machine() -> str:
-    """The processor, as it says itself, and how many cores; the load generator runs on them too."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, load generator beside the server"
-
-
-def commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+def libraries(run: Any) -> dict[str, str]:
+    """The versions that a kept run names; older ones called them `versions`, and told other servers' apart."""
+    known = run.get("libraries") or run.get("versions", {})
+    theirs: dict[str, str] = run.get("peers_libraries") or known.get("peers", {})
+    ours: dict[str, str] = known.get("sightline", known)
+    return theirs | {name: version for name, version in ours.items() if isinstance(version, str)}
 
 
 def write(path: Path, content: Any) -> None:

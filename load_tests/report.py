@@ -213,8 +213,7 @@ def conditions(raw: Raw | None) -> list[str]:
     told = [raw["sessions"][number] for number in sorted({run["session"] for run in raw["runs"]})]
     versions: dict[str, str] = {}
     for session in told:
-        known = session["versions"]
-        versions |= known.get("peers", {}) | known.get("sightline", {}) if "sightline" in known else known
+        versions |= record.libraries(session)
     rounds = _rounds(raw["runs"])
     ours = [run for run in raw["runs"] if run.get("peer", OURS) == OURS]
     precisions = ", ".join(sorted({f"{run['model']} {run['version']} in {run['precision']}" for run in ours}))

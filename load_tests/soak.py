@@ -34,9 +34,8 @@ GREY = ("asl",)
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     results = record.read(options.out) or {}
-    versions = record.versions(("bentoml", "openvino", "pillow", "numpy"))
     for part in options.parts:
-        circumstances = record.circumstances() | {"versions": versions}
+        circumstances = record.circumstances(("bentoml", "openvino", "pillow", "numpy"))
         results[part] = circumstances | PARTS[part](options)
         record.write(options.out, results)
         print(part, results[part], flush=True)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import re
-import subprocess
 import warnings
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from classifier import store
+from classifier import provenance, store
 from classifier.card import (
     AgreementCheck,
     BackboneRecord,
@@ -164,7 +158,7 @@ def _agreement(engine: Engine, name: str, split: Split, reference: Evaluation) -
 
 
 def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities) -> Card:
-    recipe, dataset = fitted.recipe, fitted.dataset
+    recipe, dataset, here = fitted.recipe, fitted.dataset, provenance.of_this_run(LIBRARIES)
     return Card(
         name=fitted.name,
         version=1,  # the store counts
@@ -184,10 +178,10 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
             batch_size=recipe.batch_size,
             precision=fitted.precision,
             seconds=round(sum(row.seconds for row in fitted.history), 1),
-            libraries=libraries(),
-            commit=commit(),
-            machine=machine(),
-            finished=today(),
+            libraries=here.libraries,
+            commit=here.commit,
+            machine=here.machine,
+            finished=here.date,
             backbone=fitted.backbone,
         ),
         sample=Sample(
@@ -200,46 +194,3 @@ def dataset_record(dataset: Dataset) -> DatasetRecord:
     """What a card says of a data set."""
     images = {name: len(split) for name, split in dataset.splits.items()}
     return DatasetRecord(name=dataset.name, fingerprint=dataset.fingerprint, images=images)
-
-
-def machine() -> str:
-    """Processor and number of cores, as in `AMD EPYC 9R14, 2 cores`; nothing that names the computer."""
-    return f"{_processor()}, {os.cpu_count()} cores"
-
-
-def _processor() -> str:
-    try:
-        named = re.search(r"^model name\s*:\s*(.+?)\s*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:  # not Linux
-        named = None
-    return named[1] if named else platform.processor() or platform.machine()
-
-
-def today() -> str:
-    """The date, UTC, as in `2026-01-31`."""
-    return datetime.now(UTC).date().isoformat()
-
-
-def libraries() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape a trained network."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # run from a checkout, Sightline itself is not installed; the commit names it
-    return found
-
-
-def commit() -> str:
-    """The git commit of this checkout, with `-dirty` where its code was changed since; "unknown" outside one."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../classifier", ".")
-        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -83,8 +83,8 @@ def _complain(options: argparse.Namespace) -> None:
 
 def _session(options: argparse.Namespace) -> dict[str, Any]:
     asked = {name: getattr(options, name) for name in ("seconds", "precision")}
-    ours = record.versions(("bentoml", "openvino", "pillow", "numpy"))
-    return record.circumstances() | asked | {"warm_s": WARM_S, "versions": {"sightline": ours, "peers": _theirs()}}
+    here = record.circumstances(("bentoml", "openvino", "pillow", "numpy"))
+    return here | asked | {"warm_s": WARM_S, "peers_libraries": _theirs()}
 
 
 def _theirs() -> dict[str, str]:

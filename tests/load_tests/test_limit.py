@@ -24,4 +24,4 @@ def test_every_measurement_is_kept_by_batch_size(tmp_path: Path):
     sizes = {str(size) for size in limit.BATCHES}
     assert run["infer_per_s"].keys() == run["both_per_s"].keys() == sizes
     assert run["latency_ms"].keys() == {"p50", "p99"}
-    assert all({"date", "commit", "machine", "versions"} <= session.keys() for session in results["sessions"])
+    assert all({"date", "commit", "machine", "libraries"} <= session.keys() for session in results["sessions"])

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from classifier import provenance
 from classifier.card import Precision
-from training import export
 from training.datasets.dataset import Dataset, Split
 from training.evaluation.rates import Rates, RatesRecord
 from training.fitting.batches import Batches
@@ -34,6 +34,7 @@ def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int
     }
     for one_pass in passes.values():
         one_pass()
+    here = provenance.of_this_run()
     return RatesRecord(
         recipe=recipe.name,
         dataset=dataset.name,
@@ -41,9 +42,9 @@ def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int
         batch_size=recipe.batch_size,
         batches=batches,
         rounds=tuple(Rates(**{name: round(one_pass(), 1) for name, one_pass in passes.items()}) for _ in range(rounds)),
-        machine=export.machine(),
-        commit=export.commit(),
-        finished=export.today(),
+        machine=here.machine,
+        commit=here.commit,
+        finished=here.date,
     )
 
 

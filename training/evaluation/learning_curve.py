@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
+from classifier import provenance
 from training.datasets.dataset import Dataset, DatasetError
 from training.recipes.recipe import Recipe, RecipeError
 
@@ -168,6 +169,7 @@ class Measurement:
 
         run = export.keras_function(network)
         validation = splits["validation"].take(places["validation"])
+        here = provenance.of_this_run()
         return Point(
             recipe=self.recipe.name,
             images=count,
@@ -183,7 +185,7 @@ class Measurement:
             seconds=round(sum(row.seconds for row in history), 1),
             precision=chosen_precision(options.precision, self.recipe),
             fingerprint=self.dataset.fingerprint,
-            machine=export.machine(),
-            commit=export.commit(),
-            finished=export.today(),
+            machine=here.machine,
+            commit=here.commit,
+            finished=here.date,
         )

@@ -10,6 +10,7 @@ from statistics import median
 
 import numpy as np
 
+from classifier import provenance
 from classifier.card import Precision, Sha256
 from classifier.engines import Engine, EngineOptions, Probabilities
 from classifier.errors import BrokenModel
@@ -52,20 +53,19 @@ class SpeedRecord(Part):
 
 def measure(folders: Sequence[Path], rounds: int, seconds: float) -> SpeedRecord:
     """Time versions, given as the folders STORE/NAME/VERSION, in turns. Raises UnknownModel or BrokenModel."""
-    from training import export
-
     models = [_open(folder) for folder in folders]
     try:
         rates = [[_rate(model.engine, model.card.input.shape, seconds) for model in models] for _ in range(rounds)]
+        here = provenance.of_this_run()
         return SpeedRecord(
             engine=models[0].engine.name,
             batch_size=BATCH,
             streams=models[0].engine.streams,
             seconds_per_round=seconds,
             versions=tuple(_version(model, [row[i] for row in rates]) for i, model in enumerate(models)),
-            machine=export.machine(),
-            commit=export.commit(),
-            finished=export.today(),
+            machine=here.machine,
+            commit=here.commit,
+            finished=here.date,
         )
     finally:
         for model in models:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from classifier import provenance
 from classifier.card import DatasetRecord, Metrics, Precision
 from training.datasets.dataset import Dataset, DatasetError, Split
 from training.fitting.run import Epoch, best_epoch, write_history
@@ -64,6 +65,7 @@ class FoldsRecord(Part):
         from training import export
         from training.fitting.fit import chosen_precision
 
+        here = provenance.of_this_run(export.LIBRARIES)
         return cls(
             recipe=recipe.name,
             seed=options.seed,
@@ -72,10 +74,10 @@ class FoldsRecord(Part):
             dataset=export.dataset_record(dataset),
             folds=tuple(folds),
             accuracy={split: _spread([fold.metrics[split].accuracy for fold in folds]) for split in folds[0].metrics},
-            libraries=export.libraries(),
-            commit=export.commit(),
-            machine=export.machine(),
-            finished=export.today(),
+            libraries=here.libraries,
+            commit=here.commit,
+            machine=here.machine,
+            finished=here.date,
         )
 
 
