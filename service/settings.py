@@ -27,7 +27,7 @@ _BESIDE_THE_PACKAGE = Path(__file__).resolve().parent.parent / "models"
 
 _LEAST = {
     0: (
-        *("streams", "max_batch", "max_wait_ms", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s"),
+        *("streams", "max_batch", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s"),
         "shutdown_notice_ms",
     ),
     1: (
@@ -65,10 +65,6 @@ class Settings:
     pad_batches: Annotated[
         bool, "fill batches up to the next power of two, so that a GPU meets few sizes; a waste of time on a CPU"
     ] = False
-    max_wait_ms: Annotated[
-        float,
-        "milliseconds a batch may wait for company; 0, because what comes while a batch runs travels together anyway",
-    ] = 0.0
     queue_limit: Annotated[int, "images being decoded or waiting, per model version; beyond it callers get 429"] = 256
     max_body_bytes: Annotated[
         int, "bytes of one request's body, also of a predict-batch; most phone photos have less than 5 MB"

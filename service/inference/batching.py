@@ -1,10 +1,10 @@
-"""Batching without waiting: what is queued the moment a place is free becomes the next batch, in one of few sizes.
+"""Batching without a queue delay: what is queued when a batch may start becomes that batch, in one of few sizes.
 
-Knows neither HTTP nor networks. A `Batcher` takes a `forward(items)` that starts a `Pass`; several batchers share
-`Slots`. Everything here belongs to one event loop, but what a pass waits for, which another thread may bring. Deadlines
-are in the loop's clock, which is monotonic.
+Knows neither HTTP nor networks. A `Batcher` takes a `forward(items)` that starts a `RunningBatch`. Several batchers
+share a `BatchScheduler`. Everything here belongs to one event loop; only what a batch waits for may come from another
+thread. Deadlines are in the loop's clock, which is monotonic.
 
-From the end of one pass to the start of the next there is one turn of the loop and no task. In a turn everything that
+From the end of one batch to the start of the next there is one turn of the loop and no task. In a turn everything that
 came meanwhile is read, which takes a busy server milliseconds, and the device has nothing to do.
 """
 
@@ -32,59 +32,75 @@ log = logging.getLogger(__name__)
 _SPEED_MEMORY = 0.8  # weight of the past in the running mean of seconds per image; five batches make it new
 
 
-class Slots:
-    """Places for batches in flight, shared by all batchers; the batcher whose first item came first goes first.
+class BatchScheduler:
+    """Bounds the batches that run at once over all batchers, and chooses whose batch starts next.
 
-    Batchers in the background come after all others.
+    The batcher whose first item came first goes first, of equals the one that joined first. Batchers in the
+    background come after all others. Only batchers with something queued are asked.
     """
 
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self._taken = 0
-        self._batchers: list[Batcher[Any, Any]] = []
+    def __init__(self, max_in_flight: int) -> None:
+        self.max_in_flight = max_in_flight
+        self.in_flight = 0  # batches of all batchers that run now
+        self._joined = 0
+        self._queued: dict[Batcher[Any, Any], None] = {}  # the batchers with items in their queues
         self._woken = False
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()  # which asks the system for the process id, each time
 
-    def join(self, batcher: Batcher[Any, Any]) -> None:
-        self._batchers.append(batcher)
+    @property
+    def has_queued(self) -> bool:
+        """Whether an item waits in any queue."""
+        return bool(self._queued)
 
-    def widen(self, places: int) -> None:
-        """Have at least this many places; how many an engine can use is known only once it is loaded."""
-        self.places = max(self.places, places)
+    def join(self) -> int:
+        """Count one more batcher and give its number, which decides between equals."""
+        self._joined += 1
+        return self._joined
 
-    def wake(self) -> None:
-        """Look for work in the next turn of the loop, so that items submitted in this turn travel together."""
-        if self._taken < self.places and not self._woken:
+    def allow(self, batches: int) -> None:
+        """Have at least so many in flight; how many an engine can use is known only once it is loaded."""
+        self.max_in_flight = max(self.max_in_flight, batches)
+
+    def queued(self, batcher: Batcher[Any, Any]) -> None:
+        """An item came. Batches start in the next turn of the loop, so that items of this turn travel together."""
+        self._queued[batcher] = None
+        if self.in_flight < self.max_in_flight and not self._woken:
             self._woken = True
-            self._loop.call_soon(self._hand_out)
+            self._loop.call_soon(self._start_batches)
 
-    @property
-    def in_flight(self) -> int:
-        """Batches of all batchers that run now."""
-        return self._taken
+    def emptied(self, batcher: Batcher[Any, Any]) -> None:
+        """Nothing is queued there any more."""
+        self._queued.pop(batcher, None)
 
-    @property
-    def anybody_waits(self) -> bool:
-        return any(batcher.waiting for batcher in self._batchers)
+    def started(self) -> None:
+        """A batch is about to run."""
+        self.in_flight += 1
 
-    def take(self) -> None:
-        self._taken += 1
+    def finished(self) -> None:
+        """A batch ended; the next one starts at once."""
+        self.in_flight -= 1
+        self._start_batches()
 
-    def give_back(self) -> None:
-        self._taken -= 1
-        self._hand_out()
-
-    def _hand_out(self) -> None:
+    def _start_batches(self) -> None:
         self._woken = False
-        while self._taken < self.places and (ready := [b for b in self._batchers if b.ready]):
-            min(ready, key=lambda batcher: (batcher.background, batcher.first_came_at)).start_batch()
+        while self._queued and self.in_flight < self.max_in_flight:
+            ready = [batcher for batcher in self._queued if batcher.ready]
+            if not ready:
+                return
+            first = ready[0] if len(ready) == 1 else min(ready, key=_turn)
+            first.start_batch()
 
 
-class Pass(NamedTuple, Generic[Row]):
-    """A batch that runs: what it waits for, and how to read the rows from that, or an error in place of a row."""
+def _turn(batcher: Batcher[Any, Any]) -> tuple[bool, float, int]:
+    """Sorts batchers: the smallest goes first."""
+    return batcher.background, batcher.first_came_at, batcher.number
+
+
+class RunningBatch(NamedTuple, Generic[Row]):
+    """A batch that was started: what it waits for, and how to read from that the rows, or an error in a row's place."""
 
     running: Future[Any]
     rows: Callable[[Any], Sequence[Row | SightlineError]]
@@ -99,10 +115,10 @@ class _Waiter(Generic[Item, Row]):
 
 
 @dataclass(slots=True, eq=False)
-class _Flight(Generic[Item, Row]):
+class _InFlightBatch(Generic[Item, Row]):
     """A batch from its start until everybody in it is answered. `retry` runs where it failed."""
 
-    batch: list[_Waiter[Item, Row]]
+    waiters: list[_Waiter[Item, Row]]
     started_at: float
     retry: asyncio.Task[None] | None = None
 
@@ -110,27 +126,26 @@ class _Flight(Generic[Item, Row]):
 class Batcher(Generic[Item, Row]):
     """Collects items into batches of at most `max_batch` and hands each caller the row of its own item.
 
-    At most `queue_limit` items wait, and at most `in_flight_limit` batches of this batcher run at once. Of fewer than
-    `max_batch` items as many are taken as `whole_batch` says, the others go with the next batch. With `least_beside`,
-    fewer items than that do not start while another batch runs, and a batch of more is at most its place's share of
-    all that wait or run, so that no place has nothing to do while another has too much.
+    At most `queue_limit` items wait, and at most `max_in_flight` batches of this batcher run at once. Of fewer than
+    `max_batch` items as many are taken as `bucket_size` says, the others go with the next batch. With `least_beside`,
+    fewer items than that do not start while another batch runs. A larger batch then takes at most its share, one part
+    in `max_in_flight`, of all that wait or run, so that no infer request idles while another has too much.
 
     Callers who left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error
-    that stands in its place, with the failure of its own item (a batch that fails is run again item by item), or with
+    that stands in its stead, with the failure of its own item (a batch that fails is run again item by item), or with
     Closing. A batch that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good, and
-    `lowered` is told. `failed` is told what each pass failed with.
+    `lowered` is called with it. `failed` is called with what each batch failed with.
     """
 
     def __init__(
         self,
-        forward: Callable[[list[Item]], Pass[Row]],
-        slots: Slots,
+        forward: Callable[[list[Item]], RunningBatch[Row]],
+        scheduler: BatchScheduler,
         *,
         max_batch: int = 16,
         queue_limit: int = 256,
-        in_flight_limit: int = 1,
-        max_wait_ms: float = 0.0,
-        whole_batch: Callable[[int], int] = lambda items: items,
+        max_in_flight: int = 1,
+        bucket_size: Callable[[int], int] = lambda items: items,
         least_beside: int | None = None,
         background: bool = False,
         lowered: Callable[[int], None] = lambda _: None,
@@ -139,22 +154,20 @@ class Batcher(Generic[Item, Row]):
         self.background = background
         self.max_batch = max_batch
         self._forward = forward
-        self._slots = slots
+        self._scheduler = scheduler
         self._lowered = lowered
         self._failed = failed
         self._queue_limit = queue_limit
-        self._in_flight_limit = in_flight_limit
-        self._whole_batch = whole_batch
+        self._max_in_flight = max_in_flight
+        self._bucket_size = bucket_size
         self._least_beside = least_beside
-        self._max_wait_s = max_wait_ms / 1000
         self._queue: deque[_Waiter[Item, Row]] = deque()
-        self._flights: set[_Flight[Item, Row]] = set()
-        self._landed = asyncio.Event()  # set when a flight ends
-        self._patience: asyncio.TimerHandle | None = None  # runs while the first item may still wait for company
+        self._in_flight: set[_InFlightBatch[Item, Row]] = set()
+        self._finished = asyncio.Event()  # set when a batch ends
         self._seconds_per_item = 0.0
         self._has_looked = False  # in this turn of the loop, for who left or is late
         self._closed = False
-        slots.join(self)
+        self.number = scheduler.join()
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -167,11 +180,9 @@ class Batcher(Generic[Item, Row]):
 
     @property
     def ready(self) -> bool:
-        """Whether a batch can start now, given a place."""
-        if self._patience is not None and len(self._queue) < self.max_batch:
-            return False
-        least = min(self._least_beside or 1, self.max_batch) if self._flights else 1
-        return len(self._queue) >= least and len(self._flights) < self._in_flight_limit
+        """Whether a batch can start now, where the scheduler allows one more."""
+        least = min(self._least_beside or 1, self.max_batch) if self._in_flight else 1
+        return len(self._queue) >= least and len(self._in_flight) < self._max_in_flight
 
     @property
     def first_came_at(self) -> float:
@@ -197,34 +208,33 @@ class Batcher(Generic[Item, Row]):
         loop = self._loop
         waiter: _Waiter[Item, Row] = _Waiter(item, loop.time(), deadline, loop.create_future())
         self._queue.append(waiter)
-        if self._max_wait_s and len(self._queue) == 1:
-            self._wait_for_company()
-        self._slots.wake()
+        self._scheduler.queued(self)
         return waiter.row
 
     def start_batch(self) -> None:
-        """Take what is queued and run it. `Slots` calls this when there is a place."""
-        batch = self._next_batch()
-        if self._max_wait_s:
-            self._wait_for_company()
-        if batch:
-            self._slots.take()
-            self._launch(_Flight(batch, self._loop.time()))
+        """Take what is queued and run it. The scheduler calls this when a batch may start."""
+        waiters = self._next_batch()
+        if not self._queue:
+            self._scheduler.emptied(self)
+        if waiters:
+            self._scheduler.started()
+            self._start(_InFlightBatch(waiters, self._loop.time()))
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Refuse new items, answer the queued ones with Closing, and give batches in flight `grace_s` to finish."""
         self._closed = True
         while self._queue:
             _fail(self._queue.popleft(), Closing("the server is shutting down; send the request again"))
+        self._scheduler.emptied(self)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while self._flights:
-                    self._landed.clear()
-                    await self._landed.wait()
-        for flight in tuple(self._flights):
-            if flight.retry:
-                flight.retry.cancel()
-            self._end(flight)
+                while self._in_flight:
+                    self._finished.clear()
+                    await self._finished.wait()
+        for batch in tuple(self._in_flight):
+            if batch.retry:
+                batch.retry.cancel()
+            self._end(batch)
 
     def _next_batch(self) -> list[_Waiter[Item, Row]]:
         batch: list[_Waiter[Item, Row]] = []
@@ -233,7 +243,7 @@ class Batcher(Generic[Item, Row]):
             waiter = self._queue.popleft()
             if _still_wanted(waiter, now):
                 batch.append(waiter)
-        size = len(batch) if len(batch) == self.max_batch else self._whole_batch(len(batch))
+        size = len(batch) if len(batch) == self.max_batch else self._bucket_size(len(batch))
         self._queue.extendleft(reversed(batch[size:]))
         return batch[:size]
 
@@ -241,8 +251,8 @@ class Batcher(Generic[Item, Row]):
         """How many items the next batch may take."""
         if self._least_beside is None:
             return self.max_batch
-        waiting_or_running = len(self._queue) + sum(len(flight.batch) for flight in self._flights)
-        return min(self.max_batch, max(self._least_beside, math.ceil(waiting_or_running / self._in_flight_limit)))
+        waiting_or_running = len(self._queue) + sum(len(batch.waiters) for batch in self._in_flight)
+        return min(self.max_batch, max(self._least_beside, math.ceil(waiting_or_running / self._max_in_flight)))
 
     def _look_again(self) -> None:
         self._has_looked = False
@@ -250,56 +260,50 @@ class Batcher(Generic[Item, Row]):
     def _drop_the_lost(self) -> None:
         now = self._loop.time()
         self._queue = deque(waiter for waiter in self._queue if _still_wanted(waiter, now))
+        if not self._queue:
+            self._scheduler.emptied(self)
 
-    def _wait_for_company(self) -> None:
-        if self._patience:
-            self._patience.cancel()
-        until = self.first_came_at + self._max_wait_s if self._queue else None
-        self._patience = self._loop.call_at(until, self._lose_patience) if until else None
-
-    def _lose_patience(self) -> None:
-        self._patience = None
-        self._slots.wake()
-
-    def _launch(self, flight: _Flight[Item, Row]) -> None:
-        self._flights.add(flight)
+    def _start(self, batch: _InFlightBatch[Item, Row]) -> None:
+        self._in_flight.add(batch)
         try:
-            begun = self._forward([waiter.item for waiter in flight.batch])
+            begun = self._forward([waiter.item for waiter in batch.waiters])
         except Exception as error:
-            self._retry(flight, error)
+            self._retry(batch, error)
         else:
-            _when_done(begun.running, self._loop, partial(self._land, flight, begun.rows))
+            _when_done(begun.running, self._loop, partial(self._finish, batch, begun.rows))
 
-    def _land(
+    def _finish(
         self,
-        flight: _Flight[Item, Row],
+        batch: _InFlightBatch[Item, Row],
         rows: Callable[[Any], Sequence[Row | SightlineError]],
         running: Future[Any],
     ) -> None:
         try:
             answers = rows(running.result())
         except Exception as error:
-            self._retry(flight, error)
+            self._retry(batch, error)
         else:
-            _deliver(flight.batch, answers)
-            self._end(flight)
+            _deliver(batch.waiters, answers)
+            self._end(batch)
 
-    def _retry(self, flight: _Flight[Item, Row], error: Exception) -> None:
-        flight.retry = self._loop.create_task(self._answer_again(flight.batch, error))
-        flight.retry.add_done_callback(lambda _: self._end(flight))
+    def _retry(self, batch: _InFlightBatch[Item, Row], error: Exception) -> None:
+        batch.retry = self._loop.create_task(self._answer_again(batch.waiters, error))
+        batch.retry.add_done_callback(lambda _: self._end(batch))
 
-    def _end(self, flight: _Flight[Item, Row]) -> None:
-        if flight not in self._flights:  # it was given up
+    def _end(self, batch: _InFlightBatch[Item, Row]) -> None:
+        if batch not in self._in_flight:  # it was given up
             return
-        self._flights.remove(flight)
-        self._landed.set()
-        for waiter in flight.batch:  # only a batch that is given up leaves anybody here
+        self._in_flight.remove(batch)
+        self._finished.set()
+        for waiter in batch.waiters:  # only a batch that is given up leaves anybody here
             _fail(waiter, Closing("the server shut down before the answer was there; send the request again"))
-        self._remember_speed((self._loop.time() - flight.started_at) / len(flight.batch) / self._slots.places)
-        self._slots.give_back()
+        self._remember_speed(
+            (self._loop.time() - batch.started_at) / len(batch.waiters) / self._scheduler.max_in_flight
+        )
+        self._scheduler.finished()
 
     async def _answer_again(self, batch: list[_Waiter[Item, Row]], error: Exception) -> None:
-        """Answer a batch whose pass has failed."""
+        """Answer a batch that has failed."""
         self._failed(error)
         if len(batch) == 1:
             log.error("the network failed on one image", exc_info=error)
@@ -334,13 +338,13 @@ class Batcher(Generic[Item, Row]):
 
 
 def _when_done(running: Future[Any], loop: asyncio.AbstractEventLoop, then: Callable[[Future[Any]], None]) -> None:
-    """Call `then` with the future on the loop. A pass cannot be called off, so nothing need go the other way, as with
-    `asyncio.wrap_future`, which costs three times as much.
+    """Call `then` with the future on the loop.
 
-    `then` must not hold the future itself, which keeps its callbacks for good: the batch would then stay until the next
-    garbage collection, which is rare here (571 MB under load in place of 402).
+    A running batch cannot be called off, so nothing need go the other way, as with the dearer `asyncio.wrap_future`.
+    `then` must not hold the future, which keeps its callbacks: the batch would stay until the next garbage collection.
+    docs/tuning.md#callbacks-of-a-batch
     """
-    if running.done():  # not now: what came meanwhile is read first, and travels with the next pass
+    if running.done():  # not now: what came meanwhile is read first, and travels with the next batch
         loop.call_soon(then, running)
         return
 

@@ -15,7 +15,7 @@ from classifier.errors import SightlineError, UnknownModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from service.errors import Closing, NotReady, NotServed
-from service.inference.batching import Slots
+from service.inference.batching import BatchScheduler
 from service.inference.classifier import Classifier, is_faster_than_http
 from service.inference.decode_pool import Decoders
 from service.server import memory
@@ -55,7 +55,7 @@ class Catalog:
         self.settings = settings
         self.entries: dict[str, dict[int, Entry]] = {}
         self._store = ModelStore(settings.models)
-        self._slots = Slots(max(1, settings.streams))
+        self._scheduler = BatchScheduler(max(1, settings.streams))
         self._decoders = Decoders(settings.decode_threads or os.cpu_count() or 1)
         self._loading: asyncio.Task[None] | None = None
         self._mending: set[asyncio.Task[None]] = set()
@@ -169,8 +169,8 @@ class Catalog:
     async def _open(self, name: str, version: int) -> Classifier:
         """Load a version and send its sample the way every image goes: decoder, batch, engine."""
         model, measured = await asyncio.to_thread(self._measured, name, version)
-        self._slots.widen(model.engine.places)
-        classifier = Classifier(model, self._slots, self._decoders, self.settings, self._mend, measured)
+        self._scheduler.allow(model.engine.places)
+        classifier = Classifier(model, self._scheduler, self._decoders, self.settings, self._mend, measured)
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_ms / 1000
         try:
             async with asyncio.timeout_at(deadline):

@@ -21,7 +21,7 @@ from classifier.explanation import PASSES, Heat, heat_map, occluded
 from classifier.images import Pixels, from_array
 from classifier.loaded_model import LoadedModel
 from service.errors import BrokenForward, TryLater
-from service.inference.batching import Batcher, Pass, Slots
+from service.inference.batching import Batcher, BatchScheduler, RunningBatch
 from service.inference.decode_pool import BESIDE_OTHERS_PIXELS, Decoders
 from service.inference.statistics import BatchTimes, Statistics
 from service.inference.timing import Classified
@@ -87,7 +87,7 @@ class Classifier:
     def __init__(
         self,
         model: LoadedModel,
-        slots: Slots,
+        scheduler: BatchScheduler,
         decoders: Decoders,
         settings: Settings,
         mend: Callable[[Classifier], None] = lambda _: None,
@@ -106,28 +106,27 @@ class Classifier:
         self._ahead = asyncio.Semaphore((AHEAD * model.engine.places + 1) * most)
         self._max_pixels = settings.max_pixels
         self._pads = settings.pad_batches
-        self._slots = slots
+        self._scheduler = scheduler
         self._is_quick = AT_ONCE_S * pace.images_per_s >= 1
         self._batcher: Batcher[_Queued, Classified] = Batcher(
             self._forward,
-            slots,
+            scheduler,
             max_batch=most,
             lowered=self._lower_max_batch,
             failed=self._failed,
             queue_limit=settings.queue_limit,
-            in_flight_limit=model.engine.places,
-            max_wait_ms=settings.max_wait_ms,
-            whole_batch=sizes,
+            max_in_flight=model.engine.places,
+            bucket_size=sizes,
             least_beside=most if model.engine.in_turn else _worth_a_stream(model.engine, pace),
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
             self._run,
-            slots,
+            scheduler,
             max_batch=most,
             lowered=self._lower_max_batch,
             failed=self._failed,
             queue_limit=EXPLANATIONS_WAITING * (PASSES + 1),
-            whole_batch=sizes,
+            bucket_size=sizes,
             background=True,
         )
 
@@ -291,7 +290,7 @@ class Classifier:
             return from_array(pixels, self.card.input)
         return await self._decoders.run(partial(from_array, pixels, self.card.input), pixels.nbytes)
 
-    def _forward(self, images: list[_Queued]) -> Pass[Classified]:
+    def _forward(self, images: list[_Queued]) -> RunningBatch[Classified]:
         began = time.perf_counter_ns()
         pixels = _batch([image.pixels for image in images])
         stacked = time.perf_counter_ns()
@@ -311,21 +310,21 @@ class Classifier:
             self.metrics.ran(decode_ns, queue_ns, infer_ns, rows[finite])
             return answer
 
-        return Pass(self._start(pixels), read)
+        return RunningBatch(self._start(pixels), read)
 
-    def _run(self, images: list[Pixels]) -> Pass[Probabilities]:
+    def _run(self, images: list[Pixels]) -> RunningBatch[Probabilities]:
         def read(rows: Probabilities) -> Sequence[Probabilities]:
             rows = rows[: len(images)]
             if not np.isfinite(rows).all():
                 raise self._no_number()
             return list(rows)
 
-        return Pass(self._start(_batch(images)), read)
+        return RunningBatch(self._start(_batch(images)), read)
 
     def _start(self, pixels_u8: Pixels) -> Future[Probabilities]:
         if self._pads:
             pixels_u8 = padded(pixels_u8, self.max_batch)
-        alone = self._slots.in_flight <= 1 and not self._slots.anybody_waits
+        alone = self._scheduler.in_flight <= 1 and not self._scheduler.has_queued
         engine = self.model.engine
         if alone and self._is_quick and engine.infers_here and len(pixels_u8) == 1:
             return _done(engine.infer, pixels_u8)

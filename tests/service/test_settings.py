@@ -23,10 +23,10 @@ def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
             "SIGHTLINE_MODELS": str(tmp_path),
             "SIGHTLINE_ENGINE": "tensorflow",
             "SIGHTLINE_MAX_BATCH": "8",
-            "SIGHTLINE_MAX_WAIT_MS": "2.5",
+            "SIGHTLINE_MAX_LAG_MS": "2.5",
         }
     )
-    assert settings == Settings(models=tmp_path, engine="tensorflow", max_batch=8, max_wait_ms=2.5)
+    assert settings == Settings(models=tmp_path, engine="tensorflow", max_batch=8, max_lag_ms=2.5)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,9 @@ def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
         ("MAX_BATCH", "2.5", "a whole number"),
         ("MAX_BATCH", "-1", "0 or more"),
         ("STREAMS", "-1", "0 or more"),
-        ("MAX_WAIT_MS", "soon", "a number"),
-        ("MAX_WAIT_MS", "nan", "0 or more"),
+        ("MAX_LAG_MS", "soon", "a number"),
+        ("MAX_LAG_MS", "nan", "1 or more"),
+        ("MIN_UPLOAD_BYTES_PER_S", "-1", "0 or more"),
         ("REQUEST_TIMEOUT_MS", "inf", "1 or more"),
         ("ENGINE", "onnx", "one of auto, openvino, tensorflow"),
         ("MODELS", "/nowhere/at/all", "a folder that exists"),
@@ -51,6 +52,11 @@ def test_a_wrong_value_stops_the_start_saying_what_was_expected(name: str, text:
     with pytest.raises(SettingsError, match=expected) as error:
         Settings.from_environment({PREFIX + name: text})
     assert PREFIX + name in str(error.value)
+
+
+def test_a_setting_that_was_deleted_is_an_unknown_name() -> None:
+    with pytest.raises(SettingsError, match="no setting SIGHTLINE_MAX_WAIT_MS; there is"):
+        Settings.from_environment({"SIGHTLINE_MAX_WAIT_MS": "5"})
 
 
 def test_a_misspelt_name_stops_the_start_listing_the_right_ones() -> None:

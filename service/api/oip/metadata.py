@@ -52,7 +52,7 @@ def config(classifier: Classifier, settings: Settings) -> dict[str, Any]:
         "instance_group": [{"name": engine.device, "kind": _kind(classifier), "count": engine.streams}],
         "dynamic_batching": {
             "preferred_batch_size": [classifier.max_batch],
-            "max_queue_delay_microseconds": round(settings.max_wait_ms * 1000),
+            "max_queue_delay_microseconds": 0,
             "default_queue_policy": {
                 "default_timeout_microseconds": round(settings.request_timeout_ms * 1000),
                 "allow_timeout_override": True,

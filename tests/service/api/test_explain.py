@@ -10,9 +10,9 @@ from PIL import Image
 
 from classifier.explanation import CELLS, PASSES
 from classifier.loaded_model import LoadedModel
-from service.inference.batching import Batcher, Slots
-from tests.service.passes import passes_of
+from service.inference.batching import Batcher, BatchScheduler
 from tests.service.pictures import TEXT, jpeg
+from tests.service.running_batches import batches_of
 from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
@@ -64,17 +64,19 @@ async def test_too_many_explanations_at_once_are_refused_and_the_rest_are_answer
     assert statuses.count(200) >= 8
 
 
-async def test_ordinary_requests_overtake_the_passes_of_an_explanation() -> None:
+async def test_ordinary_requests_overtake_the_batches_of_an_explanation() -> None:
     order: list[str] = []
-    slots = Slots(1)
+    scheduler = BatchScheduler(1)
 
     async def forward(items: list[str]) -> list[str]:
         order.extend(items)
         await asyncio.sleep(0)
         return items
 
-    behind: Batcher[str, str] = Batcher(passes_of(forward), slots, max_batch=1, queue_limit=PASSES, background=True)
-    ordinary: Batcher[str, str] = Batcher(passes_of(forward), slots, max_batch=1)
+    behind: Batcher[str, str] = Batcher(
+        batches_of(forward), scheduler, max_batch=1, queue_limit=PASSES, background=True
+    )
+    ordinary: Batcher[str, str] = Batcher(batches_of(forward), scheduler, max_batch=1)
     never = asyncio.get_running_loop().time() + 60
     waiting = [behind.submit(f"pass {i}", never) for i in range(3)] + [ordinary.submit("picture", never)]
     await asyncio.gather(*waiting)

@@ -16,8 +16,8 @@ from classifier.errors import SightlineError
 from service.api.bodies import read_image, read_images
 from service.api.oip import protocol, tensors
 from service.errors import BodyTooLarge, MalformedRequest, QueueFull
-from service.inference.batching import Batcher, Slots
-from tests.service.passes import passes_of
+from service.inference.batching import Batcher, BatchScheduler
+from tests.service.running_batches import batches_of
 
 SHORT = settings(max_examples=150, deadline=None)
 
@@ -51,7 +51,7 @@ Waiting = list[tuple[int, asyncio.Future[int]]]
 
 
 async def played(events: Sequence[tuple[str, int]], network: Network, limits: dict[str, int], closes: bool) -> None:
-    batcher: Batcher[int, int] = Batcher(passes_of(network.forward), Slots(2), **limits)  # type: ignore[arg-type]
+    batcher: Batcher[int, int] = Batcher(batches_of(network.forward), BatchScheduler(2), **limits)  # type: ignore[arg-type]
     waiting = await happened(events, batcher, limits["queue_limit"])
     if closes:
         await batcher.close()
@@ -88,14 +88,14 @@ async def happened(events: Sequence[tuple[str, int]], batcher: Batcher[int, int]
     poison=st.integers(2, 20),
     max_batch=st.integers(1, 5),
     room=st.integers(0, 20),
-    in_flight_limit=st.integers(1, 3),
+    max_in_flight=st.integers(1, 3),
     closes=st.booleans(),
 )
 def test_every_item_gets_its_own_row_or_an_error_of_ours_and_limits_hold(
-    events: list[tuple[str, int]], poison: int, max_batch: int, room: int, in_flight_limit: int, closes: bool
+    events: list[tuple[str, int]], poison: int, max_batch: int, room: int, max_in_flight: int, closes: bool
 ) -> None:
     network = Network(poison)
-    limits = {"max_batch": max_batch, "queue_limit": max_batch + room, "in_flight_limit": in_flight_limit}
+    limits = {"max_batch": max_batch, "queue_limit": max_batch + room, "max_in_flight": max_in_flight}
     asyncio.run(played(events, network, limits, closes))
     assert all(1 <= len(batch) <= max_batch for batch in network.batches)
 

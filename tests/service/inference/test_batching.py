@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from classifier.engines import whole_batch
 from classifier.errors import OutOfMemory
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
-from service.inference.batching import Batcher, Pass, Slots
-from tests.service.passes import passes_of
+from service.inference.batching import Batcher, BatchScheduler, RunningBatch
+from tests.service.running_batches import batches_of
 
 pytestmark = pytest.mark.anyio
 
@@ -51,8 +52,8 @@ def device() -> Device:
     return Device()
 
 
-def a_batcher(forward: Forward, slots: Slots | None = None, **limits: Any) -> Batcher[int, int]:
-    return Batcher(passes_of(forward), slots or Slots(1), **limits)
+def a_batcher(forward: Forward, scheduler: BatchScheduler | None = None, **limits: Any) -> Batcher[int, int]:
+    return Batcher(batches_of(forward), scheduler or BatchScheduler(1), **limits)
 
 
 def in_(seconds: float) -> float:
@@ -98,7 +99,7 @@ async def test_a_batch_never_holds_more_than_max_batch(device: Device) -> None:
 
 
 async def test_batches_come_in_the_sizes_that_were_asked_for_and_the_rest_goes_next_in_order(device: Device) -> None:
-    batcher = a_batcher(device.forward, max_batch=7, whole_batch=lambda items: items - items % 4 or items)
+    batcher = a_batcher(device.forward, max_batch=7, bucket_size=lambda items: items - items % 4 or items)
     rows = await asyncio.gather(*submit(batcher, *range(1, 7)))
     assert (rows, device.batches) == ([10, 20, 30, 40, 50, 60], [[1, 2, 3, 4], [5, 6]])
     await asyncio.gather(*submit(batcher, *range(7)))
@@ -106,7 +107,7 @@ async def test_batches_come_in_the_sizes_that_were_asked_for_and_the_rest_goes_n
 
 
 async def test_who_left_does_not_count_towards_the_size_of_a_batch(device: Device) -> None:
-    batcher = a_batcher(device.forward, whole_batch=lambda items: items - items % 2)
+    batcher = a_batcher(device.forward, bucket_size=lambda items: items - items % 2)
     rows = submit(batcher, 1, 2, 3, 4, 5)
     rows[1].cancel()
     await asyncio.gather(*rows, return_exceptions=True)
@@ -115,7 +116,7 @@ async def test_who_left_does_not_count_towards_the_size_of_a_batch(device: Devic
 
 async def test_as_many_batches_run_at_once_as_there_are_places(device: Device) -> None:
     device.hold()
-    rows = submit(a_batcher(device.forward, Slots(2), max_batch=1, in_flight_limit=9), 1, 2, 3)
+    rows = submit(a_batcher(device.forward, BatchScheduler(2), max_batch=1, max_in_flight=9), 1, 2, 3)
     await turns()
     assert device.batches == [[1], [2]]
     device.let_go()
@@ -124,7 +125,7 @@ async def test_as_many_batches_run_at_once_as_there_are_places(device: Device) -
 
 async def test_a_batcher_leaves_places_that_its_own_engine_cannot_use(device: Device) -> None:
     device.hold()
-    rows = submit(a_batcher(device.forward, Slots(4), max_batch=1, in_flight_limit=1), 1, 2)
+    rows = submit(a_batcher(device.forward, BatchScheduler(4), max_batch=1, max_in_flight=1), 1, 2)
     await turns()
     assert device.batches == [[1]]
     device.let_go()
@@ -133,7 +134,7 @@ async def test_a_batcher_leaves_places_that_its_own_engine_cannot_use(device: De
 
 async def test_what_waits_and_runs_is_shared_out_among_the_places(device: Device) -> None:
     device.hold()
-    rows = submit(a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=2), *range(10))
+    rows = submit(a_batcher(device.forward, BatchScheduler(3), max_in_flight=3, least_beside=2), *range(10))
     await turns()
     assert [len(batch) for batch in device.batches] == [4, 4, 2]
     device.let_go()
@@ -142,7 +143,7 @@ async def test_what_waits_and_runs_is_shared_out_among_the_places(device: Device
 
 async def test_no_share_is_smaller_than_what_is_worth_a_place(device: Device) -> None:
     device.hold()
-    rows = submit(a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=6), *range(10))
+    rows = submit(a_batcher(device.forward, BatchScheduler(3), max_in_flight=3, least_beside=6), *range(10))
     await turns()
     assert [len(batch) for batch in device.batches] == [6]
     device.let_go()
@@ -150,7 +151,7 @@ async def test_no_share_is_smaller_than_what_is_worth_a_place(device: Device) ->
 
 
 async def test_a_few_items_wait_for_the_running_batch_and_more_of_them_run_beside_it(device: Device) -> None:
-    batcher = a_batcher(device.forward, Slots(3), in_flight_limit=3, least_beside=3)
+    batcher = a_batcher(device.forward, BatchScheduler(3), max_in_flight=3, least_beside=3)
     device.hold()
     rows = submit(batcher, 1)
     await turns()
@@ -167,7 +168,7 @@ async def test_a_few_items_wait_for_the_running_batch_and_more_of_them_run_besid
 
 
 async def test_a_full_batch_runs_beside_another_however_small_memory_has_made_it(device: Device) -> None:
-    batcher = a_batcher(device.forward, Slots(2), max_batch=2, in_flight_limit=2, least_beside=4)
+    batcher = a_batcher(device.forward, BatchScheduler(2), max_batch=2, max_in_flight=2, least_beside=4)
     device.hold()
     rows = submit(batcher, 1, 2, 3, 4)
     await turns()
@@ -177,8 +178,8 @@ async def test_a_full_batch_runs_beside_another_however_small_memory_has_made_it
 
 
 async def test_models_that_share_a_device_are_served_first_come_first_served(device: Device) -> None:
-    slots = Slots(1)
-    cats, signs = a_batcher(device.forward, slots, max_batch=1), a_batcher(device.forward, slots, max_batch=1)
+    scheduler = BatchScheduler(1)
+    cats, signs = a_batcher(device.forward, scheduler, max_batch=1), a_batcher(device.forward, scheduler, max_batch=1)
     device.hold()
     rows = submit(cats, 1)
     await turns()
@@ -190,6 +191,47 @@ async def test_models_that_share_a_device_are_served_first_come_first_served(dev
     assert device.batches == [[1], [2], [3], [4]]
 
 
+async def test_of_two_models_whose_items_came_together_the_one_that_joined_first_goes_first(device: Device) -> None:
+    scheduler = BatchScheduler(1)
+    cats, signs = a_batcher(device.forward, scheduler), a_batcher(device.forward, scheduler)
+    device.hold()
+    first = submit(cats, 1)
+    await turns()
+    later = submit(signs, 2) + submit(cats, 3)  # at the same time by the loop's clock
+    device.let_go()
+    await asyncio.gather(*first, *later)
+    assert device.batches == [[1], [3], [2]]
+
+
+@pytest.mark.parametrize("share", [1, 2], ids=["one model", "two models"])
+async def test_batchers_without_items_cost_an_item_nothing(device: Device, share: int) -> None:
+    async def calls_beside(idle: int) -> int:
+        scheduler = BatchScheduler(2)
+        batchers = [a_batcher(device.forward, scheduler) for _ in range(share + idle)]
+        for _ in range(2):  # what is made once, is made the first time
+            calls = await calls_of(lambda: asyncio.gather(*(row for b in batchers[:share] for row in submit(b, 1))))
+        return calls
+
+    assert await calls_beside(0) == await calls_beside(40)
+
+
+async def calls_of(work: Callable[[], Awaitable[Any]]) -> int:
+    """How many Python functions are called until the work is done."""
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        await work()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(device: Device) -> None:
     batcher = a_batcher(device.forward, max_batch=2, queue_limit=2)
     device.hold()
@@ -198,23 +240,30 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(device: D
     rows += submit(batcher, 2, 3)
     with pytest.raises(QueueFull, match="2 images wait and 2 may") as refused:
         batcher.submit(4, in_(5))
-    assert refused.value.retry_after_s >= 0
+    assert refused.value.retry_after_s == 0  # no batch has ended, so nobody knows how long one takes
     device.let_go()
     assert await asyncio.gather(*rows) == [10, 20, 30]
     assert await batcher.submit(5, in_(5)) == 50
 
 
-async def test_retry_after_grows_with_the_queue_and_the_time_an_item_took() -> None:
+async def test_retry_after_is_the_time_that_what_waits_will_take() -> None:
+    time, ran = asyncio.get_running_loop().time, []
+
     async def slow(items: list[int]) -> list[int]:
+        began = time()
         await asyncio.sleep(0.05)
+        ran.append(time() - began)
         return items
 
-    batcher = a_batcher(slow, max_batch=1, queue_limit=3)
-    await batcher.submit(0, in_(5))
-    rows = submit(batcher, 1, 2, 3)
+    batcher = a_batcher(slow, BatchScheduler(2), max_batch=2, queue_limit=3)
+    came = time()
+    await asyncio.gather(*submit(batcher, 0, 1))
+    took_at_most = time() - came
+    rows = submit(batcher, 2, 3, 4)
     with pytest.raises(QueueFull) as refused:
-        batcher.submit(4, in_(5))
-    assert 0.12 < refused.value.retry_after_s < 1
+        batcher.submit(5, in_(5))
+    batches_of_time = 3 / 2 / 2  # 3 items, of which a batch holds 2, and 2 batches run at once
+    assert batches_of_time * ran[0] <= refused.value.retry_after_s <= batches_of_time * took_at_most
     await asyncio.gather(*rows)
 
 
@@ -280,11 +329,11 @@ async def test_a_batch_that_memory_is_short_for_is_run_in_halves(device: Device)
 
 
 async def test_batches_stay_small_once_memory_was_short(device: Device) -> None:
-    told: list[int] = []
+    lowered: list[int] = []
     device.memory = 2
-    batcher = a_batcher(device.forward, max_batch=8, lowered=told.append)
+    batcher = a_batcher(device.forward, max_batch=8, lowered=lowered.append)
     await asyncio.gather(*submit(batcher, *range(8)))
-    assert (batcher.max_batch, told) == (2, [4, 2])
+    assert (batcher.max_batch, lowered) == (2, [4, 2])
     device.batches.clear()
     await asyncio.gather(*submit(batcher, *range(6)))
     assert [len(batch) for batch in device.batches] == [2, 2, 2]
@@ -296,7 +345,7 @@ async def test_an_odd_batch_is_halved_too(device: Device) -> None:
     assert device.batches == [[1, 2, 3, 4, 5], [1, 2], [3, 4], [5]]
 
 
-async def test_an_item_that_memory_is_short_for_alone_is_told_so_and_the_batcher_works_on(device: Device) -> None:
+async def test_an_item_that_memory_is_short_for_alone_told_so_and_the_batcher_works_on(device: Device) -> None:
     device.memory = 0
     batcher = a_batcher(device.forward, max_batch=4)
     answers = await asyncio.gather(*submit(batcher, 1, 2), return_exceptions=True)
@@ -334,28 +383,6 @@ async def test_a_wrong_number_of_rows_reaches_nobody(rows: list[int]) -> None:
     assert str(answers[0]) == f"2 images in, {len(rows)} answers out"
 
 
-async def test_with_a_wait_the_first_item_waits_for_company(device: Device) -> None:
-    batcher = a_batcher(device.forward, max_wait_ms=30)
-    first = submit(batcher, 1)
-    await asyncio.sleep(0.01)
-    assert device.batches == []
-    assert await asyncio.gather(*first, *submit(batcher, 2)) == [10, 20]
-    assert device.batches == [[1, 2]]
-
-
-async def test_with_a_wait_a_full_batch_does_not_wait(device: Device) -> None:
-    batcher = a_batcher(device.forward, max_batch=2, max_wait_ms=5_000)
-    async with asyncio.timeout(1):
-        await asyncio.gather(*submit(batcher, 1, 2))
-
-
-async def test_with_a_wait_what_is_left_over_waits_from_its_own_arrival(device: Device) -> None:
-    batcher = a_batcher(device.forward, max_batch=2, max_wait_ms=20)
-    async with asyncio.timeout(1):
-        assert await asyncio.gather(*submit(batcher, 1, 2, 3)) == [10, 20, 30]
-    assert device.batches == [[1, 2], [3]]
-
-
 async def test_close_answers_everybody(device: Device) -> None:
     batcher = a_batcher(device.forward, max_batch=1)
     device.hold()
@@ -381,8 +408,8 @@ async def test_close_gives_up_on_a_batch_that_does_not_finish(device: Device) ->
 
 
 async def test_everybody_gets_their_own_row_whatever_comes_when(device: Device) -> None:
-    limits = {"max_batch": 7, "in_flight_limit": 3, "queue_limit": 500, "whole_batch": whole_batch}
-    batcher = a_batcher(device.forward, Slots(3), **limits)
+    limits = {"max_batch": 7, "max_in_flight": 3, "queue_limit": 500, "bucket_size": whole_batch}
+    batcher = a_batcher(device.forward, BatchScheduler(3), **limits)
     rows: list[asyncio.Future[int]] = []
     for item in range(400):
         rows += submit(batcher, item)
@@ -403,11 +430,11 @@ class Picture:
 async def test_a_batch_is_let_go_when_it_is_answered_and_not_by_the_garbage_collector() -> None:
     begun: list[Future[list[int]]] = []
 
-    def forward(items: list[Picture]) -> Pass[int]:
+    def forward(items: list[Picture]) -> RunningBatch[int]:
         begun.append(Future())
-        return Pass(begun[-1], lambda rows: rows[: len(items)])
+        return RunningBatch(begun[-1], lambda rows: rows[: len(items)])
 
-    batcher = Batcher[Picture, int](forward, Slots(1))
+    batcher = Batcher[Picture, int](forward, BatchScheduler(1))
     picture = Picture()
     seen = weakref.ref(picture)
     gc.disable()

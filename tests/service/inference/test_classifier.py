@@ -16,7 +16,7 @@ from classifier.errors import ImageTooLarge, NotAnImage, UndecodableImage
 from classifier.images import decode
 from classifier.loaded_model import LoadedModel
 from service.errors import BrokenForward, Closing, QueueFull
-from service.inference.batching import Slots
+from service.inference.batching import BatchScheduler
 from service.inference.classifier import AHEAD, Classifier, is_faster_than_http
 from service.inference.decode_pool import Decoders
 from service.inference.timing import Classified
@@ -55,12 +55,12 @@ def held(offline: LoadedModel, engine: HeldEngine, decoders: CountingDecoders, s
     """A classifier of the colour model with a fake in place of its engine, and room for four images."""
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     small = dataclasses.replace(settings, queue_limit=4, max_batch=2, max_images=4)
-    return Classifier(model, Slots(1), decoders, small)
+    return Classifier(model, BatchScheduler(1), decoders, small)
 
 
 @pytest.fixture
 def classifier(offline: LoadedModel, decoders: CountingDecoders, settings: Settings) -> Classifier:
-    return Classifier(offline, Slots(2), decoders, settings)
+    return Classifier(offline, BatchScheduler(2), decoders, settings)
 
 
 def soon() -> float:
@@ -151,7 +151,7 @@ async def test_the_decision_on_a_large_picture_is_explained_too(
 async def test_more_pixels_than_allowed_are_refused(offline: LoadedModel, settings: Settings) -> None:
     few = dataclasses.replace(settings, max_pixels=1_000)
     with closing(Decoders(1)) as threads, pytest.raises(ImageTooLarge, match="1,000 pixels"):
-        await Classifier(offline, Slots(1), threads, few).classify(jpeg(40, 30), soon())
+        await Classifier(offline, BatchScheduler(1), threads, few).classify(jpeg(40, 30), soon())
 
 
 async def test_a_full_queue_refuses_before_anything_is_decoded(held: Classifier, engine: HeldEngine) -> None:
@@ -170,7 +170,7 @@ async def test_of_many_pictures_only_those_that_will_soon_run_are_decoded(
     offline: LoadedModel, engine: HeldEngine, decoders: CountingDecoders, settings: Settings
 ) -> None:
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, Slots(1), decoders, dataclasses.replace(settings, max_batch=2))
+    classifier = Classifier(model, BatchScheduler(1), decoders, dataclasses.replace(settings, max_batch=2))
     work = [asyncio.create_task(classifier.classify(jpeg(600, 400), soon())) for _ in range(20)]
     await asyncio.sleep(0.2)
     at_first = decoders.jobs
@@ -221,9 +221,9 @@ async def test_a_batch_has_all_processors_unless_others_wait(held: Classifier, e
 async def test_a_batch_is_not_alone_beside_one_of_another_model(
     offline: LoadedModel, decoders: CountingDecoders, settings: Settings
 ) -> None:
-    slots, engines = Slots(2), (HeldEngine(), HeldEngine())
+    scheduler, engines = BatchScheduler(2), (HeldEngine(), HeldEngine())
     models = [LoadedModel(offline.card, engine, offline.sample) for engine in engines]  # type: ignore[arg-type]
-    work = [asyncio.create_task(Classifier(m, slots, decoders, settings).classify(jpeg(), soon())) for m in models]
+    work = [asyncio.create_task(Classifier(m, scheduler, decoders, settings).classify(jpeg(), soon())) for m in models]
     for engine in engines:
         await engine.answer(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
@@ -234,7 +234,7 @@ async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its
     offline: LoadedModel, decoders: CountingDecoders, settings: Settings, engine: HeldEngine
 ) -> None:
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, Slots(2), decoders, settings, pace=Pace(2, 50_000))
+    classifier = Classifier(model, BatchScheduler(2), decoders, settings, pace=Pace(2, 50_000))
     work = [asyncio.create_task(classifier.explain(jpeg(), None, soon()))]
     await asyncio.sleep(0.05)
     work.append(asyncio.create_task(classifier.classify(jpeg(), soon())))
@@ -258,7 +258,7 @@ async def test_where_batches_run_in_turn_only_a_full_one_is_brought_while_anothe
     offline: LoadedModel, decoders: CountingDecoders, settings: Settings, in_turn: HeldEngine
 ) -> None:
     model = LoadedModel(offline.card, in_turn, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, Slots(2), decoders, settings, pace=Pace(4, 50_000))
+    classifier = Classifier(model, BatchScheduler(2), decoders, settings, pace=Pace(4, 50_000))
     work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]
     await asyncio.sleep(0.01)
     work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(3)]
@@ -297,9 +297,9 @@ async def test_an_image_alone_of_less_than_a_millisecond_runs_on_the_loop(
     offline: LoadedModel, decoders: CountingDecoders, settings: Settings
 ) -> None:
     engine, beside, slow = PromptEngine(), HeldEngine(), PromptEngine()
-    slots = Slots(2)
+    scheduler = BatchScheduler(2)
     fast, other, slower = (
-        Classifier(LoadedModel(offline.card, e, offline.sample), slots, decoders, settings, pace=Pace(4, per_s))  # type: ignore[arg-type]
+        Classifier(LoadedModel(offline.card, e, offline.sample), scheduler, decoders, settings, pace=Pace(4, per_s))  # type: ignore[arg-type]
         for e, per_s in ((engine, 3_000), (beside, 3_000), (slow, 999))
     )
     image = await fast.classify(jpeg(), soon())
@@ -322,7 +322,7 @@ async def test_a_batch_that_fails_on_the_loop_is_run_again_image_by_image(
 ) -> None:
     engine, mended = PromptEngine(), []
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, Slots(1), decoders, settings, mended.append, Pace(4, 3_000))
+    classifier = Classifier(model, BatchScheduler(1), decoders, settings, mended.append, Pace(4, 3_000))
     with pytest.raises(BrokenForward):
         await classifier.classify(of_one_colour(30, 20, "black"), soon())
     assert (engine.ran_here, mended) == ([1], [classifier])
@@ -366,7 +366,7 @@ async def test_an_image_on_which_the_engine_fails_fails_alone_among_32(
     offline: LoadedModel, decoders: CountingDecoders, settings: Settings
 ) -> None:
     model = LoadedModel(offline.card, FragileEngine(offline.engine), offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, Slots(1), decoders, settings)
+    classifier = Classifier(model, BatchScheduler(1), decoders, settings)
     good = [jpeg(seed=seed) for seed in range(31)]
     images = await classifier.classify_each([*good[:20], of_one_colour(30, 20, "black"), *good[20:]], soon())
     assert isinstance(images.pop(20), BrokenForward)
@@ -421,7 +421,7 @@ async def test_images_worth_less_than_a_stream_wait_for_the_batch_that_runs(
     engine.streams = engine.places = 2
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     # 3 images take 1.5 ms, and come in fours.
-    classifier = Classifier(model, Slots(2), decoders, Settings(), pace=Pace(8, 4_000))
+    classifier = Classifier(model, BatchScheduler(2), decoders, Settings(), pace=Pace(8, 4_000))
     work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]
     await asyncio.sleep(0.01)
     work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(3)]

@@ -11,7 +11,7 @@ import pytest
 
 from classifier.loaded_model import LoadedModel
 from service.errors import BrokenForward, DeadlinePassed, QueueFull
-from service.inference.batching import Slots
+from service.inference.batching import BatchScheduler
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 from service.inference.decode_pool import Decoders
@@ -35,7 +35,7 @@ def held(offline: LoadedModel, engine: HeldEngine, settings: Settings) -> Iterat
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     small = dataclasses.replace(settings, queue_limit=4, max_batch=2, max_images=4)
     with closing(Decoders(1)) as threads:
-        yield Classifier(model, Slots(1), threads, small)
+        yield Classifier(model, BatchScheduler(1), threads, small)
 
 
 def soon(seconds: float = 5.0) -> float:

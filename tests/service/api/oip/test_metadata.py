@@ -11,7 +11,7 @@ import pytest
 
 from classifier.loaded_model import LoadedModel
 from service.api.oip import metadata
-from service.inference.batching import Slots
+from service.inference.batching import BatchScheduler
 from service.inference.catalog import Broken, Catalog, Loading
 from service.inference.classifier import Classifier
 from service.inference.decode_pool import Decoders
@@ -97,7 +97,7 @@ async def test_the_configuration_says_what_runs_the_network(
     fake = SimpleNamespace(name=engine, device=device, streams=2, places=3, in_turn=False, precision="float32")
     model = LoadedModel(offline.card, fake, offline.sample)  # type: ignore[arg-type]
     with closing(Decoders(1)) as threads:
-        config = metadata.config(Classifier(model, Slots(1), threads, settings), settings)
+        config = metadata.config(Classifier(model, BatchScheduler(1), threads, settings), settings)
     assert config["platform"] == platform
     assert config["instance_group"] == [{"name": device, "kind": kind, "count": 2}]
 
