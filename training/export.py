@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import numpy.typing as npt
 from classifier import provenance, store
 from classifier.card import (
     AgreementCheck,
-    BackboneRecord,
     Card,
-    DatasetRecord,
     FileRecord,
     Precision,
     Sample,
@@ -25,15 +22,14 @@ from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
 from classifier.engines.openvino import supports_bfloat16
 from classifier.errors import SightlineError
 from classifier.images import encode_png, from_array
-from training.datasets.dataset import Dataset, Split
+from training.datasets.dataset import Split
 from training.evaluation.scores import Evaluation, evaluate
-from training.fitting.run import Epoch, best_epoch, write_history
-from training.recipes.recipe import Recipe
+from training.fitting.fitted import LIBRARIES, Fitted
+from training.fitting.networks import keras_function
+from training.fitting.run import best_epoch, write_history
 from training.reports.plots import draw_confusion, draw_curves
 
 MAX_EXPORT_DIFFERENCE = 1e-4  # float32 in another order of summation; a wrong export is off by orders more
-
-LIBRARIES = ("sightline", "tensorflow", "keras", "numpy", "pillow", "openvino", "tf2onnx", "onnx")
 
 
 class BadExport(SightlineError):
@@ -41,20 +37,6 @@ class BadExport(SightlineError):
 
     code = "bad-export"
     title = "The export does not match"
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """All that a finished run has to say for its card."""
-
-    recipe: Recipe
-    name: str
-    dataset: Dataset
-    network: Any  # the inference network, float32
-    history: list[Epoch]
-    seed: int
-    precision: Precision
-    backbone: BackboneRecord | None = None
 
 
 def save_version(models: store.ModelStore, fitted: Fitted) -> Card:
@@ -91,23 +73,6 @@ def export_onnx(network: Any, path: Path) -> None:
         # Keras' patch of tf2onnx asks whether NumPy still has `np.object`.
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
         network.export(path, format="onnx", verbose=False)
-
-
-def keras_function(network: Any) -> Any:
-    """The Keras network as a plain function on NumPy arrays, compiled once."""
-    import tensorflow as tf
-
-    compiled = tf.function(
-        lambda inputs: network(inputs, training=False),
-        input_signature=[tf.TensorSpec(network.input_shape, network.inputs[0].dtype)],
-        jit_compile=False,
-    )
-
-    def run(inputs: npt.NDArray[Any]) -> Probabilities:
-        answer: Probabilities = compiled(tf.constant(inputs)).numpy()
-        return answer
-
-    return run
 
 
 def sample_picture(split: Split) -> npt.NDArray[np.uint8]:
@@ -170,7 +135,7 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
         files={store.KERAS: FileRecord(sha256="0" * 64, bytes=1)},  # the store hashes
         metrics={name: answer.metrics() for name, answer in answers.items()},
         training=TrainingRecord(
-            dataset=dataset_record(dataset),
+            dataset=dataset.record,
             seed=fitted.seed,
             epochs_planned=recipe.epochs,
             epochs_run=len(fitted.history),
@@ -188,9 +153,3 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
             label=dataset.labels[int(sample.argmax())], probabilities=tuple(float(p) for p in np.clip(sample, 0, 1))
         ),
     )
-
-
-def dataset_record(dataset: Dataset) -> DatasetRecord:
-    """What a card says of a data set."""
-    images = {name: len(split) for name, split in dataset.splits.items()}
-    return DatasetRecord(name=dataset.name, fingerprint=dataset.fingerprint, images=images)

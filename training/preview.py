@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from training.datasets.dataset import Split
 from training.fitting.batches import Batches
+from training.layers.layer import Layer
 from training.recipes import RECIPES
-from training.recipes.recipe import Layer, Recipe, RecipeError
+from training.recipes.recipe import Recipe, RecipeError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -210,7 +210,8 @@ def test_the_pipelines_speed_the_networks_and_both_are_measured(
 @pytest.mark.slow
 @pytest.mark.skipif(not supports_bfloat16(), reason="this processor has no native bfloat16")
 def test_mixed_bfloat16_takes_the_course_of_float32_within_the_noise_of_seeds(tmp_path: Path) -> None:
-    from training.fitting.fit import FitOptions, fit
+    from training.fitting.fit import fit
+    from training.fitting.options import FitOptions
 
     spec = InputSpec(height=48, width=48, channels=3)
     recipe = replace(RECIPES["cats-vs-dogs-blog"], input=spec, steps_per_epoch=4, epochs=2)

@@ -23,7 +23,7 @@ from training.commands.arguments import PRECISIONS
 from training.datasets.dataset import Split
 from training.evaluation.images import EvaluationImages, read_images
 from training.evaluation.scores import Evaluation
-from training.quiet import import_tensorflow
+from training.fitting.tensorflow_import import import_tensorflow
 
 HELP = "measure a model of the store on labelled images"
 

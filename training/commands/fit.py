@@ -12,7 +12,6 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from classifier.card import Card
 from classifier.store import ModelStore
@@ -20,13 +19,12 @@ from training.backbones import backbone_named
 from training.commands.arguments import PRECISIONS, add_recipe_and_data, positive, two_or_more
 from training.datasets import load_dataset
 from training.datasets.dataset import Dataset
-from training.fitting.folds import FoldsRecord, fit_folds, fold_folder, write_folds
-from training.quiet import import_tensorflow
+from training.evaluation.cross_validation import fit_folds, fold_folder
+from training.evaluation.folds import FoldsRecord, write_folds
+from training.fitting.options import FitOptions
+from training.fitting.tensorflow_import import import_tensorflow
 from training.recipes import recipe_named
 from training.recipes.recipe import Recipe, RecipeError
-
-if TYPE_CHECKING:
-    from training.fitting.fit import FitOptions
 
 HELP = "train a recipe and save the result as a new version"
 
@@ -71,8 +69,6 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _fit_options(options: argparse.Namespace, recipe: Recipe, dataset: Dataset) -> FitOptions:
-    from training.fitting.fit import FitOptions
-
     name = options.name or _model_name(recipe, dataset, options.data)
     return FitOptions(
         name=name,

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from training.commands.arguments import PRECISIONS, positive
 from training.datasets import load_dataset
-from training.evaluation.learning_curve import COUNTS, POINTS, Measurement, pool, read_points, write_points
-from training.quiet import import_tensorflow
+from training.evaluation.learning_curve import COUNTS, Measurement, pool
+from training.evaluation.points import POINTS, read_points, write_points
+from training.fitting.tensorflow_import import import_tensorflow
 from training.recipes import recipe_named
 from training.recipes.recipe import RecipeError
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     dataset = pool(load_dataset(options.data, recipe.reader, recipe.input), max(options.counts))
     print(dataset.describe(), flush=True)
     import_tensorflow()
-    from training.fitting.fit import FitOptions
+    from training.fitting.options import FitOptions
 
     fit_options = FitOptions(
         name=recipe.model,

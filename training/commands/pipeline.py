@@ -12,9 +12,9 @@ from pathlib import Path
 
 from training.commands.arguments import PRECISIONS, add_recipe_and_data, positive
 from training.datasets import load_dataset
+from training.evaluation.json_records import write_record
 from training.evaluation.rates import RATES
-from training.json_records import write_record
-from training.quiet import import_tensorflow
+from training.fitting.tensorflow_import import import_tensorflow
 from training.recipes import recipe_named
 
 HELP = "time the input pipeline and the network of a recipe"
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     dataset = load_dataset(options.data, recipe.reader, recipe.input, limit=options.limit)
     import_tensorflow()
     from training.evaluation.input_pipeline import measure
-    from training.fitting.fit import chosen_precision
+    from training.fitting.options import chosen_precision
 
     precision = chosen_precision(options.precision, recipe)
     record = measure(recipe, dataset, precision, options.batches, options.rounds)

@@ -12,7 +12,7 @@ from pathlib import Path
 from classifier.images import encode_png
 from training.commands.arguments import add_recipe_and_data
 from training.datasets import load_dataset
-from training.quiet import import_tensorflow
+from training.fitting.tensorflow_import import import_tensorflow
 from training.recipes import recipe_named
 
 HELP = "draw augmented images as the network will be fed with them"

@@ -16,7 +16,7 @@ from training.commands.evaluate import model_and_version
 from training.datasets.dataset import DatasetError
 from training.evaluation.images import read_images
 from training.evaluation.scores import evaluate
-from training.quiet import import_tensorflow
+from training.fitting.tensorflow_import import import_tensorflow
 
 HELP = "compare a saved version's engines again, and update its card"
 

@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from training.commands.arguments import positive
+from training.evaluation.json_records import write_record
 from training.evaluation.speed import SPEED, measure
-from training.json_records import write_record
 
 HELP = "time how many images a second versions answer"
 

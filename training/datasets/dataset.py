@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from classifier.card import InputSpec
+from classifier.card import DatasetRecord, InputSpec
 from classifier.errors import SightlineError
 
 
@@ -95,6 +95,12 @@ class Dataset:
             digest.update(np.ascontiguousarray(split.pixels).data)
             digest.update(np.ascontiguousarray(split.labels).data)
         return digest.hexdigest()
+
+    @property
+    def record(self) -> DatasetRecord:
+        """What a card says of it."""
+        images = {name: len(split) for name, split in self.splits.items()}
+        return DatasetRecord(name=self.name, fingerprint=self.fingerprint, images=images)
 
     def describe(self) -> str:
         """One line for a person: `cats-vs-dogs: train 2,000, validation 1,000, test 2,000 images; 2 classes`."""

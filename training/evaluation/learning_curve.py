@@ -1,84 +1,31 @@
 """Accuracy against the number of training images: which recipe to take for how many images of each class.
 
 Every point is a fit on so many training images of each class, and at most as many validation images, because who has
-few has few of both; the test images are always all. `images-per-class.csv` has a row for each point.
+few has few of both; the test images are always all.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from classifier import provenance
 from training.datasets.dataset import Dataset, DatasetError
-from training.recipes.recipe import Recipe, RecipeError
-
-if TYPE_CHECKING:
-    from training.fitting.fit import FitOptions
+from training.evaluation.points import Point
+from training.evaluation.scores import evaluate
+from training.fitting.options import FitOptions, chosen_precision
+from training.fitting.run import best_epoch
+from training.recipes.recipe import Recipe
 
 COUNTS = (10, 30, 100, 300, 1000)
-POINTS = "images-per-class.csv"
 LEAST_STEPS = 16  # of an epoch: one pass over 20 images is a single batch, and would end before anything is learned
 
 Indices = npt.NDArray[np.int64]
-
-
-class Point(NamedTuple):
-    """One row: a recipe fitted on `images` of each class. Accuracies are of the kept epoch, 0..1."""
-
-    recipe: str
-    images: int
-    seed: int
-    train_images: int
-    validation_images: int
-    test_images: int
-    validation_accuracy: float
-    test_accuracy: float
-    epochs_run: int
-    epochs_planned: int
-    best_epoch: int
-    seconds: float
-    precision: str
-    fingerprint: str
-    machine: str
-    commit: str
-    finished: str
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        return self.recipe, self.images, self.seed
-
-
-def read_points(path: Path) -> list[Point]:
-    """The rows of a file of points; none where there is no such file. Raises RecipeError."""
-    if not path.is_file():
-        return []
-    kinds = get_type_hints(Point)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [Point(**{name: kind(row[name]) for name, kind in kinds.items()}) for row in rows]
-    except (KeyError, ValueError, TypeError) as error:
-        raise RecipeError(f"{path}: not the points that `images-per-class` writes: {error}") from error
-
-
-def write_points(points: Sequence[Point], path: Path) -> None:
-    """Write the rows by recipe as they came, count and seed, replacing the file in one step."""
-    recipes = list(dict.fromkeys(point.recipe for point in points))
-    rows = sorted(points, key=lambda point: (recipes.index(point.recipe), *point.key[1:]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
-    with half.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Point._fields)
-        writer.writerows(rows)
-    half.replace(path)
 
 
 def pool(dataset: Dataset, most: int) -> Dataset:
@@ -106,6 +53,11 @@ def _first(labels: Indices, count: int) -> Indices:
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 
+def with_enough_steps(recipe: Recipe, images: int) -> Recipe:
+    """The recipe with epochs of one pass over so many training images, and of `LEAST_STEPS` batches at least."""
+    return replace(recipe, steps_per_epoch=max(LEAST_STEPS, -(-images // recipe.batch_size)))
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What to measure: one recipe on one data set, already reduced to its `pool`."""
@@ -131,7 +83,7 @@ class Measurement:
 
         places = {name: drawn(self.dataset.splits[name].labels, count, seed) for name in ("train", "validation")}
         options = replace(self.options, seed=seed, run_folder=self.run_folder(count, seed))
-        recipe = self._with_enough_steps(len(places["train"]))
+        recipe = with_enough_steps(self.recipe, len(places["train"]))
         if recipe.backbone is not None and recipe.fine_tuning is None:
             return self._of_features(recipe, places, options, count)
         reduced = {name: self.dataset.splits[name].take(at) for name, at in places.items()}
@@ -141,10 +93,6 @@ class Measurement:
     def run_folder(self, count: int, seed: int) -> Path:
         """Where the fit of one point is kept until it is recorded."""
         return self.options.run_folder.with_name(f"{self.options.run_folder.name}.{count}-images.seed-{seed}")
-
-    def _with_enough_steps(self, images: int) -> Recipe:
-        steps = max(LEAST_STEPS, -(-images // self.recipe.batch_size))
-        return replace(self.recipe, steps_per_epoch=steps)
 
     def _of_features(self, recipe: Recipe, places: dict[str, Indices], options: FitOptions, count: int) -> Point:
         """The features are those of the whole pool, computed once for all points."""
@@ -162,12 +110,10 @@ class Measurement:
     def _measured(
         self, network: Any, history: Any, splits: Any, places: dict[str, Indices], options: FitOptions, count: int
     ) -> Point:
-        from training import export
-        from training.evaluation.scores import evaluate
-        from training.fitting.fit import chosen_precision
-        from training.fitting.run import best_epoch
 
-        run = export.keras_function(network)
+        from training.fitting.networks import keras_function
+
+        run = keras_function(network)
         validation = splits["validation"].take(places["validation"])
         here = provenance.of_this_run()
         return Point(

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from classifier.card import Precision
-from training.json_records import Part, read_record
+from training.evaluation.json_records import Part, read_record
 
 RATES = "pipeline.json"
 

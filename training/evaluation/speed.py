@@ -16,7 +16,7 @@ from classifier.engines import Engine, EngineOptions, Probabilities
 from classifier.errors import BrokenModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ONNX, ModelStore
-from training.json_records import Part, read_record
+from training.evaluation.json_records import Part, read_record
 
 SPEED = "serving-speed.json"
 BATCH = 16  # as the server's largest
@@ -53,6 +53,7 @@ class SpeedRecord(Part):
 
 def measure(folders: Sequence[Path], rounds: int, seconds: float) -> SpeedRecord:
     """Time versions, given as the folders STORE/NAME/VERSION, in turns. Raises UnknownModel or BrokenModel."""
+
     models = [_open(folder) for folder in folders]
     try:
         rates = [[_rate(model.engine, model.card.input.shape, seconds) for model in models] for _ in range(rounds)]

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
 from classifier.card import BackboneRecord, Precision
-from classifier.engines.openvino import supports_bfloat16
 from training.backbones.features import FeatureSet, cached_features
 from training.datasets.dataset import Dataset
-from training.export import Fitted
 from training.fitting.batches import Batches
 from training.fitting.epochs import train
+from training.fitting.fitted import Fitted
 from training.fitting.networks import copy_head, head_network, inference_network, training_network
+from training.fitting.options import FitOptions, chosen_precision
 from training.fitting.run import Epoch, Run, best_epoch
 from training.recipes.recipe import Recipe, Statistics, statistics_of
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What a person chooses about a fit; everything else is the recipe's.
-
-    `epochs` None is the recipe's own number. `precision` "auto" is bfloat16 where the recipe bears it and the processor
-    multiplies it natively.
-    `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
-    """
-
-    name: str
-    run_folder: Path
-    epochs: int | None = None
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    resume: bool = False
-
-    @property
-    def feature_folder(self) -> Path:
-        return self.run_folder.parent / "features"
 
 
 def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
@@ -146,13 +124,6 @@ class _Fitting:
     def untrained(self) -> Any:
         """The network as it is before its first epoch; a backbone is pretrained."""
         return training_network(self.recipe, self.classes, self.statistics, self.precision)
-
-
-def chosen_precision(asked: Literal["auto", "float32", "bfloat16", "float16"], recipe: Recipe) -> Precision:
-    """What "auto" means for this recipe on this machine."""
-    if asked != "auto":
-        return asked
-    return "bfloat16" if recipe.reduced_precision and supports_bfloat16() else "float32"
 
 
 def _backbone_record(recipe: Recipe, seen: FeatureSet | None) -> BackboneRecord | None:

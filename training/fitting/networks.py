@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy.typing as npt
 
 from classifier.card import Precision
+from classifier.engines import Probabilities
 from training.backbones import FEATURES, Backbone
 from training.recipes.recipe import FineTuning, Optimizer, Recipe, Statistics
 
@@ -65,6 +67,23 @@ def inference_network(recipe: Recipe, classes: int, statistics: Statistics, trai
 def inference_head(trained: Any) -> Any:
     """A trained head, with one column per class: features float32 [n, width] to probabilities [n, classes]."""
     return keras.Model(trained.inputs, _columns(trained.output))
+
+
+def keras_function(network: Any) -> Any:
+    """The Keras network as a plain function on NumPy arrays, compiled once."""
+    import tensorflow as tf
+
+    compiled = tf.function(
+        lambda inputs: network(inputs, training=False),
+        input_signature=[tf.TensorSpec(network.input_shape, network.inputs[0].dtype)],
+        jit_compile=False,
+    )
+
+    def run(inputs: npt.NDArray[Any]) -> Probabilities:
+        answer: Probabilities = compiled(tf.constant(inputs)).numpy()
+        return answer
+
+    return run
 
 
 def _built(recipe: Recipe, classes: int, statistics: Statistics, value: Any, *, pretrained: bool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from training.recipes.recipe import Layer
+from training.layers.layer import Layer
 
 if TYPE_CHECKING:
     from training.layers.random_affine import Interpolation

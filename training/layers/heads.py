@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.recipes.recipe import Layer
+from training.layers.layer import Layer
 
 
 def softmax(classes: int) -> Layer:

@@ -16,7 +16,8 @@ from dataclasses import replace
 from classifier.card import Article, InputSpec
 from training.datasets.cats_vs_dogs import CatsVsDogs
 from training.layers.heads import sigmoid_for_two
-from training.recipes.recipe import Layer, Optimizer, Recipe, Statistics, no_augmentation
+from training.layers.layer import Layer
+from training.recipes.recipe import Optimizer, Recipe, Statistics, no_augmentation
 
 BOOK = Article(
     title="Deep Learning with Python, 2nd edition, chapter 8: Introduction to deep learning for computer vision",

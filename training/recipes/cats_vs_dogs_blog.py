@@ -17,7 +17,8 @@ from classifier.card import Article, InputSpec
 from training.datasets.cats_vs_dogs import CatsVsDogs
 from training.layers.augmentation import image_data_generator
 from training.layers.heads import sigmoid_for_two
-from training.recipes.recipe import Layer, Optimizer, Recipe, Statistics
+from training.layers.layer import Layer
+from training.recipes.recipe import Optimizer, Recipe, Statistics
 
 
 def network(classes: int, _: Statistics) -> Sequence[Layer]:

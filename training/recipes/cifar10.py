@@ -19,7 +19,8 @@ from classifier.card import Article, InputSpec
 from training.datasets.cifar10 import Cifar10
 from training.layers.augmentation import image_data_generator
 from training.layers.heads import softmax
-from training.recipes.recipe import Layer, Optimizer, Recipe, Statistics, no_augmentation
+from training.layers.layer import Layer
+from training.recipes.recipe import Optimizer, Recipe, Statistics, no_augmentation
 
 
 def network(classes: int, statistics: Statistics) -> Sequence[Layer]:

@@ -21,7 +21,8 @@ from training.datasets.dataset import Reader
 from training.datasets.folders import Folders
 from training.layers.augmentation import image_data_generator
 from training.layers.heads import sigmoid_for_two
-from training.recipes.recipe import FineTuning, Layer, Optimizer, Recipe, Statistics
+from training.layers.layer import Layer
+from training.recipes.recipe import FineTuning, Optimizer, Recipe, Statistics
 
 BACKBONE = BACKBONES["efficientnet-lite0"]
 BACKBONE_PARAMETERS, WIDTH = 3_413_024, 1280

@@ -16,8 +16,8 @@ from classifier.card import Article, InputSpec
 from classifier.errors import SightlineError
 from training.backbones import Backbone
 from training.datasets.dataset import Dataset, Reader
+from training.layers.layer import Layer
 
-Layer: TypeAlias = Any  # keras.Layer; Keras ships no types
 Optimizer: TypeAlias = Any  # keras.Optimizer
 
 

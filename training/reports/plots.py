@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluation.learning_curve import Point
+from training.evaluation.points import Point
 from training.evaluation.scores import CalibrationBin
 from training.fitting.run import Epoch, best_epoch, most_accurate_epoch
-from training.recipes import RECIPES
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -85,20 +84,25 @@ def draw_reliability(bins: Sequence[CalibrationBin], error: float, path: Path, t
     _save(figure, path)
 
 
-def draw_images_per_class(points: Sequence[Point], path: Path) -> None:
+def draw_images_per_class(points: Sequence[Point], models: Mapping[str, str], path: Path) -> None:
     """Test accuracy over the number of training images of each class: a panel for each model, a line for each recipe.
 
-    A point is the mean over seeds, its bar from the lowest to the highest.
+    `models` names the model of each recipe. A point is the mean over seeds, its bar from the lowest to the highest.
     """
-    models = list(dict.fromkeys(RECIPES[point.recipe].model for point in points))
+    panel_models = list(dict.fromkeys(models[point.recipe] for point in points))
     figure, panels = plt.subplots(
-        1, len(models), figsize=(5.2 * len(models), 4.4), layout="constrained", squeeze=False, sharey=True
+        1,
+        len(panel_models),
+        figsize=(5.2 * len(panel_models), 4.4),
+        layout="constrained",
+        squeeze=False,
+        sharey=True,
     )
-    for panel, model in zip(panels[0], models, strict=True):
-        names = dict.fromkeys(point.recipe for point in points if RECIPES[point.recipe].model == model)
+    for panel, model in zip(panels[0], panel_models, strict=True):
+        names = dict.fromkeys(point.recipe for point in points if models[point.recipe] == model)
         for name, colour in zip(names, (_TRAINING, _VALIDATION, _KEPT), strict=False):
             _draw_line(panel, [point for point in points if point.recipe == name], name, colour)
-        counts = sorted({point.images for point in points if RECIPES[point.recipe].model == model})
+        counts = sorted({point.images for point in points if models[point.recipe] == model})
         panel.set(xscale="log", xlabel="training images of each class", title=model)
         panel.set_xticks(counts, [f"{count:,}" for count in counts])
         panel.minorticks_off()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from classifier.card import Card, read_card
 from classifier.store import HISTORY
+from training.evaluation.folds import FOLDS, FoldsRecord, read_folds
 from training.evaluation.rates import RATES, RatesRecord, read_rates
-from training.fitting.folds import FOLDS, FoldsRecord, read_folds
 from training.fitting.run import Epoch, best_epoch, most_accurate_epoch, read_history
 from training.recipes import RECIPES
 from training.recipes.recipe import Recipe, RecipeError

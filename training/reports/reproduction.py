@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from training.evaluation.learning_curve import POINTS, Point, read_points
+from training.evaluation.folds import FOLDS, FoldsRecord
+from training.evaluation.points import POINTS, Point, read_points
 from training.evaluation.rates import RATES, RatesRecord
 from training.evaluation.speed import SPEED, SpeedRecord, read_speed
-from training.fitting.folds import FOLDS, FoldsRecord
 from training.recipes import RECIPES
 from training.recipes.recipe import Recipe, RecipeError
 from training.reports.data_copies import COPIES
@@ -59,7 +59,8 @@ def write_report(records: Path, out: Path) -> Path:
     if strange := {point.recipe for point in points} - RECIPES.keys():
         raise RecipeError(f"{records / POINTS}: {', '.join(sorted(strange))} is no recipe")
     if points:
-        draw_images_per_class(points, records / PICTURE)
+        models = {recipe.name: recipe.model for recipe in RECIPES.values()}
+        draw_images_per_class(points, models, records / PICTURE)
     for run in (run for recipe in found for run in recipe.runs):
         draw_curves(run.history, run.folder / "curves.png", f"{run.card.recipe}, seed {run.seed}")
     out.parent.mkdir(parents=True, exist_ok=True)

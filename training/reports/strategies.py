@@ -7,7 +7,7 @@ from statistics import mean
 from typing import TypeAlias
 
 from classifier.store import ONNX
-from training.evaluation.learning_curve import POINTS, Point
+from training.evaluation.points import POINTS, Point
 from training.evaluation.speed import SPEED, SpeedRecord, VersionSpeed
 from training.recipes import RECIPES
 from training.reports.records import RecipeRecords

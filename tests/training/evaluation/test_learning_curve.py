@@ -1,4 +1,4 @@
-"""`training.evaluation.scores.learning_curve`: a point for each number of images, each measured once."""
+"""`training.evaluation.learning_curve`: a point for each number of images, each measured once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.archives import photo_folders
 from tests.training.tiny_backbone import on_tiny
 from training.__main__ import main
 from training.datasets.dataset import Dataset, DatasetError, Split
-from training.evaluation.learning_curve import Measurement, Point, drawn, pool, read_points, write_points
+from training.evaluation.learning_curve import Measurement, drawn, pool, with_enough_steps
+from training.evaluation.points import Point, read_points, write_points
 from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.recipes.recipe import RecipeError
 
@@ -87,9 +88,9 @@ def test_more_images_than_a_class_has_are_refused():
 
 
 def test_an_epoch_has_enough_batches_to_learn_from_few_images():
-    measurement = Measurement(RECIPES["cats-vs-dogs-180-augmented"], dataset(), None)  # type: ignore[arg-type]
-    assert measurement._with_enough_steps(20).steps_per_epoch == 16
-    assert measurement._with_enough_steps(2000).steps_per_epoch == 63
+    recipe = RECIPES["cats-vs-dogs-180-augmented"]
+    assert with_enough_steps(recipe, 20).steps_per_epoch == 16
+    assert with_enough_steps(recipe, 2000).steps_per_epoch == 63
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_points_there_are_stay_and_only_missing_ones_are_measured(
 def test_a_recipe_from_scratch_is_measured_on_the_same_images(photos: Path, tmp_path: Path):
     small = replace(RECIPES["cats-vs-dogs-blog"], input=on_tiny().input, network=_small_network, epochs=1)
     from training.datasets.folders import Folders
-    from training.fitting.fit import FitOptions
+    from training.fitting.options import FitOptions
 
     data = pool(Folders().load(photos, small.input), 8)
     options = FitOptions("cups", tmp_path / "run", precision="float32")

@@ -13,7 +13,6 @@ from tests.tiny_models import tiny_card
 from training.datasets import Dataset, DatasetError, Folders, Split
 from training.evaluation.images import read_images
 from training.evaluation.scores import CALIBRATION_BINS, ClassScore, Confusion, Evaluation, evaluate
-from training.export import dataset_record
 from training.recipes import RECIPES
 
 SPEC = InputSpec(height=16, width=16, channels=3)
@@ -44,7 +43,7 @@ def card_for(
     )
     if fitted_on is None:
         return card
-    training = card.training.model_copy(update={"dataset": dataset_record(fitted_on)})
+    training = card.training.model_copy(update={"dataset": fitted_on.record})
     return card.model_copy(update={"training": training})
 
 

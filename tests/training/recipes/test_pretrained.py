@@ -17,9 +17,10 @@ from training.__main__ import main
 from training.backbones import FEATURES, efficientnet_lite0
 from training.datasets.dataset import Dataset
 from training.datasets.folders import Folders
-from training.export import Fitted
-from training.fitting.fit import FitOptions, fit
+from training.fitting.fit import fit
+from training.fitting.fitted import Fitted
 from training.fitting.networks import inference_network, training_network
+from training.fitting.options import FitOptions
 from training.fitting.run import Epoch
 from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.recipes.recipe import Recipe, RecipeError, Statistics

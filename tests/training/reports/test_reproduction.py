@@ -13,12 +13,12 @@ from classifier.card import BackboneRecord, Card, DatasetRecord, FileRecord, Met
 from tests.tiny_models import passed_check, tiny_card
 from tests.training.evaluation.test_learning_curve import point
 from training.__main__ import main
-from training.evaluation.learning_curve import POINTS, write_points
+from training.evaluation.folds import FoldRecord, FoldsRecord, Spread, write_folds
+from training.evaluation.json_records import write_record
+from training.evaluation.points import POINTS, write_points
 from training.evaluation.rates import RATES, Rates, RatesRecord
 from training.evaluation.speed import SPEED, SpeedRecord, VersionSpeed
-from training.fitting.folds import FoldRecord, FoldsRecord, Spread, write_folds
 from training.fitting.run import Epoch, write_history
-from training.json_records import write_record
 from training.recipes import RECIPES
 from training.recipes.recipe import Recipe, RecipeError
 from training.reports.data_copies import COPIES

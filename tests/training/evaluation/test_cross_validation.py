@@ -1,4 +1,4 @@
-"""`training.fitting.folds` and `fit --folds`: cross-validation, the test images aside."""
+"""`training.evaluation.cross_validation` and `fit --folds`: cross-validation, the test images aside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from training.__main__ import main
 from training.datasets.dataset import Dataset, DatasetError, Split
-from training.fitting.folds import fit_folds, fold_datasets, held_out_indices, read_folds
+from training.evaluation.cross_validation import fit_folds, fold_datasets, held_out_indices
+from training.evaluation.folds import read_folds
 from training.fitting.run import read_history
 from training.recipes import RECIPES
 from training.recipes.recipe import Recipe, RecipeError
@@ -118,7 +119,7 @@ def test_cross_validation_leaves_its_figures_and_no_version(
 def test_an_interrupted_cross_validation_does_not_repeat_the_folds_it_has(
     data_for: Callable[[Recipe], Path], tmp_path: Path
 ) -> None:
-    from training.fitting.fit import FitOptions
+    from training.fitting.options import FitOptions
 
     data = RECIPE.reader.load(data_for(RECIPE), RECIPE.input, limit=int(LIMIT))
     options = FitOptions("asl", tmp_path / "runs" / f"asl.{RECIPE.name}.seed-0", epochs=1, precision="float32")

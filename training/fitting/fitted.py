@@ -1,0 +1,27 @@
+"""What a finished fit hands over to be saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from classifier.card import BackboneRecord, Precision
+from training.datasets.dataset import Dataset
+from training.fitting.run import Epoch
+from training.recipes.recipe import Recipe
+
+LIBRARIES = ("sightline", "tensorflow", "keras", "numpy", "pillow", "openvino", "tf2onnx", "onnx")  # shape the result
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All that a finished run has to say for its card."""
+
+    recipe: Recipe
+    name: str
+    dataset: Dataset
+    network: Any  # the inference network, float32
+    history: list[Epoch]
+    seed: int
+    precision: Precision
+    backbone: BackboneRecord | None = None

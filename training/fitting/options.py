@@ -1,0 +1,39 @@
+"""What a person chooses about a fit; importing it takes no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from classifier.card import Precision
+from classifier.engines.openvino import supports_bfloat16
+from training.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a person chooses about a fit; everything else is the recipe's.
+
+    `epochs` None is the recipe's own number. `precision` "auto" is bfloat16 where the recipe bears it and the processor
+    multiplies it natively.
+    `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
+    """
+
+    name: str
+    run_folder: Path
+    epochs: int | None = None
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    resume: bool = False
+
+    @property
+    def feature_folder(self) -> Path:
+        return self.run_folder.parent / "features"
+
+
+def chosen_precision(asked: Literal["auto", "float32", "bfloat16", "float16"], recipe: Recipe) -> Precision:
+    """What "auto" means for this recipe on this machine."""
+    if asked != "auto":
+        return asked
+    return "bfloat16" if recipe.reduced_precision and supports_bfloat16() else "float32"
