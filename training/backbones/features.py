@@ -18,7 +18,7 @@ import numpy.typing as npt
 from training.backbones import Backbone
 from training.datasets.dataset import Dataset
 
-BATCH = 50  # no effect on the features, and beyond it none on the speed
+BATCH = 50  # images per forward pass; no effect on the features
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Features:
         return len(self.labels)
 
     def take(self, chosen: npt.NDArray[np.int64]) -> Features:
-        """The images of these places, in this order."""
+        """The images of these indices, in this order."""
         return Features(self.inputs[chosen], self.labels[chosen])
 
 

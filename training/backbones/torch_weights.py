@@ -54,7 +54,7 @@ class _Tensor:
 
 
 def _tensor(storage: object, offset: Any, shape: Any, steps: Any, grad: object, hooks: object) -> _Tensor:
-    """Stands in for PyTorch's function of the same arguments."""
+    """Replaces PyTorch's function of the same arguments."""
     sized = _are_sizes(shape) and _are_sizes(steps) and _are_sizes((offset,)) and len(shape) == len(steps)
     if not isinstance(storage, _Storage) or not sized:
         raise pickle.UnpicklingError("it describes a tensor in a way that PyTorch does not")
@@ -70,7 +70,7 @@ def _are_sizes(values: Any) -> bool:
     return isinstance(values, tuple) and all(type(value) is int and value >= 0 for value in values)
 
 
-# All that a dict of weights refers to. The storages are only told apart, never made.
+# All that a dict of weights refers to. The storages are only distinguished, never made.
 ADMITTED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,

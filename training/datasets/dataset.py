@@ -43,7 +43,7 @@ class Split:
         return self.pixels
 
     def take(self, chosen: npt.NDArray[np.int64]) -> Split:
-        """The images of these places, in this order."""
+        """The images of these indices, in this order."""
         return Split(self.pixels[chosen], self.labels[chosen])
 
 

@@ -23,9 +23,8 @@ from training.datasets.sampling import spread
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 _COPIES_STAY_IN = ("test", "validation", "train")
-_FILES_PER_TASK = 64  # handing over one 32x32 JPEG costs about as much as decoding it
-# Threads fight over the interpreter when files are tiny: 15,000 of CIFAR-10's took 2.5 s in one thread, 3.6 s in two;
-# 3,000 cats and dogs of 8 KB took 3.4 s in one, 2.0 s in two (2 cores).
+_FILES_PER_TASK = 64  # to hand over one 32x32 JPEG costs about as much as to decode it
+# Threads fight over the interpreter when files are tiny: docs/tuning.md#threads-that-read-data-sets.
 _WORTH_A_THREAD_BYTES = 4_000
 
 

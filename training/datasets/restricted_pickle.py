@@ -12,7 +12,7 @@ from training.datasets.dataset import DatasetError
 
 
 def _uint8(name: object, *_: object) -> np.dtype[np.uint8]:
-    """Stands in for `numpy.dtype`; the old batches call it in a way that newer versions of numpy warn of."""
+    """Replaces `numpy.dtype`; the old batches call it in a way that newer versions of numpy warn of."""
     if name not in (b"u1", "u1"):
         raise pickle.UnpicklingError(f"it holds an array of {name!r}, image batches hold uint8 (u1) only")
     return np.dtype(np.uint8)

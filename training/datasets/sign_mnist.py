@@ -130,7 +130,7 @@ def _columns(train: _Rows, test: _Rows) -> Indices:
     if _KAGGLE_Y not in occurring and _J not in occurring:
         raise DatasetError(
             f"{train.file} and {test.file}: neither label 9 nor label 24 occurs, so Kaggle's numbering (no J) and the "
-            "course's (without gaps) cannot be told apart; take the full files"
+            "course's (without gaps) cannot be distinguished; take the full files"
         )
     numbers = np.arange(_KAGGLE_Y + 1)
     return np.where(numbers > _J, numbers - 1, numbers) if _KAGGLE_Y in occurring else numbers

@@ -27,13 +27,13 @@ def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int
     classes = len(dataset.labels)
     plain = training_network(replace(recipe, augmentation=no_augmentation), classes, statistics, precision)
     augmented = training_network(recipe, classes, statistics, precision)
-    passes = {
+    timed = {
         "pipeline": _augmenting(recipe, Batches(train, recipe.batch_size, seed=0, steps=batches)),
         "network": _fitting(plain, _SameBatch(train, recipe.batch_size, batches)),
         "both": _fitting(augmented, Batches(train, recipe.batch_size, seed=0, steps=batches)),
     }
-    for one_pass in passes.values():
-        one_pass()
+    for once in timed.values():
+        once()
     here = provenance.of_this_run()
     return RatesRecord(
         recipe=recipe.name,
@@ -41,7 +41,7 @@ def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int
         precision=precision,
         batch_size=recipe.batch_size,
         batches=batches,
-        rounds=tuple(Rates(**{name: round(one_pass(), 1) for name, one_pass in passes.items()}) for _ in range(rounds)),
+        rounds=tuple(Rates(**{name: round(once(), 1) for name, once in timed.items()}) for _ in range(rounds)),
         machine=here.machine,
         commit=here.commit,
         finished=here.date,
@@ -78,7 +78,7 @@ class _EpochTimer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
 
 def _augmenting(recipe: Recipe, batches: Batches) -> Callable[[], float]:
-    """A pass over the batches that only augments; gives images per second."""
+    """Augments each batch once; gives images per second."""
     layers = recipe.augmentation()
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
@@ -87,7 +87,7 @@ def _augmenting(recipe: Recipe, batches: Batches) -> Callable[[], float]:
             pixels = layer(pixels, training=True)
         return pixels
 
-    def one_pass() -> float:
+    def once() -> float:
         began = time.perf_counter()
         for i in range(len(batches)):
             np.asarray(augment(tf.constant(batches[i][0])))
@@ -96,18 +96,18 @@ def _augmenting(recipe: Recipe, batches: Batches) -> Callable[[], float]:
         batches.on_epoch_end()
         return images / seconds
 
-    return one_pass
+    return once
 
 
 def _fitting(network: Any, batches: Any) -> Callable[[], float]:
     """An epoch of fitting; gives images per second."""
 
-    def one_pass() -> float:
+    def once() -> float:
         timer = _EpochTimer()
         network.fit(batches, epochs=1, verbose=0, callbacks=[timer])
         return _images(batches) / timer.seconds
 
-    return one_pass
+    return once
 
 
 def _images(batches: Any) -> int:

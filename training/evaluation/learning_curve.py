@@ -43,13 +43,13 @@ def pool(dataset: Dataset, most: int) -> Dataset:
 
 
 def drawn(labels: Indices, count: int, seed: int) -> Indices:
-    """Places of `count` images of each class, ascending; those for a smaller count are among those for a larger."""
+    """Indices of `count` images of each class, ascending; those for a smaller count are among those for a larger."""
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     return np.sort(shuffled[_first(labels[shuffled], count)])
 
 
 def _first(labels: Indices, count: int) -> Indices:
-    """Places of the first `count` images of each class, ascending."""
+    """Indices of the first `count` images of each class, ascending."""
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 
@@ -81,20 +81,20 @@ class Measurement:
         """Fit and test one."""
         from training.fitting.fit import fit
 
-        places = {name: drawn(self.dataset.splits[name].labels, count, seed) for name in ("train", "validation")}
+        picked = {name: drawn(self.dataset.splits[name].labels, count, seed) for name in ("train", "validation")}
         options = replace(self.options, seed=seed, run_folder=self.run_folder(count, seed))
-        recipe = with_enough_steps(self.recipe, len(places["train"]))
+        recipe = with_enough_steps(self.recipe, len(picked["train"]))
         if recipe.backbone is not None and recipe.fine_tuning is None:
-            return self._of_features(recipe, places, options, count)
-        reduced = {name: self.dataset.splits[name].take(at) for name, at in places.items()}
+            return self._of_features(recipe, picked, options, count)
+        reduced = {name: self.dataset.splits[name].take(at) for name, at in picked.items()}
         fitted = fit(recipe, replace(self.dataset, splits={**self.dataset.splits, **reduced}), options)
-        return self._measured(fitted.network, fitted.history, self.dataset.splits, places, options, count)
+        return self._measured(fitted.network, fitted.history, self.dataset.splits, picked, options, count)
 
     def run_folder(self, count: int, seed: int) -> Path:
         """Where the fit of one point is kept until it is recorded."""
         return self.options.run_folder.with_name(f"{self.options.run_folder.name}.{count}-images.seed-{seed}")
 
-    def _of_features(self, recipe: Recipe, places: dict[str, Indices], options: FitOptions, count: int) -> Point:
+    def _of_features(self, recipe: Recipe, picked: dict[str, Indices], options: FitOptions, count: int) -> Point:
         """The features are those of the whole pool, computed once for all points."""
         from training.backbones.features import cached_features
         from training.fitting.fit import fit_head
@@ -103,25 +103,31 @@ class Measurement:
         assert recipe.backbone is not None  # noqa: S101  (`point` asked)
         names = ("train", "validation", "test")
         seen = cached_features(recipe.backbone, recipe.input.shape, self.dataset, options.feature_folder, names)
-        chosen = {**seen.splits, **{name: seen.splits[name].take(at) for name, at in places.items()}}
+        chosen = {**seen.splits, **{name: seen.splits[name].take(at) for name, at in picked.items()}}
         head, history = fit_head(recipe, self.dataset, replace(seen, splits=chosen), options)
-        return self._measured(inference_head(head), history, seen.splits, places, options, count)
+        return self._measured(inference_head(head), history, seen.splits, picked, options, count)
 
     def _measured(
-        self, network: Any, history: Any, splits: Any, places: dict[str, Indices], options: FitOptions, count: int
+        self,
+        network: Any,
+        history: Any,
+        splits: Any,
+        picked: dict[str, Indices],
+        options: FitOptions,
+        count: int,
     ) -> Point:
 
         from training.fitting.networks import keras_function
 
         run = keras_function(network)
-        validation = splits["validation"].take(places["validation"])
+        validation = splits["validation"].take(picked["validation"])
         here = provenance.of_this_run()
         return Point(
             recipe=self.recipe.name,
             images=count,
             seed=options.seed,
-            train_images=len(places["train"]),
-            validation_images=len(places["validation"]),
+            train_images=len(picked["train"]),
+            validation_images=len(picked["validation"]),
             test_images=len(splits["test"]),
             validation_accuracy=round(evaluate(run, validation).accuracy, 6),
             test_accuracy=round(evaluate(run, splits["test"]).accuracy, 6),

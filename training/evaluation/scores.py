@@ -101,10 +101,10 @@ class Evaluation:
         confidence = self.probabilities.max(axis=1).astype(np.float64)
         right = self.predicted == self.labels
         edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
-        place = np.digitize(confidence, edges[1:-1], right=True)
+        bin_of = np.digitize(confidence, edges[1:-1], right=True)
         bins = []
         for i in range(CALIBRATION_BINS):
-            inside = place == i
+            inside = bin_of == i
             means = (float(confidence[inside].mean()), float(right[inside].mean())) if inside.any() else (None, None)
             bins.append(CalibrationBin(float(edges[i]), float(edges[i + 1]), int(inside.sum()), *means))
         return bins

@@ -88,7 +88,7 @@ def _open(folder: Path) -> LoadedModel:
 
 
 def _rate(engine: Engine, shape: tuple[int, int, int], seconds: float) -> float:
-    """Images per second with one batch more in flight than the engine has streams, so that none of them waits."""
+    """Images per second with one batch more queued than the engine has streams, so that no stream waits."""
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *shape), np.uint8)
     waiting: list[Future[Probabilities]] = []
     done, began = 0, time.perf_counter()

@@ -36,9 +36,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         return self.steps
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        turn, place = divmod(self.epoch * self.steps + index, self.per_pass)
+        turn, position = divmod(self.epoch * self.steps + index, self.per_pass)
         if turn != self._pass:
             self._order = np.random.default_rng((self.seed, turn)).permutation(len(self.split))
             self._pass = turn
-        chosen = self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
         return self.split.inputs[chosen], self.split.labels[chosen]

@@ -67,6 +67,6 @@ def seed_randomness(network: Any, seed: int, epoch: int) -> None:
         for value in vars(layer).values()
         if isinstance(value, keras.random.SeedGenerator)
     ]
-    for place, generator in enumerate(generators):
-        drawn = np.random.default_rng((seed, epoch, place)).integers(1, 2**31)
+    for position, generator in enumerate(generators):
+        drawn = np.random.default_rng((seed, epoch, position)).integers(1, 2**31)
         generator.state.assign([drawn, 0])

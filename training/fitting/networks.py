@@ -104,8 +104,8 @@ def _freeze(network: Any, backbone: Backbone, tuning: FineTuning | None) -> None
     names = [layer.name for layer in network.layers]
     end = names.index(FEATURES)
     tuned = names.index(backbone.tops[-tuning.parts]) if tuning else end
-    for place, layer in enumerate(network.layers[:end]):
-        layer.trainable = place >= tuned and not isinstance(layer, keras.layers.BatchNormalization)
+    for position, layer in enumerate(network.layers[:end]):
+        layer.trainable = position >= tuned and not isinstance(layer, keras.layers.BatchNormalization)
 
 
 def _compile(network: Any, optimizer: Optimizer) -> None:
@@ -114,7 +114,7 @@ def _compile(network: Any, optimizer: Optimizer) -> None:
         optimizer=optimizer,
         loss=keras.losses.BinaryCrossentropy() if binary else keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
-        jit_compile=False,  # XLA was slower on the CPUs we measured
+        jit_compile=False,  # docs/tuning.md#xla-while-fitting
     )
 
 

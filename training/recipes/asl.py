@@ -1,8 +1,11 @@
 """American Sign Language letters: 28x28 grey hands, 24 letters (J and Z are movements).
 
 Run:     python -m training fit asl-augmented --data sign-mnist.zip
-Takes:   see docs/reproduction.md
-Reaches: see docs/reproduction.md; the article states validation accuracy 0.9962 with augmentation
+Takes:   asl-baseline  4.2 minutes on AMD EPYC, 2 cores
+         asl-augmented 3.6 minutes on AMD EPYC, 2 cores
+Reaches: asl-baseline  test accuracy 1.0000, n=1
+         asl-augmented test accuracy 0.9919 (0.9874 to 0.9967), n=3
+Article: validation accuracy 0.9962 with augmentation
 
 Differences from the article: its validation images are the official test file; here that file is the test split and
 15 % of the training rows are held out for validation, so that the epoch is chosen without looking at the test. Labels
@@ -68,9 +71,7 @@ AUGMENTED = Recipe(
     epochs=20,
     batch_size=32,
     parameters=264_049,
-    # Test accuracy 0.996, 0.993, 0.988 in float32 and 0.977, 0.986, 0.979 in bfloat16 (seeds 0-2): with so few steps
-    # behind it, batch normalisation makes the validation loss swing, and 16 bits make it swing more.
-    reduced_precision=False,
+    reduced_precision=False,  # docs/tuning.md#precision-of-the-letters
     baseline="asl-baseline",
 )
 BASELINE = replace(

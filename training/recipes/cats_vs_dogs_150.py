@@ -1,8 +1,11 @@
 """Cats vs dogs at 150x150: the convnet of Deep Learning with Python, 1st edition, chapter 5.
 
 Run:     python -m training fit cats-vs-dogs-150-augmented --data cats-vs-dogs.zip
-Takes:   see docs/reproduction.md
-Reaches: see docs/reproduction.md; the book states validation accuracy 0.71 without and 0.82 with augmentation
+Takes:   cats-vs-dogs-150-baseline  8.2 minutes on AMD EPYC, 2 cores
+         cats-vs-dogs-150-augmented 146.3 minutes on AMD EPYC, 2 cores
+Reaches: cats-vs-dogs-150-baseline  test accuracy 0.6610, n=1
+         cats-vs-dogs-150-augmented test accuracy 0.8010, n=1
+Article: validation accuracy 0.71 without and 0.82 with augmentation
 
 Differences from the book: it evaluated 50 validation batches of a looping generator, here every validation image
 counts once; it saved the last epoch, here the epoch with the lowest validation loss is kept.

@@ -1,8 +1,11 @@
 """Cats vs dogs at 180x180: the small convnet of Deep Learning with Python, 2nd edition, chapter 8.
 
 Run:     python -m training fit cats-vs-dogs-180-augmented --data cats-vs-dogs.zip
-Takes:   see docs/reproduction.md
-Reaches: see docs/reproduction.md; the book states test accuracy 0.690 without and 0.829 with augmentation
+Takes:   cats-vs-dogs-180-baseline  30.3 minutes on AMD EPYC, 2 cores
+         cats-vs-dogs-180-augmented 96.4 minutes on AMD EPYC, 2 cores
+Reaches: cats-vs-dogs-180-baseline  test accuracy 0.6855, n=1
+         cats-vs-dogs-180-augmented test accuracy 0.8322 (0.8260 to 0.8445), n=3
+Article: test accuracy 0.690 without and 0.829 with augmentation
 
 Differences from the book: none in the network or the schedule. Keras' RandomZoom(0.2) draws one factor for both axes,
 as it did for the book. Augmentation and the last layer compute in float32 when the rest is trained in bfloat16.

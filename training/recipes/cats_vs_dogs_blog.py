@@ -1,8 +1,9 @@
 """Cats vs dogs at 150x150: the first network of the Keras blog's article on very little data.
 
 Run:     python -m training fit cats-vs-dogs-blog --data cats-vs-dogs.zip
-Takes:   see docs/reproduction.md
-Reaches: see docs/reproduction.md; the article states validation accuracy 0.79 to 0.81 after 50 epochs
+Takes:   cats-vs-dogs-blog 5.7 minutes on AMD EPYC, 2 cores
+Reaches: cats-vs-dogs-blog test accuracy 0.7690 (0.7660 to 0.7745), n=3
+Article: validation accuracy 0.79 to 0.81 after 50 epochs
 
 Differences from the article: a translation of it prints a last layer of two units with binary labels, which does not
 train; one sigmoid unit is used, as in the original. The article has no test images; files 1500-2499 of each class,

@@ -2,8 +2,11 @@
 
 Run:     python -m training fit cats-vs-dogs-features --data cats-vs-dogs.zip
          python -m training fit cats-vs-dogs-finetuned --data cats-vs-dogs.zip
-Takes:   see docs/reproduction.md
-Reaches: see docs/reproduction.md; the article states validation accuracy 0.90 with features and 0.94 fine-tuned
+Takes:   cats-vs-dogs-features  0.8 minutes on AMD EPYC, 2 cores
+         cats-vs-dogs-finetuned 25.0 minutes on AMD EPYC, 2 cores
+Reaches: cats-vs-dogs-features  test accuracy 0.9885 (0.9880 to 0.9890), n=3
+         cats-vs-dogs-finetuned test accuracy 0.9878 (0.9875 to 0.9885), n=3
+Article: validation accuracy 0.90 with features and 0.94 fine-tuned
 
 Differences from the article: its network is VGG16, here it is EfficientNet-Lite0, smaller and more accurate on
 ImageNet. Its head has a dense layer of 256 units, here it is a logistic regression. It validates on 400 images of each

@@ -2,8 +2,11 @@
 
 Run:     python -m training fit cifar-10-features --data cifar-10.zip
          python -m training fit asl-features --data sign-mnist.zip
-Takes:   see docs/reproduction.md
-Reaches: see docs/reproduction.md; no article states a figure
+Takes:   cifar-10-features 3.8 minutes on AMD EPYC, 2 cores
+         asl-features      0.6 minutes on AMD EPYC, 2 cores
+Reaches: cifar-10-features test accuracy 0.7792, n=1
+         asl-features      test accuracy 0.9992, n=1
+Article: states no figure
 
 Differences from the articles of these data sets: all but the images and their splits. The images are enlarged, and grey
 ones copied to three channels, because the pretrained network knows photos.

@@ -2,11 +2,14 @@
 
 Run:     python -m training fit features --data my_photos/
          python -m training fit finetuned --data my_photos/
-Takes:   see docs/reproduction.md for cats and dogs, whose recipes have the same settings
-Reaches: see docs/reproduction.md
+Takes:   cats-vs-dogs-features  0.8 minutes on AMD EPYC, 2 cores
+         cats-vs-dogs-finetuned 25.0 minutes on AMD EPYC, 2 cores
+Reaches: cats-vs-dogs-features  test accuracy 0.9885 (0.9880 to 0.9890), n=3
+         cats-vs-dogs-finetuned test accuracy 0.9878 (0.9875 to 0.9885), n=3
+Article: none; these recipes have the settings of the two above, and other images
 
-Differences between the two: `features` leaves the pretrained network as it is, so every image passes it once, and only
-the head is trained. `finetuned` goes on from there with the top of the network at a low learning rate, on augmented
+Differences between the two: `features` leaves the pretrained network as it is. Every image goes through it once, and
+only the head is trained. `finetuned` goes on from there with the top of the network at a low learning rate, on augmented
 images.
 """
 
@@ -48,8 +51,7 @@ def head_optimizer() -> Optimizer:
 def fine_tuning_optimizer() -> Optimizer:
     from keras import optimizers
 
-    # At 1e-4 six epochs took the validation loss on cats and dogs from 0.032 to between 0.035 and 0.059 (seed 0).
-    return optimizers.Adam(1e-5)
+    return optimizers.Adam(1e-5)  # docs/tuning.md#learning-rate-of-fine-tuning
 
 
 def features(name: str, model: str, article: Article, reader: Reader, classes: int, side: int = 224) -> Recipe:

@@ -40,8 +40,8 @@ def test_it_turns_uint8_pixels_into_features(backbone: Backbone):
 @BOTH
 def test_every_part_that_may_be_thawed_is_a_layer(backbone: Backbone):
     names = [layer.name for layer in network(backbone).layers]
-    places = [names.index(top) for top in backbone.tops]
-    assert places == sorted(places)
+    positions = [names.index(top) for top in backbone.tops]
+    assert positions == sorted(positions)
 
 
 def test_mobilenets_normalisation_is_that_of_keras():

@@ -62,8 +62,8 @@ def test_it_is_lite_0_in_shape_and_size():
 
 def test_every_part_that_may_be_thawed_is_a_layer():
     names = [layer.name for layer in network(64, pretrained=False).layers]
-    places = [names.index(top) for top in efficientnet_lite0.EFFICIENTNET_LITE0.tops]
-    assert places == sorted(places)
+    positions = [names.index(top) for top in efficientnet_lite0.EFFICIENTNET_LITE0.tops]
+    assert positions == sorted(positions)
 
 
 def test_without_the_weights_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

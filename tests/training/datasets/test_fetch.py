@@ -129,10 +129,10 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_only_account_holders_get_is_explained_until_it_is_there(tmp_path: Path) -> None:
-    with pytest.raises(FetchError) as told:
+    with pytest.raises(FetchError) as caught:
         fetch("sign-mnist", tmp_path)
     for part in ("Kaggle account", "https://www.kaggle.com/", "sign_mnist_train.csv", str(tmp_path / "sign-mnist.zip")):
-        assert part in str(told.value)
+        assert part in str(caught.value)
     (tmp_path / "sign-mnist.zip").write_bytes(b"")
     assert fetch("sign-mnist", tmp_path) == tmp_path / "sign-mnist.zip"
 

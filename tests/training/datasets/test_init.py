@@ -52,10 +52,10 @@ def test_own_photos_are_read_whichever_recipe_is_chosen(name: str, tmp_path: Pat
 
 def test_a_layout_nobody_knows_is_told_what_was_expected_what_came_and_what_to_do(tmp_path: Path) -> None:
     path = zip_of(tmp_path / "notes.zip", {f"{i}.txt": b"" for i in range(5)})
-    with pytest.raises(DatasetError) as told:
+    with pytest.raises(DatasetError) as seen:
         load_dataset(path, Cifar10(), SPEC)
     for part in ("layout of cifar-10", "5 files (0.txt", "fetch cifar-10", "PHOTOS/CLASS/*.jpg"):
-        assert part in str(told.value)
+        assert part in str(seen.value)
 
 
 def test_a_path_with_nothing_there_is_told_so(tmp_path: Path) -> None:
@@ -76,6 +76,6 @@ def test_reading_data_does_not_load_tensorflow() -> None:
 
 def test_a_recipe_for_class_folders_asks_for_class_folders_alone(tmp_path: Path) -> None:
     path = zip_of(tmp_path / "notes.zip", {f"{i}.txt": b"" for i in range(5)})
-    with pytest.raises(DatasetError, match=r"expected class folders, it holds 5 files \(0\.txt.*PHOTOS/CLASS") as told:
+    with pytest.raises(DatasetError, match=r"expected class folders, it holds 5 files \(0\.txt.*PHOTOS/CLASS") as seen:
         load_dataset(path, READERS["folders"], SPEC)
-    assert "fetch" not in str(told.value)
+    assert "fetch" not in str(seen.value)

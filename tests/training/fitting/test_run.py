@@ -11,7 +11,7 @@ SETTINGS = {"recipe": "asl-augmented", "seed": 0}
 
 
 class Network:
-    """Stands in for a Keras network: its weights are one word."""
+    """Behaves as a Keras network: its weights are one word."""
 
     def __init__(self, word: str = "") -> None:
         self.word = word

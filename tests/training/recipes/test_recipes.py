@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ from training.__main__ import main
 from training.fitting.networks import inference_network, training_network
 from training.recipes import FOR_ANY_IMAGES, RECIPES, recipe_named
 from training.recipes.recipe import Recipe, RecipeError, Statistics
+from training.reports.records import RecipeRecords, read_records
+from training.reports.tables import figure, several
+
+ROOT = Path(__file__).parents[3]
 
 PRINTED_BY_THE_ARTICLES = {"cats-vs-dogs-180-baseline": 991_041, "cats-vs-dogs-150-baseline": 3_453_121}
 CLASSES = {"cats-vs-dogs": 2, "cifar-10": 10, "sign-mnist": 24}
@@ -110,14 +115,39 @@ def test_an_unknown_recipe_is_refused_naming_those_there_are():
         recipe_named("asl-augmentd")
 
 
-@pytest.mark.parametrize("recipe", (RECIPES | FOR_ANY_IMAGES).values(), ids=RECIPES | FOR_ANY_IMAGES)
-def test_a_recipes_module_says_how_to_run_it_and_what_it_reaches(recipe: Recipe):
+def head_of(recipe: Recipe) -> str:
+    """The docstring of the module that says how to run the recipe."""
     modules = [found.name for found in pkgutil.iter_modules(recipes.__path__)]
-    heads = [importlib.import_module(f"training.recipes.{module}").__doc__ for module in modules]
+    heads = [importlib.import_module(f"training.recipes.{module}").__doc__ or "" for module in modules]
     family = recipe.name.removesuffix("-baseline").removesuffix("-augmented")
     (head,) = [head for head in heads if re.search(rf"training fit {family}(-augmented|-baseline)? ", head)]
-    for word in ("Run:", "Takes:", "Reaches:", "Differences"):
+    return head
+
+
+def minutes_and_machine(records: RecipeRecords) -> str:
+    machines = several(run.card.training.machine or "not recorded" for run in records.runs)
+    return f"{records.recipe.name} {mean(run.seconds for run in records.runs) / 60:.1f} minutes on {machines}"
+
+
+def accuracy_and_n(records: RecipeRecords) -> str:
+    return f"{records.recipe.name} test accuracy {figure(records.accuracies('test'))}, n={len(records.runs)}"
+
+
+@pytest.fixture(scope="module")
+def records() -> dict[str, RecipeRecords]:
+    return {each.recipe.name: each for each in read_records(ROOT / "docs" / "runs")}
+
+
+@pytest.mark.parametrize("recipe", (RECIPES | FOR_ANY_IMAGES).values(), ids=RECIPES | FOR_ANY_IMAGES)
+def test_a_recipes_head_states_the_minutes_and_the_accuracy_of_its_record(
+    recipe: Recipe, records: dict[str, RecipeRecords]
+):
+    head = re.sub(r" +", " ", head_of(recipe))
+    for word in ("Run:", "Takes:", "Reaches:", "Article:", "Differences"):
         assert word in head
+    recorded = records[f"cats-vs-dogs-{recipe.name}" if recipe.name in FOR_ANY_IMAGES else recipe.name]
+    assert minutes_and_machine(recorded) in head
+    assert accuracy_and_n(recorded) in head
 
 
 @pytest.mark.slow
