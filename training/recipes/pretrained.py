@@ -9,8 +9,8 @@ Reaches: cats-vs-dogs-features  test accuracy 0.9885 (0.9880 to 0.9890), n=3
 Article: none; these recipes have the settings of the two above, and other images
 
 Differences between the two: `features` leaves the pretrained network as it is. Every image goes through it once, and
-only the head is trained. `finetuned` goes on from there with the top of the network at a low learning rate, on augmented
-images.
+only the head is trained. `finetuned` goes on from there: it trains the top of the network at a low learning rate, on
+augmented images.
 """
 
 from __future__ import annotations

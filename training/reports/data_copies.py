@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Copy:
     """`brief` stands beside every figure, `differs` once in the report.
 
-    `fingerprints` are those of the data sets that the recipes read from this copy; the report says where a run saw others.
+    `fingerprints` are those of the data sets that recipes read from this copy; the report says where a run saw others.
     """
 
     brief: str
