@@ -119,16 +119,15 @@ def limits_page() -> str:
 
 def metrics_page() -> str:
     """All of docs/metrics.md."""
-    rows = [
-        (f"`{s.name}`", s.kind, ", ".join(f"`{label}`" for label in s.labels), s.meaning) for s in metrics.describe()
-    ]
+    rows = [(f"`{s.name}`", s.kind, ", ".join(f"`{label}`" for label in s.labels), s.meaning) for s in metrics.SERIES]
     return "\n".join(
         [
             "# Metrics",
             "",
-            "Written by `make docs` from `service/metrics.py`. `GET /metrics` gives them to Prometheus, summed over",
-            "all workers; `deploy/grafana/sightline.json` is a dashboard of them (Grafana: Dashboards, New, Import).",
-            "An endpoint is a route's template, never the path that somebody sent.",
+            "Written by `make docs` from `service/metrics.py`. `GET /metrics` gives them to Prometheus, beside those",
+            "that its library has of the process (`process_*`) and of Python (`python_*`). They count from the start",
+            "of this server; another one on a machine has its own. `deploy/grafana/sightline.json` is a dashboard",
+            "(Grafana: Dashboards, New, Import). An endpoint is a route's template, never the path that somebody sent.",
             "",
             *table(("metric", "kind", "labels", "meaning"), rows),
             "",

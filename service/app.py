@@ -29,12 +29,13 @@ from classifier.errors import SightlineError
 from service.api import auth, bodies, endpoints, responses, routes
 from service.api.auth import PROBES, Access
 from service.api.deadlines import deadline_after, time_for, while_present
+from service.api.endpoints import Endpoints
 from service.api.hot_routes import Express
 from service.api.middleware import Gate, Traffic
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
 from service.inference.catalog import Catalog
-from service.metrics import Endpoints
-from service.server import memory, protocol, scheduling
+from service.metrics import Metrics
+from service.server import memory, protocol, scheduling, workers
 from service.server.fast_path import DirectConnection
 from service.server.shutdown import Closing
 from service.settings import Settings
@@ -47,7 +48,9 @@ except SettingsError as wrong:
 
 memory.share_heaps()  # before there are threads
 _APP = routes.create_app()
-_TRAFFIC = Traffic(SETTINGS, _ACCESS, Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"]))
+_METRICS = Metrics()
+_ENDPOINTS = Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"])
+_TRAFFIC = Traffic(SETTINGS, _ACCESS, _ENDPOINTS, _METRICS)
 
 
 def _front(others: ASGIApp) -> ASGIApp:
@@ -55,7 +58,7 @@ def _front(others: ASGIApp) -> ASGIApp:
     return Gate(Express(_APP, routes.HOT, others), _TRAFFIC)
 
 
-protocol.install(SETTINGS, _front, DirectConnection)
+protocol.install(SETTINGS, _front, DirectConnection, _METRICS)
 
 # BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
 # request for the whole time, so it should not be much longer.
@@ -98,19 +101,20 @@ class Sightline:
     """Image classification over HTTP."""
 
     def __init__(self) -> None:
-        self._catalog = Catalog(SETTINGS)
+        self._catalog = Catalog(SETTINGS, _METRICS)
         routes.serve_catalog(_APP, self._catalog)
         DirectConnection.serve(self._catalog, _TRAFFIC)
 
     @bentoml.on_deployment
     @staticmethod
-    def check_address() -> None:
-        """Refuse, before any worker is started, an address that everybody can reach but nobody may use."""
-        if (host := _host_to_bind()) is not None:
-            try:
+    def check_deployment() -> None:
+        """Refuse, before any worker is started, a second one and an address that anybody reaches but nobody may use."""
+        try:
+            workers.check_there_is_one("sightline")
+            if (host := _host_to_bind()) is not None:
                 auth.check_address(SETTINGS, host)
-            except SettingsError as wrong:
-                raise SystemExit(f"sightline: {wrong}") from None
+        except SettingsError as wrong:
+            raise SystemExit(f"sightline: {wrong}") from None
 
     @bentoml.on_startup
     async def load_models(self) -> None:
@@ -119,18 +123,13 @@ class Sightline:
         scheduling.run_soon()
         self._giving_back = asyncio.create_task(memory.give_back_now_and_then())
         Closing(_TRAFFIC, self._catalog).take_over()
-        protocol.watch(self._report)
+        protocol.watch()
         self._catalog.start()
 
     @bentoml.on_shutdown
     async def close_models(self) -> None:
         self._giving_back.cancel()
         await self._catalog.close()
-        self._report()
-
-    def _report(self) -> None:
-        self._catalog.report()
-        _TRAFFIC.report()
 
     async def __is_alive__(self) -> bool:
         return self._catalog.is_alive

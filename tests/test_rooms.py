@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +43,25 @@ def test_an_engines_library_is_imported_by_that_engine_alone_in_what_serves(engi
     users = [p for room in ("classifier", "service") for p in (ROOT / room).rglob("*.py") if names & set(imported(p))]
     allowed = {ROOT / "classifier" / "engines" / f"{engine}.py", ROOT / "classifier" / "exporting.py"}
     assert set(users) <= allowed
+
+
+HTTP_LIBRARIES = {
+    "starlette",
+    "uvicorn",
+    "httpx",
+    "bentoml",
+    "click",
+    "h11",
+    "httptools",
+    "aiohttp",
+    "python_multipart",
+}
+
+
+@pytest.mark.parametrize("module", ["classifier", "catalog"])
+def test_importing_what_infers_imports_no_http_library(module: str):
+    code = f"import sys, service.inference.{module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    assert {name.split(".")[0] for name in loaded.stdout.split()} & HTTP_LIBRARIES == set()

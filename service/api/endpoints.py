@@ -1,14 +1,15 @@
-"""What the routes of both protocols share: which model a request asks for, and how an error becomes an answer."""
+"""What the routes share: which model a request asks for, how an error becomes an answer, how a path is counted."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache, wraps
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
 
 from classifier.errors import SightlineError
 from service.errors import MalformedRequest
@@ -19,7 +20,23 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 log = logging.getLogger(__name__)
 
+OTHER = "other"  # every path that no route has a template for
+
 WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class Endpoints:
+    """Paths to the templates of routes, which are few: metrics are counted by them."""
+
+    def __init__(self, routes: Iterable[BaseRoute], paths: Iterable[str]) -> None:
+        self._paths = frozenset(paths)
+        self._routes = [route for route in routes if isinstance(route, Route | Mount)]
+        self.template = lru_cache(maxsize=1024)(self._template)
+
+    def _template(self, path: str) -> str:
+        if path in self._paths:
+            return path
+        return next((route.path or "/" for route in self._routes if route.path_regex.match(path)), OTHER)
 
 
 def answered(endpoint: Endpoint, in_words: Callable[[BaseException], Response]) -> Endpoint:

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn._types import HTTPScope
 
 from classifier.errors import SightlineError
-from service import metrics
 from service.api import request_ids
 from service.api.auth import PROBES, Access
+from service.api.endpoints import Endpoints
 from service.api.rejection_log import RejectionLog
 from service.api.request_ids import request_id_of
 from service.api.responses import problem_response, protocol_error
@@ -34,7 +34,7 @@ from service.errors import (
     UploadTooSlow,
     is_oip,
 )
-from service.metrics import Endpoints
+from service.metrics import Metrics
 from service.server import protocol
 from service.settings import Settings
 
@@ -72,15 +72,17 @@ class Failed(NamedTuple):
 class Traffic:
     """What is going on now: the requests being answered, the bytes they hold, and whether the server is closing."""
 
-    def __init__(self, settings: Settings, access: Access, endpoints: Endpoints) -> None:
+    def __init__(self, settings: Settings, access: Access, endpoints: Endpoints, metrics: Metrics) -> None:
         self.settings = settings
         self.access = access
         self.endpoints = endpoints
+        self.metrics = metrics
         self.is_closing = False
         self.is_cut_off = False
         self.held_bytes = 0
         self.tasks: set[asyncio.Future[Any]] = set()
         self.rejections = RejectionLog()
+        metrics.in_progress = lambda: len(self.tasks)
 
     def hold(self, count: int) -> None:
         """Count more bytes of a body. Raises TooManyBytes."""
@@ -97,11 +99,11 @@ class Traffic:
 
     def count(self, path: str, status: int, took_s: float) -> None:
         """Count an answer."""
-        metrics.answered(self.endpoints.template(path), status, took_s)
+        self.metrics.answered(self.endpoints.template(path), status, took_s)
 
     def reject(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
         """Count a rejection, and say so in the log."""
-        metrics.rejected(reason)
+        self.metrics.rejected(reason)
         self.rejections.add(status, reason, method, path, client, request_id)
 
     def cut_off(self) -> None:
@@ -109,11 +111,6 @@ class Traffic:
         self.is_cut_off = True
         for task in self.tasks:
             task.cancel()
-
-    def report(self) -> None:
-        """Bring the metrics up to date."""
-        metrics.in_progress(len(self.tasks))
-        metrics.flush()
 
 
 class Gate:

@@ -17,13 +17,15 @@ from classifier.ranking import ranked
 from service.errors import problem, problem_headers
 from service.inference.catalog import Catalog, Entry
 from service.inference.classifier import Classifier
-from service.inference.timing import Classified, timed
+from service.inference.timing import Classified, server_timing
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 
 JSON_HEADER = (b"content-type", JSON.encode())
+TIMING_HEADER = "server-timing"
+_TIMING_HEADER = TIMING_HEADER.encode()
 
 
 class _Json(Response):
@@ -131,3 +133,10 @@ def _running(classifier: Classifier) -> dict[str, Any]:
         "streams": engine.streams,
         "max_batch": classifier.max_batch,
     }
+
+
+def timed(answer: Response, images: Sequence[Classified]) -> Response:
+    """The answer with where the time went, if any image got as far."""
+    if images:
+        answer.raw_headers.append((_TIMING_HEADER, server_timing(images).encode()))
+    return answer

@@ -18,6 +18,7 @@ from service.errors import Closing, NotReady, NotServed
 from service.inference.batching import BatchScheduler
 from service.inference.classifier import Classifier, is_faster_than_http
 from service.inference.decode_pool import Decoders
+from service.metrics import Metrics
 from service.server import memory
 from service.settings import Settings
 
@@ -51,8 +52,10 @@ class Catalog:
     server from being ready: somebody meant it to be served.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         self.settings = settings
+        self.metrics = metrics or Metrics()
+        self.metrics.versions = self.served
         self.entries: dict[str, dict[int, Entry]] = {}
         self._store = ModelStore(settings.models)
         self._scheduler = BatchScheduler(max(1, settings.streams))
@@ -80,7 +83,7 @@ class Catalog:
         for name, version in sorted(((n, v) for n, v, _ in self.all()), key=lambda nv: (nv[1] != known[nv[0]][-1], nv)):
             self.entries[name][version] = await self._proved(name, version)
         self._loaded = True
-        served = [f"{name} {version}" for name, version, entry in self.all() if isinstance(entry, Classifier)]
+        served = [f"{classifier.card.name} {classifier.card.version}" for classifier in self.served()]
         log.info("serving %s from %s", ", ".join(served) or "nothing", self.settings.models)
         _spare_the_collector()
 
@@ -140,20 +143,17 @@ class Catalog:
             for version, entry in sorted(versions.items()):
                 yield name, version, entry
 
-    def report(self) -> None:
-        """Bring the metrics of every version up to date."""
-        for _, _, entry in self.all():
-            if isinstance(entry, Classifier):
-                entry.report()
+    def served(self) -> Iterator[Classifier]:
+        """Every version that has proved itself."""
+        return (entry for _, _, entry in self.all() if isinstance(entry, Classifier))
 
     async def close(self) -> None:
         """Stop loading, answer everybody who waits, and give the memory back."""
         for task in (begun := [*self._mending, *([self._loading] if self._loading else [])]):
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
-        for _, _, entry in self.all():
-            if isinstance(entry, Classifier):
-                await entry.close()
+        for classifier in self.served():
+            await classifier.close()
         self._decoders.close()
 
     async def _proved(self, name: str, version: int) -> Entry:
@@ -170,7 +170,8 @@ class Catalog:
         """Load a version and send its sample the way every image goes: decoder, batch, engine."""
         model, measured = await asyncio.to_thread(self._measured, name, version)
         self._scheduler.allow(model.engine.places)
-        classifier = Classifier(model, self._scheduler, self._decoders, self.settings, self._mend, measured)
+        counted = self.metrics.of(model.card)
+        classifier = Classifier(model, self._scheduler, self._decoders, self.settings, self._mend, measured, counted)
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_ms / 1000
         try:
             async with asyncio.timeout_at(deadline):
@@ -178,8 +179,6 @@ class Catalog:
         except BaseException:
             await classifier.close()
             raise
-        classifier.metrics.runs(model.engine)
-        classifier.metrics.max_batch(classifier.max_batch)
         return classifier
 
     def _measured(self, name: str, version: int) -> tuple[LoadedModel, Pace]:

@@ -92,6 +92,7 @@ class Classifier:
         settings: Settings,
         mend: Callable[[Classifier], None] = lambda _: None,
         pace: Pace = UNMEASURED,
+        metrics: ModelMetrics | None = None,
     ) -> None:
         most = settings.max_batch or pace.max_batch
         sizes = _any_size if settings.pad_batches else whole_batch
@@ -100,7 +101,7 @@ class Classifier:
         self._mend = mend
         self.card = model.card
         self.statistics = Statistics()
-        self.metrics = ModelMetrics(self.card)
+        self.metrics = metrics or ModelMetrics(self.card)
         self._decoders = decoders
         self._undecoded: set[object] = set()  # one token for each image between its admission and the batcher's queue
         self._ahead = asyncio.Semaphore((AHEAD * model.engine.places + 1) * most)
@@ -129,6 +130,16 @@ class Classifier:
             bucket_size=sizes,
             background=True,
         )
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it now; after a failure another one does."""
+        return self.model.engine
+
+    @property
+    def waiting(self) -> int:
+        """Images that are being decoded or wait for a batch."""
+        return len(self._undecoded) + self._batcher.waiting
 
     @property
     def max_batch(self) -> int:
@@ -193,10 +204,6 @@ class Classifier:
         column = int(whole.argmax()) if label is None else label
         return column, whole, heat_map(whole, np.stack(rows), column)
 
-    def report(self) -> None:
-        """Bring the metrics up to date."""
-        self.metrics.waiting(len(self._undecoded) + self._batcher.waiting)
-
     async def close(self) -> None:
         """Answer everybody who waits and give the engine's memory back."""
         await self._behind.close()
@@ -209,7 +216,6 @@ class Classifier:
             batcher.max_batch = min(batcher.max_batch, images)
         most = self.max_batch
         log.warning("%s version %d: at most %d images a batch from now on", self.card.name, self.card.version, most)
-        self.metrics.max_batch(most)
 
     def _admit(self, images: int) -> list[object]:
         """Count images that are not queued yet against the queue's limit. Raises QueueFull or Closing."""

@@ -22,12 +22,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from classifier.errors import SightlineError
-from service import metrics
 from service.api import auth
 from service.api.auth import PROBES
 from service.api.deadlines import HANG_UP
 from service.api.request_ids import request_id_of
 from service.errors import HeadTooLarge, TooManyConnections
+from service.metrics import Metrics
 from service.server.loop_lag import Lag
 from service.server.responses import OVERLOADED, overloaded, raw_answer
 from service.server.whole_answers import WholeAnswers
@@ -55,6 +55,7 @@ class Connection(HttpToolsProtocol):
     """One connection of a caller. `install` makes it the one that BentoML's uvicorn uses."""
 
     settings: ClassVar[Settings] = Settings()
+    metrics: ClassVar[Metrics] = Metrics()
     most: ClassVar[int] = settings.max_connections
     lag: ClassVar[Lag] = Lag()
     listeners: ClassVar[list[socket.socket]] = []
@@ -239,7 +240,7 @@ class Connection(HttpToolsProtocol):
             self._head_timer = None
 
     def _give_up_on_head(self) -> None:
-        metrics.rejected("head-too-slow")
+        self.metrics.rejected("head-too-slow")
         self.transport.close()
 
     def _await_reader(self) -> None:
@@ -275,13 +276,13 @@ class Connection(HttpToolsProtocol):
 
     def turned_away(self, error: SightlineError, path: str, request_id: str) -> None:
         """Count a request that was answered by its head."""
-        metrics.rejected(error.code)
+        self.metrics.rejected(error.code)
 
     def _refuse(self, error: SightlineError) -> None:
         """Answer without a route, unless an answer has begun, and read no more of this connection."""
         self._head_came()
         self._refused = True
-        metrics.rejected(error.code)
+        self.metrics.rejected(error.code)
         if self.is_idle:
             self.transport.write(raw_answer(error))
         if len(self.connections) > self.most + LINGERING or not self.transport.can_write_eof():
@@ -292,21 +293,21 @@ class Connection(HttpToolsProtocol):
 
 
 def install(
-    settings: Settings, front: Callable[[ASGIApp], ASGIApp] = lambda app: app, kind: type[Connection] = Connection
+    settings: Settings,
+    front: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+    kind: type[Connection] = Connection,
+    metrics: Metrics | None = None,
 ) -> None:
     """Have every uvicorn of this process use connections of a kind, with these settings, and `front` around its app."""
-    Connection.settings = settings
+    Connection.settings, Connection.metrics = settings, metrics or Metrics()
     Connection.front = staticmethod(front)
     Connection.most = min(settings.max_connections, max(1, _allowed_files(settings.max_connections) - _OTHER_FILES))
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{kind.__module__}:{kind.__qualname__}"
 
 
-def watch(report: Callable[[], None] = lambda: None) -> None:
-    """Begin, in the running loop, to look at how far it is behind, and at the sockets that the process listens on.
-
-    `report` is called four times a second.
-    """
-    Connection.lag.watch(report)
+def watch() -> None:
+    """Begin, in the running loop, to look at how far it is behind, and at the sockets that the process listens on."""
+    Connection.lag.watch()
     Connection.listeners = auth.listening_sockets()
 
 

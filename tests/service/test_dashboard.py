@@ -7,14 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
 from docs.tables import METRICS, metrics_page
-from service import metrics
+from service.metrics import SERIES, Metrics
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "deploy" / "grafana" / "sightline.json").read_text())
-DESCRIBED = metrics.describe()
-SERIES = {f"{series.name}{end}" for series in DESCRIBED for end in ("", "_bucket", "_sum", "_count")}
+SAMPLES = {f"{series.name}{end}" for series in SERIES for end in ("", "_bucket", "_sum", "_count")}
 ASKED = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 
@@ -22,23 +20,24 @@ ASKED = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["ta
 def test_every_panel_asks_for_series_that_there_are(query: str) -> None:
     named = set(re.findall(r"(?:sightline|bentoml_service)_\w+", query))
     assert named
-    assert named <= SERIES
+    assert named <= SAMPLES
 
 
 def test_every_metric_has_a_panel() -> None:
     shown = " ".join(ASKED)
-    assert [series.name for series in DESCRIBED if series.name not in shown] == []
+    assert [series.name for series in SERIES if series.name not in shown] == []
 
 
 def test_every_metric_of_ours_is_described() -> None:
-    collected = {family.name for family in REGISTRY.collect()}
-    ours = {name for name in collected if name.startswith(("sightline_", "bentoml_service_"))}
-    assert ours == {series.name.removesuffix("_total") for series in DESCRIBED}
+    families = {family.name: family for family in Metrics().registry.collect()}
+    ours = {name for name in families if name.startswith(("sightline_", "bentoml_service_"))}
+    assert ours == {series.name.removesuffix("_total") for series in SERIES}
+    assert [families[series.name.removesuffix("_total")].type for series in SERIES] == [s.kind for s in SERIES]
 
 
 @pytest.mark.parametrize("query", ASKED)
 def test_a_panel_uses_labels_that_there_are(query: str) -> None:
-    known = {label for series in DESCRIBED for label in series.labels} | {"le"}
+    known = {label for series in SERIES for label in series.labels} | {"le"}
     compared = re.findall(r"(\w+)(?:=~|!~|!=|=)\"", query)
     grouped = [label.strip() for labels in re.findall(r"by \(([^)]*)\)", query) for label in labels.split(",")]
     assert {*compared, *grouped} <= known

@@ -1,127 +1,162 @@
 from __future__ import annotations
 
-import httpx
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
-from starlette.applications import Starlette
 
-from service import metrics
-from service.metrics import OTHER, Endpoints
-from tests.service.api.test_middleware import gated, traffic  # noqa: F401 (fixtures)
-from tests.service.api.test_routes import BATCH, PREDICT
-from tests.service.pictures import jpeg
+from classifier.card import Card
+from service.inference.catalog import Catalog
+from service.metrics import Metrics, ModelMetrics
 from tests.tiny_models import COLOUR
 
-pytestmark = pytest.mark.anyio
+Read = Callable[..., float | None]
+MODEL = {"model": COLOUR, "version": "2"}
 
 
-@pytest.mark.parametrize(
-    ("path", "template"),
-    [
-        (PREDICT, "/v1/models/{model}/predict"),
-        (f"/v1/models/{COLOUR}/versions/1/predict", "/v1/models/{model}/versions/{version}/predict"),
-        ("/v1/models/no-such-model/predict", "/v1/models/{model}/predict"),
-        (f"/v2/models/{COLOUR}/infer", "/v2/models/{model}/infer"),
-        ("/v1/anything/else", "/v1/{rest:path}"),
-        ("/", "/"),
-        ("/livez", "/livez"),
-        ("/wp-admin.php", OTHER),
-    ],
-)
-async def test_a_path_is_counted_under_the_template_of_its_route(app: Starlette, path: str, template: str) -> None:
-    assert Endpoints(app.routes, ["/livez"]).template(path) == template
+@pytest.fixture(scope="session")
+def card(catalog: Catalog) -> Card:
+    """Of a model with three labels."""
+    return catalog.find(COLOUR).card
 
 
-async def test_paths_that_somebody_makes_up_make_no_series(gated: httpx.AsyncClient) -> None:  # noqa: F811
-    async def series() -> int:
-        return len((await gated.get("/metrics")).text.splitlines())
-
-    for path in ("/made-up", "/v1/made-up", "/v2/made-up", "/v1/models/made-up"):
-        await gated.get(path)
-    await series()  # which counts itself from the second time on
-    before = await series()
-    for number in range(50):
-        for path in (f"/{number}", f"/v1/{number}", f"/v2/{number}", f"/v1/models/{number}"):
-            await gated.get(path)
-    assert await series() == before
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
 
 
-async def test_rejections_are_counted_by_their_code(gated: httpx.AsyncClient) -> None:  # noqa: F811
-    await gated.post(PREDICT, content=b"no image")
-    assert 'sightline_rejected_total{reason="not-an-image"}' in (await gated.get("/metrics")).text
+@pytest.fixture
+def read(metrics: Metrics) -> Read:
+    """The value of a series of the version MODEL, by its name and its other labels; None where there is none."""
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, MODEL | labels)
+
+    return value
 
 
-async def value(gated: httpx.AsyncClient, series: str) -> float:  # noqa: F811
-    """The value of one series now; 0 where there is none yet."""
-    lines = (await gated.get("/metrics")).text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(series))
+def rows(*probabilities: tuple[float, ...]) -> Any:
+    return np.array(probabilities, np.float32).reshape(len(probabilities), 3)
 
 
-MODEL = f'model="{COLOUR}",version="2"'
+def test_an_observation_is_in_the_first_bucket_that_holds_it(metrics: Metrics, card: Card, read: Read) -> None:
+    queue_ns = [2_000_000, 2_100_000, 100_000_000_000]
+    metrics.of(card).ran([0] * 3, queue_ns, 0, rows(*[(1, 0, 0)] * 3))
+    at_most = {bound: read("sightline_queue_seconds_bucket", le=bound) for bound in ("0.001", "0.002", "0.005", "30.0")}
+    assert at_most == {"0.001": 0, "0.002": 1, "0.005": 2, "30.0": 2}
+    assert read("sightline_queue_seconds_bucket", le="+Inf") == read("sightline_queue_seconds_count") == 3
+    assert read("sightline_queue_seconds_sum") == pytest.approx(100.0041)
 
 
-@pytest.mark.parametrize(
-    ("series", "increase"),
-    [
-        (f"sightline_decode_seconds_count{{{MODEL}}}", 4),
-        (f"sightline_queue_seconds_count{{{MODEL}}}", 4),
-        (f"sightline_confidence_count{{{MODEL}}}", 4),
-        (f"sightline_batch_images_sum{{{MODEL}}}", 4),
-        ("sightline_predictions_total{label=", 4),
-        ('bentoml_service_request_total{endpoint="/v1/models/{model}/predict",', 1),
-        ('bentoml_service_request_duration_seconds_count{endpoint="/v1/models/{model}/predict",', 1),
-    ],
-)
-async def test_every_image_is_counted_once(gated: httpx.AsyncClient, series: str, increase: int) -> None:  # noqa: F811
-    before = await value(gated, series)
-    await gated.post(PREDICT, content=jpeg())
-    await gated.post(BATCH, files=[("images", jpeg(seed=seed)) for seed in range(3)])
-    assert await value(gated, series) == before + increase
+def test_a_batch_is_counted_once_and_its_images_each(metrics: Metrics, card: Card, read: Read) -> None:
+    metrics.of(card).ran([1_000_000, 2_000_000], [0, 0], 30_000_000, rows((1, 0, 0), (1, 0, 0)))
+    assert (read("sightline_batch_images_count"), read("sightline_batch_images_sum")) == (1, 2)
+    assert (read("sightline_infer_seconds_count"), read("sightline_infer_seconds_sum")) == (1, pytest.approx(0.03))
+    assert (read("sightline_decode_seconds_count"), read("sightline_decode_seconds_sum")) == (2, pytest.approx(0.003))
 
 
-async def test_an_observation_is_in_the_first_bucket_that_holds_it() -> None:
-    tally = metrics.Tally(metrics.QUEUE_SECONDS, "bucket-test", "1")
-    for seconds in (0.002, 0.0021, 100.0):
-        tally.observe(seconds)
-    text = metrics.text().decode()
-    counts = {
-        line.partition('le="')[2].partition('"')[0]: float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith("sightline_queue_seconds_bucket") and "bucket-test" in line
-    }
-    assert (counts["0.001"], counts["0.002"], counts["0.005"], counts["30.0"], counts["+Inf"]) == (0, 1, 2, 2, 3)
-    assert 'sightline_queue_seconds_sum{model="bucket-test",version="1"} 100.004' in text
+def test_answers_count_by_their_most_probable_label_and_how_probable_it_is(
+    metrics: Metrics, card: Card, read: Read
+) -> None:
+    first, second, third = card.labels
+    metrics.of(card).ran([0, 0], [0, 0], 0, rows((0.75, 0.2, 0.05), (0.1, 0.2, 0.7)))
+    metrics.of(card).ran([0], [0], 0, rows((1.0, 0.0, 0.0)))
+    metrics.of(card).ran([0], [0], 0, rows())  # a batch of which no row was a number
+    assert read("sightline_predictions_total", label=first) == 2
+    assert read("sightline_predictions_total", label=second) is None
+    assert read("sightline_predictions_total", label=third) == 1
+    assert read("sightline_confidence_bucket", le="0.7") == 1
+    assert read("sightline_confidence_bucket", le="0.8") == 2
+    assert read("sightline_confidence_count") == 3
 
 
-async def test_what_nobody_flushes_does_not_grow_for_ever() -> None:
-    tally = metrics.Tally(metrics.QUEUE_SECONDS, "growth-test", "1")
-    for _ in range(3):
-        tally.observe(*[0.001] * (tally.MOST - 1))
-        assert len(tally._seen) <= tally.MOST
-    answers = metrics.Answers("growth-test", "1", ("a", "b"))
-    for _ in range(3 * answers.MOST):
-        answers.note(np.array([[0.25, 0.75]], np.float32))
-        assert len(answers._rows) <= answers.MOST
-    text = metrics.text().decode()
-    assert f'sightline_queue_seconds_count{{model="growth-test",version="1"}} {3 * (tally.MOST - 1)}.0' in text
-    assert f'sightline_predictions_total{{label="b",model="growth-test",version="1"}} {3 * answers.MOST}.0' in text
+def test_what_nobody_asks_for_does_not_grow_for_ever(metrics: Metrics, card: Card, read: Read) -> None:
+    weakly = [WeaklyKept() for _ in range(3 * ModelMetrics.MOST_KEPT)]
+    for kept in weakly:
+        metrics.of(card).ran([0], [0], 0, kept.rows())
+    assert sum(kept.is_alive for kept in weakly) < ModelMetrics.MOST_KEPT
+    assert read("sightline_confidence_count") == 3 * ModelMetrics.MOST_KEPT
+    assert not any(kept.is_alive for kept in weakly)  # it was asked for
 
 
-async def test_answers_count_by_their_most_probable_label_and_how_probable_it_is() -> None:
-    answers = metrics.Answers("answers-test", "1", ("a", "b", "c"))
-    answers.note(np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]], np.float32))
-    answers.note(np.array([[1.0, 0.0, 0.0]], np.float32))
-    answers.note(np.empty((0, 3), np.float32))  # a pass of which no row was a number
-    text = metrics.text().decode()
-    assert 'sightline_predictions_total{label="a",model="answers-test",version="1"} 2.0' in text
-    assert 'sightline_predictions_total{label="b",model="answers-test",version="1"}' not in text
-    assert 'sightline_predictions_total{label="c",model="answers-test",version="1"} 1.0' in text
-    assert 'sightline_confidence_bucket{le="0.7",model="answers-test",version="1"} 2.0' in text
-    assert 'sightline_confidence_count{model="answers-test",version="1"} 3.0' in text
+class WeaklyKept:
+    """The rows of a batch, and whether somebody still keeps them."""
+
+    def rows(self) -> Any:
+        made = rows((0.25, 0.75, 0.0))
+        self._reference = weakref.ref(made)
+        return made
+
+    @property
+    def is_alive(self) -> bool:
+        return self._reference() is not None
 
 
-async def test_flushing_twice_counts_once() -> None:
-    tally = metrics.Tally(metrics.BATCH_IMAGES, "flush-test", "1")
-    tally.observe(3)
-    metrics.flush()
-    assert metrics.text().count(b'sightline_batch_images_count{model="flush-test",version="1"} 1.0\n') == 1
+def test_asking_twice_counts_once(metrics: Metrics, card: Card) -> None:
+    metrics.of(card).ran([0] * 3, [0] * 3, 0, rows(*[(1, 0, 0)] * 3))
+    metrics.text()
+    assert f'sightline_batch_images_count{{model="{COLOUR}",version="2"}} 1.0\n' in metrics.text().decode()
+
+
+def test_a_version_that_is_loaded_anew_counts_on(metrics: Metrics, card: Card, read: Read) -> None:
+    for _ in range(2):
+        metrics.of(card).ran([0], [0], 0, rows((1, 0, 0)))
+    assert read("sightline_batch_images_count") == 2
+
+
+def test_answers_count_by_endpoint_and_status(metrics: Metrics) -> None:
+    for status in (200, 200, 404):
+        metrics.answered("/v1/models/{model}/predict", status, 0.004)
+    labels = {"endpoint": "/v1/models/{model}/predict", "service_name": "sightline", "http_response_code": "200"}
+    value = metrics.registry.get_sample_value
+    assert value("bentoml_service_request_total", labels) == 2
+    assert value("bentoml_service_request_duration_seconds_count", labels) == 2
+    assert value("bentoml_service_request_duration_seconds_bucket", labels | {"le": "0.005"}) == 2
+    assert value("bentoml_service_request_total", labels | {"http_response_code": "404"}) == 1
+
+
+@dataclass
+class Version:
+    """A served version whose gauges change."""
+
+    card: Card
+    engine: Any
+    max_batch: int = 16
+    waiting: int = 0
+
+
+def test_gauges_are_read_when_somebody_asks(metrics: Metrics, card: Card, read: Read) -> None:
+    requests = 0
+    version = Version(card, SimpleNamespace(name="openvino", precision="int8", device="a processor"))
+    metrics.in_progress, metrics.versions = lambda: requests, lambda: [version]
+    running = {"engine": "openvino", "precision": "int8", "device": "a processor"}
+    assert (read("sightline_queue_images"), read("sightline_max_batch_images")) == (0, 16)
+    assert read("sightline_model_info", **running) == 1
+    requests, version.waiting, version.max_batch = 7, 5, 4
+    assert (read("sightline_queue_images"), read("sightline_max_batch_images")) == (5, 4)
+    in_progress = metrics.registry.get_sample_value(
+        "bentoml_service_request_in_progress", {"service_name": "sightline"}
+    )
+    assert in_progress == 7
+
+
+def test_a_server_counts_for_itself(metrics: Metrics, card: Card) -> None:
+    other = Metrics()
+    other.of(card).ran([0], [0], 0, rows((1, 0, 0)))
+    other.rejected("queue-full")
+    assert f'model="{COLOUR}"' not in metrics.text().decode()
+    assert "queue-full" not in metrics.text().decode()
+
+
+def test_the_process_and_python_are_measured_too(metrics: Metrics) -> None:
+    value = metrics.registry.get_sample_value
+    assert (value("process_resident_memory_bytes") or 0) > 1_000_000
+    assert (value("process_open_fds") or 0) > 2
+    assert value("python_gc_collections_total", {"generation": "0"}) is not None
+    version = ".".join(map(str, sys.version_info[:3]))
+    assert f'version="{version}"' in metrics.text().decode()

@@ -17,10 +17,10 @@ from service.api.deadlines import deadline_after, time_for, while_present
 from service.api.endpoints import Endpoint, answered, catalog_of, classifier_of
 from service.api.oip import compression, metadata, protocol, results, tensors
 from service.api.oip.tensors import Images
-from service.api.responses import json_response, protocol_error
+from service.api.responses import json_response, protocol_error, timed
 from service.errors import MalformedRequest
 from service.inference.classifier import Classifier
-from service.inference.timing import Classified, timed
+from service.inference.timing import Classified
 
 # A thread costs a tenth of a millisecond, as does parsing this much JSON or rounding this many bytes of pixels. orjson
 # itself does not let go of the interpreter; turning its lists into an array takes longer, and does so after each image.

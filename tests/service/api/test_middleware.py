@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from service.api.auth import Access
+from service.api.endpoints import Endpoints
 from service.api.middleware import Gate, Traffic, refusal
 from service.errors import MalformedRequest
 from service.inference.catalog import Catalog
-from service.metrics import Endpoints
 from service.settings import Settings
 from tests.service.api.test_routes import PREDICT, check_problem
 from tests.service.pictures import TEXT, jpeg
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 def traffic_of(settings: Settings, app: Starlette, address: str = "127.0.0.1") -> Traffic:
-    return Traffic(settings, Access(settings, lambda: [address]), Endpoints(app.routes, []))
+    return Traffic(settings, Access(settings, lambda: [address]), Endpoints(app.routes, []), app.state.catalog.metrics)
 
 
 def behind_gate(traffic: Traffic, app: Any) -> httpx.AsyncClient:

@@ -17,7 +17,6 @@ from classifier.engines.pace import SIZES, Pace
 from classifier.errors import OutOfMemory, UnknownModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
-from service import metrics
 from service.errors import BrokenForward, NotReady, NotServed
 from service.inference.catalog import Broken, Catalog, Loading
 from service.inference.classifier import Classifier
@@ -179,7 +178,7 @@ async def test_callers_and_metrics_are_told_what_runs_a_model(catalog: Catalog, 
         "max_batch": classifier.max_batch,
     }
     labels = f'device="{engine.device}",engine="openvino",model="{GREY}",precision="float32",version="1"'
-    assert f"sightline_model_info{{{labels}}} 1.0" in metrics.text().decode()
+    assert f"sightline_model_info{{{labels}}} 1.0" in catalog.metrics.text().decode()
 
 
 class Cramped:
@@ -219,7 +218,7 @@ async def test_a_model_that_ran_out_of_memory_answers_all_the_same_and_takes_sma
     assert catalog.is_ready  # the engine is sound, it is not loaded anew
     assert classifier.max_batch == 2
     assert f"{COLOUR} version 2: at most 2 images a batch from now on" in caplog.text
-    assert f'sightline_max_batch_images{{model="{COLOUR}",version="2"}} 2.0' in metrics.text().decode()
+    assert f'sightline_max_batch_images{{model="{COLOUR}",version="2"}} 2.0' in catalog.metrics.text().decode()
     await catalog.close()
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from starlette.responses import Response
 
-from service.inference.timing import HEADER, Classified, server_timing, timed
+from service.api.responses import TIMING_HEADER, timed
+from service.inference.timing import Classified, server_timing
 from tests.service.api.test_routes import BATCH, PREDICT
 from tests.service.pictures import TEXT, jpeg
 from tests.tiny_models import COLOUR
@@ -30,7 +31,7 @@ def test_of_several_images_it_gives_the_longest_of_each_step() -> None:
 
 
 def test_an_answer_without_a_classified_image_has_no_timing() -> None:
-    assert HEADER not in timed(Response(), []).headers
+    assert TIMING_HEADER not in timed(Response(), []).headers
 
 
 async def test_every_way_to_a_classification_says_where_the_time_went(client: httpx.AsyncClient) -> None:
@@ -41,4 +42,4 @@ async def test_every_way_to_a_classification_says_where_the_time_went(client: ht
         await client.post(f"/v2/models/{COLOUR}/infer", json={"inputs": [pixels]}),
     ):
         assert answer.status_code == 200, answer.text
-        assert STEPS.fullmatch(answer.headers[HEADER])
+        assert STEPS.fullmatch(answer.headers[TIMING_HEADER])
