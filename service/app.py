@@ -11,15 +11,13 @@ stops the start, and is light: no engine is imported before a model needs it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import bentoml
-import click
 import orjson
-from bentoml._internal.container import BentoMLContainer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,35 +28,42 @@ from service.api import auth, bodies, endpoints, responses, routes
 from service.api.auth import PROBES, Access
 from service.api.deadlines import deadline_after, time_for, while_present
 from service.api.endpoints import Endpoints
-from service.api.hot_routes import Express
-from service.api.middleware import Gate, Traffic
+from service.api.hot_routes import HotRoutes
+from service.api.middleware import RequestMiddleware
+from service.api.traffic import Traffic
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
 from service.inference.catalog import Catalog
 from service.metrics import Metrics
-from service.server import memory, protocol, scheduling, workers
-from service.server.fast_path import DirectConnection
-from service.server.shutdown import Closing
+from service.server import process, startup, workers
+from service.server.context import ServerContext
+from service.server.shutdown import Shutdown
+from service.server.sockets import listening_addresses
 from service.settings import Settings
 
+process.share_heaps()  # before there are threads
+_APP = routes.create_app()
+
+
+def _put_together() -> ServerContext:
+    settings = Settings.from_environment(os.environ)
+    access = Access(settings, listening_addresses)
+    metrics = Metrics()
+    paths = Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"])
+    traffic = Traffic(settings, access, paths, metrics)
+
+    def in_front(bentoml_app: ASGIApp) -> ASGIApp:
+        return RequestMiddleware(HotRoutes(_APP, routes.HOT, bentoml_app), traffic)
+
+    return ServerContext(Catalog(settings, metrics), traffic, in_front)
+
+
 try:
-    SETTINGS = Settings.from_environment(os.environ)
-    _ACCESS = Access(SETTINGS, auth.listeners)
+    _SERVER = _put_together()
 except SettingsError as wrong:
     raise SystemExit(f"sightline: {wrong}") from None  # one line for the operator in place of BentoML's traceback
 
-memory.share_heaps()  # before there are threads
-_APP = routes.create_app()
-_METRICS = Metrics()
-_ENDPOINTS = Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"])
-_TRAFFIC = Traffic(SETTINGS, _ACCESS, _ENDPOINTS, _METRICS)
-
-
-def _front(others: ASGIApp) -> ASGIApp:
-    """What stands before BentoML's app."""
-    return Gate(Express(_APP, routes.HOT, others), _TRAFFIC)
-
-
-protocol.install(SETTINGS, _front, DirectConnection, _METRICS)
+SETTINGS = _SERVER.settings
+startup.install(_SERVER)
 
 # BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
 # request for the whole time, so it should not be much longer.
@@ -101,9 +106,8 @@ class Sightline:
     """Image classification over HTTP."""
 
     def __init__(self) -> None:
-        self._catalog = Catalog(SETTINGS, _METRICS)
+        self._catalog = _SERVER.catalog
         routes.serve_catalog(_APP, self._catalog)
-        DirectConnection.serve(self._catalog, _TRAFFIC)
 
     @bentoml.on_deployment
     @staticmethod
@@ -111,7 +115,7 @@ class Sightline:
         """Refuse, before any worker is started, a second one and an address that anybody reaches but nobody may use."""
         try:
             workers.check_there_is_one("sightline")
-            if (host := _host_to_bind()) is not None:
+            if (host := startup.host_to_bind()) is not None:
                 auth.check_address(SETTINGS, host)
         except SettingsError as wrong:
             raise SystemExit(f"sightline: {wrong}") from None
@@ -119,17 +123,32 @@ class Sightline:
     @bentoml.on_startup
     async def load_models(self) -> None:
         """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
-        _log_beside_bentoml()
-        scheduling.run_soon()
-        self._giving_back = asyncio.create_task(memory.give_back_now_and_then())
-        Closing(_TRAFFIC, self._catalog).take_over()
-        protocol.watch()
+        try:
+            server = startup.running_server(_SERVER)
+        except SettingsError as wrong:
+            startup.leave(wrong)
+        startup.log_beside_bentoml()
+        process.shorten_slices()
+        Shutdown(_SERVER, server).take_over()
+        _SERVER.listeners.open()
+        _SERVER.lag.watch()
         self._catalog.start()
+        self._upkeep = [
+            asyncio.create_task(process.trim_heaps_regularly()),
+            asyncio.create_task(self._settle()),
+        ]
 
     @bentoml.on_shutdown
     async def close_models(self) -> None:
-        self._giving_back.cancel()
+        for task in self._upkeep:
+            task.cancel()
         await self._catalog.close()
+
+    async def _settle(self) -> None:
+        """Once the models are loaded, they are no more the garbage collector's concern."""
+        with suppress(Exception):  # the catalog has logged it
+            await self._catalog.loaded()
+            process.spare_the_collector()
 
     async def __is_alive__(self) -> bool:
         return self._catalog.is_alive
@@ -164,26 +183,6 @@ class Sightline:
             with while_present(request):
                 row = await classifier.classify(image, deadline)
         return responses.prediction(classifier.card, row, top_k)
-
-
-Sightline.add_asgi_middleware(Gate, traffic=_TRAFFIC)  # type: ignore[attr-defined]  # the decorator made it a Service
-
-
-def _host_to_bind() -> str | None:
-    """The address that `bentoml serve` is about to bind; None where we were started by other means."""
-    context = click.get_current_context(silent=True)
-    if context is None or "host" not in context.params:
-        return None
-    on_loopback = "127.0.0.1" if context.params.get("development") else BentoMLContainer.http.host.get()
-    host: str = context.params["host"] or on_loopback
-    return host
-
-
-def _log_beside_bentoml() -> None:
-    """Send our log lines where BentoML's go; it configures its own logger only."""
-    ours, theirs = logging.getLogger("service"), logging.getLogger("bentoml")
-    ours.handlers, ours.propagate = theirs.handlers, False
-    ours.setLevel(theirs.level)
 
 
 def _text(value: str) -> str:

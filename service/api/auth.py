@@ -1,4 +1,4 @@
-"""Who may ask. Keys are compared in constant time; without keys the server answers on loopback only, unless told to.
+"""Who may ask. Keys are compared in constant time; without keys the server answers on loopback only, unless allowed to.
 
 An operator should be able to trust this whatever way the server was started. So there are two looks at the address:
 the supervisor's, which refuses to start with one line, and the worker's at the socket that it was really given. Where
@@ -11,10 +11,7 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
-import os
-import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -30,18 +27,18 @@ _REMEDY = f"set {PREFIX}API_KEYS_FILE or {PREFIX}API_KEYS, or {PREFIX}ALLOW_ANON
 
 
 class Access:
-    """Decides for one request at a time. `listeners` gives the addresses that the server can be reached at."""
+    """Decides for one request at a time. `addresses` gives the IP addresses that the server can be reached at."""
 
-    def __init__(self, settings: Settings, listeners: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, settings: Settings, addresses: Callable[[], Iterable[str]]) -> None:
         self._digests = [_digest(key) for key in read_keys(settings)]
         self._open_paths = PROBES | ({METRICS} if settings.open_metrics else set())
         self._allow_anonymous = settings.allow_anonymous
-        self._listeners = listeners
+        self._addresses = addresses
 
     @cached_property
     def is_open(self) -> bool:
         """Whether nobody needs a key. Looked up with the first request, when the server certainly has its socket."""
-        return not self._digests and (self._allow_anonymous or is_private(self._listeners()))
+        return not self._digests and (self._allow_anonymous or is_private(self._addresses()))
 
     def check(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raise Unauthorized unless this path is open, or the ASGI headers show a key."""
@@ -89,34 +86,6 @@ def is_loopback(host: str) -> bool:
 def is_private(addresses: Iterable[str]) -> bool:
     """Whether these are addresses, at least one, and only this machine can reach them."""
     return all(known := [is_loopback(address) for address in addresses]) and bool(known)
-
-
-def listeners() -> list[str]:
-    """The IP addresses of the sockets that this process listens on; "" for a socket of another kind."""
-    found = listening_sockets()
-    addresses = [str(one.getsockname()[0]) if one.family in (socket.AF_INET, socket.AF_INET6) else "" for one in found]
-    for one in found:
-        one.close()
-    return addresses
-
-
-def listening_sockets() -> list[socket.socket]:
-    """Copies of the sockets that this process listens on, not blocking."""
-    copies = [_copy(int(path.name)) for path in Path("/dev/fd").iterdir()]
-    return [copy for copy in copies if copy is not None]
-
-
-def _copy(descriptor: int) -> socket.socket | None:
-    try:
-        copy = socket.socket(fileno=os.dup(descriptor))
-    except OSError:  # no socket, or gone since it was listed
-        return None
-    with suppress(OSError):
-        if copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            copy.setblocking(False)
-            return copy
-    copy.close()
-    return None
 
 
 def _keys_of_file(path: str) -> list[str]:

@@ -15,7 +15,6 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from service.api.headers import header
 from service.errors import BodyTooLarge, CallerGone, MalformedRequest, UnsupportedMediaType
 
 # curl --data-binary sends a form's type unless told otherwise; what came is judged by its bytes anyway.
@@ -113,7 +112,7 @@ async def read_bytes(request: Request, max_bytes: int) -> bytes:
 
 def media_type(request: Request) -> str:
     """The Content-Type in lower case without its parameters; "" where there is none."""
-    return kind_of(header(request.scope, b"content-type") or "")
+    return kind_of(request.headers.get("content-type") or "")
 
 
 def kind_of(content_type: str) -> str:
@@ -137,7 +136,7 @@ async def _chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, Non
 
 def _check_encoding(request: Request) -> None:
     """Refuse a compressed body: images are compressed already, and an expanded one would need limits of its own."""
-    if (encoding := header(request.scope, b"content-encoding") or "identity").lower() != "identity":
+    if (encoding := request.headers.get("content-encoding") or "identity").lower() != "identity":
         raise UnsupportedMediaType(
             f"expected a body without Content-Encoding, got {encoding[:40]!r}; only /v2 takes gzip and deflate"
         )
@@ -145,7 +144,7 @@ def _check_encoding(request: Request) -> None:
 
 def _check_announced(request: Request, max_bytes: int) -> None:
     """Refuse a body for what its head says of it."""
-    announced = header(request.scope, b"content-length") or "0"
+    announced = request.headers.get("content-length") or "0"
     if announced.isdecimal() and int(announced) > max_bytes:
         raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, {int(announced):,} were announced")
 

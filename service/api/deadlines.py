@@ -6,13 +6,12 @@ import asyncio
 import re
 from collections.abc import Callable
 from types import TracebackType
-from typing import cast
+from typing import Protocol, cast
+from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 from starlette.types import Message, Scope
 
-from service.api.headers import header
-from service.api.timeouts import Timeout
 from service.errors import CallerGone, DeadlinePassed, MalformedRequest
 from service.settings import Settings
 
@@ -21,7 +20,6 @@ TIMEOUT_HEADER = "x-request-timeout-ms"
 # Where the server tells who listens that the caller has hung up: a set of callbacks in the ASGI scope's extensions.
 HANG_UP = "sightline.hang_up"
 
-_TIMEOUT_HEADER = TIMEOUT_HEADER.encode()
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -30,7 +28,7 @@ def time_for(request: Request, settings: Settings) -> float:
 
     Raises MalformedRequest.
     """
-    asked = header(request.scope, _TIMEOUT_HEADER)
+    asked = request.headers.get(TIMEOUT_HEADER)
     if asked is None:
         return settings.request_timeout_ms
     if not _MILLISECONDS.fullmatch(asked):
@@ -123,3 +121,83 @@ def _watch_messages(request: Request, leave: Callable[[], None]) -> Callable[[],
     gone = asyncio.ensure_future(request.receive())
     gone.add_done_callback(look)
     return stop
+
+
+LOOK_EVERY_S = 0.01
+
+
+class Timeout:
+    """`with Timeout(when):` cancels the block at `when`, in the loop's clock, and raises TimeoutError then.
+
+    As `asyncio.timeout_at`, whose rules for nested cancellations it follows.
+    """
+
+    __slots__ = ("_cancelling", "_deadlines", "_expired", "_task", "when")
+
+    def __init__(self, when: float) -> None:
+        self.when = when
+        self._expired = False
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = cast("asyncio.Task[object]", asyncio.current_task(loop))
+        self._cancelling = self._task.cancelling()
+        self._deadlines = deadlines_of(loop)
+        self._deadlines.add(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._deadlines.discard(self)
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def expire(self) -> None:
+        if not self._expired:
+            self._expired = True
+            self._task.cancel()
+
+
+class Deadline(Protocol):
+    """Something that is to be told, once, that its time has come. `when` is in the loop's clock."""
+
+    when: float
+
+    def expire(self) -> None: ...
+
+
+class Deadlines:
+    """The deadlines of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._set: set[Deadline] = set()
+        self._looking = False
+
+    def add(self, timeout: Deadline) -> None:
+        self._set.add(timeout)
+        if not self._looking:
+            self._looking = True
+            self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def discard(self, timeout: Deadline) -> None:
+        self._set.discard(timeout)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for timeout in [timeout for timeout in self._set if timeout.when <= now]:
+            timeout.expire()
+        self._looking = bool(self._set)
+        if self._looking:
+            self._loop.call_later(LOOK_EVERY_S, self._look)
+
+
+_DEADLINES: WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = WeakKeyDictionary()
+
+
+def deadlines_of(loop: asyncio.AbstractEventLoop) -> Deadlines:
+    """The one that looks after the deadlines of a loop."""
+    try:
+        return _DEADLINES[loop]
+    except KeyError:
+        return _DEADLINES.setdefault(loop, Deadlines(loop))

@@ -1,4 +1,4 @@
-"""The short way to the routes that classify.
+"""The routes that classify, found without BentoML's and Starlette's layers.
 
 On its way through BentoML's and Starlette's layers a request meets seven middlewares and two routers, which cost more
 than a thumbnail's decoding. Here the same endpoints are found with one look into a table; every other request goes on
@@ -21,7 +21,7 @@ from service.api.endpoints import Endpoint
 PATHS_KNOWN = 1_024  # a path may be written in many ways; the rest is looked up anew
 
 
-class Express:
+class HotRoutes:
     """An app that answers POST to some routes of `app` by itself, and hands everything else to `others`.
 
     `templates` are the paths of the routes as they were declared. Their endpoints must turn every error into an

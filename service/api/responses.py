@@ -14,7 +14,7 @@ from classifier.engines import Probabilities
 from classifier.errors import SightlineError
 from classifier.explanation import Heat, overlay
 from classifier.ranking import ranked
-from service.errors import problem, problem_headers
+from service.errors import is_oip, problem, problem_headers
 from service.inference.catalog import Catalog, Entry
 from service.inference.classifier import Classifier
 from service.inference.timing import Classified, server_timing
@@ -22,10 +22,15 @@ from service.inference.timing import Classified, server_timing
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
-
 JSON_HEADER = (b"content-type", JSON.encode())
 TIMING_HEADER = "server-timing"
 _TIMING_HEADER = TIMING_HEADER.encode()
+SECURITY_HEADERS = (  # of every response that has none of its own
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 
 
 class _Json(Response):
@@ -51,6 +56,11 @@ def protocol_error(error: BaseException) -> Response:
     """The same on /v2, in the words of the Open Inference Protocol."""
     content = problem(error)
     return json_response({"error": content["detail"]}, content["status"], problem_headers(error))
+
+
+def error_response(path: str, error: BaseException) -> Response:
+    """The response to a request that failed, in the words of the path's protocol."""
+    return protocol_error(error) if is_oip(path) else problem_response(error)
 
 
 def prediction(card: Card, image: Classified, top_k: int | None) -> Response:

@@ -17,7 +17,7 @@ from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 
-# The routes that are worth a short way past BentoML and Starlette; see `express`.
+# The routes that go past BentoML and Starlette; see `hot_routes`.
 HOT = tuple(
     f"{model}{step}"
     for model in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from service.inference.batching import BatchScheduler
 from service.inference.classifier import Classifier, is_faster_than_http
 from service.inference.decode_pool import Decoders
 from service.metrics import Metrics
-from service.server import memory
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -85,7 +83,6 @@ class Catalog:
         self._loaded = True
         served = [f"{classifier.card.name} {classifier.card.version}" for classifier in self.served()]
         log.info("serving %s from %s", ", ".join(served) or "nothing", self.settings.models)
-        _spare_the_collector()
 
     def find(self, name: str, version: int | None = None) -> Classifier:
         """The classifier of a version, by default the newest. Raises UnknownModel, NotReady or NotServed."""
@@ -224,18 +221,6 @@ class Catalog:
                 await asyncio.to_thread(failed.close)
                 return
         classifier.reason = "its engine failed; the server's log says how"
-
-
-def _spare_the_collector() -> None:
-    """Have garbage collections pass over what was loaded, which stays until the process ends, and come less often.
-
-    A full one took 50 to 140 ms before. What requests leave behind is freed when it is let go; looking for cycles in it
-    after every 700 objects was 4 % of the event loop's time.
-    """
-    gc.collect()
-    memory.give_back()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _log_failure(loading: asyncio.Task[None]) -> None:

@@ -1,9 +1,7 @@
-"""The shortest way: an image that came whole is classified by the connection that read it.
+"""The fast path: an image that came whole is classified by the connection that read it.
 
-A task, a scope, ASGI's messages and the layers that pass them cost a thumbnail more than its decoding, its batch and
-its JSON together. So a connection answers by itself what can be answered without a second look: a POST of one image to
-/v1's `predict` that came in one piece, with nothing unusual about it. Everything else goes to the ASGI app, as if this
-module were not there. So does a request that fails on this way: the gate tells its error like all others.
+A connection answers by itself a POST of one image to /v1's `predict` that came in one piece, with nothing unusual about
+it. Everything else takes the slow path, through the ASGI app. Both write the same bytes, for an error too.
 """
 
 from __future__ import annotations
@@ -14,24 +12,24 @@ import re
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from classifier.errors import SightlineError
-from service.api import bodies, request_ids, responses
-from service.api.deadlines import TIMEOUT_HEADER, deadline_error
-from service.api.middleware import CUT_OFF, FAILED, HEADERS, Failed, Traffic, client_of
+from service.api import bodies, responses
+from service.api.deadlines import TIMEOUT_HEADER, deadline_error, deadlines_of
+from service.api.middleware import CUT_OFF, client_of
 from service.api.request_ids import request_id_of
-from service.api.timeouts import watch_of
-from service.errors import CallerGone, Closing, QueueFull
+from service.errors import CallerGone, Closing, QueueFull, problem
 from service.inference import timing
-from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 from service.inference.timing import Classified
-from service.server import protocol
-from service.server.protocol import Connection, NobodyWaits
-from service.server.responses import raw_answer
+from service.server.protocol import ConnectionProtocol, NobodyWaits
+from service.server.responses import raw_response
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 log = logging.getLogger(__name__)
 
@@ -59,25 +57,17 @@ class Asked(NamedTuple):
     top_k: int | None
 
 
-class DirectConnection(Connection):
-    """A connection that answers the plainest requests itself. Belongs to a server once `serve` has been called."""
-
-    catalog: ClassVar[Catalog | None] = None
-    traffic: ClassVar[Traffic]
+class FastPathProtocol(ConnectionProtocol):
+    """A connection that answers the plainest requests itself."""
 
     _asked: Asked | None = None  # by a request of which not everything has been read
     _classifier: Classifier
     _body = b""
 
-    @classmethod
-    def serve(cls, catalog: Catalog, traffic: Traffic) -> None:
-        """From now on, answer for these models."""
-        cls.catalog, cls.traffic = catalog, traffic
-
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._asked is not None:  # the rest may come never, or slowly; the gate watches over that
-            self._go_the_long_way()
+        if self._asked is not None:  # the rest may come never, or slowly; the middleware watches over that
+            self._take_the_slow_path()
 
     def begin(self) -> None:
         if (asked := self._plainly_asked()) is None:
@@ -101,14 +91,7 @@ class DirectConnection(Connection):
         self.cycle = cast("RequestResponseCycle", exchange)
         exchange.start(self._body)
 
-    def turned_away(self, error: SightlineError, path: str, request_id: str) -> None:
-        if self.catalog is None:
-            super().turned_away(error, path, request_id)
-        else:
-            method, client = self.parser.get_method().decode("latin-1"), client_of(self.scope)
-            self.traffic.reject(error.status, error.code, method, path, client, request_id)
-
-    def _go_the_long_way(self) -> None:
+    def _take_the_slow_path(self) -> None:
         self._asked = None
         super().begin()
         if self._body:
@@ -116,8 +99,8 @@ class DirectConnection(Connection):
 
     def _plainly_asked(self) -> Asked | None:
         """What the request whose head has come asks for, or None where the app is to answer it."""
-        catalog, traffic = self.catalog, self.traffic
-        if catalog is None or traffic.is_closing or traffic.settings.access_log or self.root_path:
+        traffic = self.context.traffic
+        if traffic.is_closing or traffic.settings.access_log or self.root_path:
             return None
         if self.parser.get_method() != b"POST" or (asked := asked_by(self.url)) is None:
             return None
@@ -127,7 +110,7 @@ class DirectConnection(Connection):
             return None
         try:
             traffic.access.check(asked.path, self.headers)
-            self._classifier = catalog.find(asked.model, asked.version)
+            self._classifier = self.context.catalog.find(asked.model, asked.version)
         except SightlineError:
             return None
         return asked if asked.top_k is None or asked.top_k <= len(self._classifier.card.labels) else None
@@ -140,48 +123,42 @@ class Exchange:
     __slots__ = (
         *("disconnected", "keep_alive", "response_complete"),  # uvicorn's
         *("_asked", "_began", "_bytes", "_classifier", "_connection", "_reason", "_request_id", "_row"),
-        *("_scope", "_watch", "when"),
+        *("_deadlines", "_scope", "_traffic", "when"),
     )
 
-    def __init__(self, connection: DirectConnection, asked: Asked, classifier: Classifier) -> None:
+    def __init__(self, connection: FastPathProtocol, asked: Asked, classifier: Classifier) -> None:
         self._began = time.perf_counter()
         self._connection = connection
+        self._traffic = connection.context.traffic
         self._asked = asked
         self._classifier = classifier
-        self._scope = connection.scope
+        self._scope = cast("dict[str, Any]", connection.scope)
         self._request_id = request_id_of(connection.headers)
-        self._watch = watch_of(connection.loop)
+        self._deadlines = deadlines_of(connection.loop)
         self._reason: SightlineError | None = None  # to give up, where it was not the server that closes
         self.response_complete = self.disconnected = False
         self.keep_alive = True
 
     def start(self, body: bytes) -> None:
         """Decode the image and queue it."""
-        connection, traffic = self._connection, self._connection.traffic
+        connection, traffic = self._connection, self._traffic
         self.when = connection.loop.time() + traffic.settings.request_timeout_ms / 1000
         self._bytes = len(body)
         try:
             row = self._classifier.classify_soon(body, self.when)
-        except QueueFull as error:
-            self._refuse(error)
-            return
-        except SightlineError as error:
-            self._fail(error)
-            return
         except Exception as error:
-            log.exception("POST %s failed", self._asked.path)
             self._fail(error)
             return
         self._row = row
         row.add_done_callback(self._settle)
-        self._watch.add(self)
+        self._deadlines.add(self)
         traffic.tasks.add(row)
         traffic.hold(self._bytes)
         connection.hang_up_listeners.add(self.leave)
 
     def expire(self) -> None:
         """The deadline has passed."""
-        self._give_up(deadline_error(self._connection.traffic.settings.request_timeout_ms))
+        self._give_up(deadline_error(self._traffic.settings.request_timeout_ms))
 
     def leave(self) -> None:
         """The caller hung up."""
@@ -194,8 +171,8 @@ class Exchange:
             self._row.cancel()
 
     def _settle(self, row: asyncio.Future[Classified]) -> None:
-        connection, traffic = self._connection, self._connection.traffic
-        self._watch.discard(self)
+        connection, traffic = self._connection, self._traffic
+        self._deadlines.discard(self)
         traffic.tasks.discard(row)
         traffic.let_go(self._bytes)
         connection.hang_up_listeners.discard(self.leave)
@@ -209,7 +186,7 @@ class Exchange:
     def _answer(self, image: Classified) -> None:
         connection, asked = self._connection, self._asked
         body = responses.prediction_body(self._classifier.card, image.row, asked.top_k)
-        self.keep_alive = self.keep_alive and not connection.traffic.is_closing
+        self.keep_alive = self.keep_alive and not self._traffic.is_closing
         head = (
             _first_lines(tuple(connection.server_state.default_headers)),
             b"content-length: %d\r\n" % len(body),
@@ -219,32 +196,30 @@ class Exchange:
             self._request_id.encode(),
             b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n",
         )
-        self._tell(b"".join((*head, body)), 200)
+        self._write(b"".join((*head, body)), 200)
 
-    def _refuse(self, error: QueueFull) -> None:
-        """Tell it without the app, which takes several times as long: in a flood most answers are refusals."""
-        connection, path = self._connection, self._asked.path
-        protocol.refuse_for_now(path.encode())
-        connection.traffic.reject(error.status, error.code, "POST", path, client_of(self._scope), self._request_id)
-        headers = (*HEADERS, (request_ids.HEADER, self._request_id.encode()))
-        self._tell(raw_answer(error, self.keep_alive, headers), error.status)
+    def _fail(self, error: BaseException) -> None:
+        """Answer with a problem, and count and log the rejection as the middleware does."""
+        path = self._asked.path
+        if not isinstance(error, SightlineError):
+            log.error("POST %s failed", path, exc_info=error)
+        if isinstance(error, QueueFull):
+            self._traffic.shed(path.encode())
+        response, code = responses.problem_response(error), problem(error)["code"]
+        self.keep_alive = self.keep_alive and not self._traffic.is_closing
+        default_headers = self._connection.server_state.default_headers
+        self._traffic.reject(response.status_code, code, "POST", path, client_of(self._scope), self._request_id)
+        self._write(raw_response(response, default_headers, self._request_id, self.keep_alive), response.status_code)
 
-    def _tell(self, answer: bytes, status: int) -> None:
+    def _write(self, response: bytes, status: int) -> None:
         connection = self._connection
         if not self.disconnected:
-            connection.transport.write(answer)
+            connection.transport.write(response)
         self.response_complete = True
-        connection.traffic.count(self._asked.path, status, time.perf_counter() - self._began)
+        self._traffic.count(self._asked.path, status, time.perf_counter() - self._began)
         if not self.keep_alive:
             connection.transport.close()
         connection.on_response_complete()
-
-    def _fail(self, error: BaseException) -> None:
-        """Have the app tell the error, in the place of this exchange."""
-        asked, scope = self._asked, cast("dict[str, Any]", self._scope)
-        scope |= {"method": "POST", "path": asked.path, "raw_path": asked.path.encode(), "query_string": asked.query}
-        scope[FAILED] = Failed(error, self._began)
-        self._connection.hand_on(self, self._scope)
 
 
 @lru_cache(maxsize=URLS_KNOWN)
@@ -280,5 +255,5 @@ def _is_image(content_type: bytes) -> bool:
 @lru_cache(maxsize=4)  # they change every second, with the date
 def _first_lines(default_headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     """The lines that an answer has in common with all others."""
-    headers = (*default_headers, responses.JSON_HEADER, *HEADERS)
+    headers = (*default_headers, responses.JSON_HEADER, *responses.SECURITY_HEADERS)
     return STATUS_LINE[200] + b"".join(b"%s: %s\r\n" % header for header in headers)

@@ -1,47 +1,84 @@
-"""Answers that a connection writes by itself, where no app stands behind the request."""
+"""Responses on the wire: those that a connection writes itself, and an app's in one call of the system."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Iterable
 
-import orjson
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from classifier.errors import SightlineError
 from service.api import request_ids
-from service.errors import Overloaded, is_oip, problem, problem_headers
+from service.api.responses import SECURITY_HEADERS, error_response
+from service.errors import Overloaded, is_oip
 
 OVERLOADED = Overloaded("more requests come than can be answered; send it again")
 
-_ITS_ID = b"{its id}"
+Headers = Iterable[tuple[bytes, bytes]]
+
+_ITS_ID = "{its id}"
+_CONTINUE = b"HTTP/1.1 100 "
 
 
-def raw_answer(
-    error: SightlineError, stays: bool = False, more: Iterable[tuple[bytes, bytes]] = (), *, oip: bool = False
-) -> bytes:
-    """The bytes of an answer, with `more` headers; after it the connection is closed, unless it stays.
+def raw_response(response: Response, default_headers: Headers, request_id: str, keep_alive: bool) -> bytes:
+    """The bytes that uvicorn and our middleware would send for a response. `request_id` may be ""."""
+    lines = [
+        *(_line(header) for header in default_headers),
+        *(_line(header) for header in response.raw_headers),
+        *(_line(header) for header in SECURITY_HEADERS),
+    ]
+    if request_id:
+        lines.append(_line((request_ids.HEADER, request_id.encode())))
+    if not keep_alive:
+        lines.append(b"connection: close\r\n")
+    return b"".join((STATUS_LINE[response.status_code], *lines, b"\r\n", response.body))
 
-    `oip` has it in the words of the Open Inference Protocol.
+
+def overloaded(path: str, default_headers: Headers, request_id: str, keep_alive: bool) -> bytes:
+    """`raw_response` of OVERLOADED in the words of the path's protocol; cached, since in a flood it is most answers."""
+    made = _overloaded("/v2" if is_oip(path) else "/v1", tuple(default_headers), keep_alive)
+    return made.replace(_ITS_ID.encode(), request_id.encode())
+
+
+@functools.lru_cache(maxsize=8)  # the default headers change every second, with the date
+def _overloaded(path: str, default_headers: tuple[tuple[bytes, bytes], ...], keep_alive: bool) -> bytes:
+    return raw_response(error_response(path, OVERLOADED), default_headers, _ITS_ID, keep_alive)
+
+
+def _line(header: tuple[bytes, bytes]) -> bytes:
+    return b"%s: %s\r\n" % header
+
+
+class WholeResponses:
+    """A transport that holds a response's head back until some of the body is written, and sends both at once.
+
+    uvicorn writes them one after the other, and each write is a call of the system that wakes the caller. Where the
+    body is late, the head goes out in the next turn of the loop.
     """
-    content = problem(error)
-    body = orjson.dumps({"error": content["detail"]} if oip else content)
-    headers = problem_headers(error) | {
-        "content-type": "application/json" if oip else "application/problem+json",
-        "content-length": str(len(body)),
-    }
-    if not stays:
-        headers["connection"] = "close"
-    lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
-    lines += [b"%s: %s\r\n" % header for header in more]
-    return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])
 
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._is_head = True
 
-def overloaded(path: str, request_id: str, stays: bool) -> bytes:
-    """`raw_answer` to OVERLOADED in the words of the path's protocol; quickly, for a flood has nothing else to hear."""
-    return _overloaded(stays, is_oip(path)).replace(_ITS_ID, request_id.encode())
+    def write(self, data: bytes) -> None:
+        if self._is_head and not data.startswith(_CONTINUE):
+            self._is_head, self._head = False, data
+            self._loop.call_soon(self._flush)
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
 
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
 
-@functools.cache
-def _overloaded(stays: bool, oip: bool) -> bytes:
-    return raw_answer(OVERLOADED, stays, [(request_ids.HEADER, _ITS_ID)], oip=oip)
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)

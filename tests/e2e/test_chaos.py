@@ -333,7 +333,7 @@ def test_a_worker_that_everybody_can_reach_answers_nobody_even_when_the_start_wa
 ) -> None:
     """The supervisor is told a lie; the worker looks at its socket."""
     code = (
-        "import service.app as app, service.api.auth as access, runpy, sys;"
+        "import service.app, service.api.auth as access, runpy, sys;"
         "access.check_address = lambda *_: None;"
         "sys.argv = ['bentoml', *sys.argv[1:]]; runpy.run_module('bentoml', run_name='__main__')"
     )

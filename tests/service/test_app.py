@@ -33,17 +33,18 @@ def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
     assert done.stderr.strip() == "sightline: SIGHTLINE_MAX_BATCH must be a whole number, not 'many'"
 
 
-def test_the_gate_stands_also_before_the_app_of_a_server_that_is_not_ours() -> None:
+def test_without_a_server_that_runs_our_protocol_nothing_is_started() -> None:
     code = """
-import asyncio, httpx
+import asyncio
 from service.app import Sightline
 
-async def ask():
-    app = Sightline.to_asgi()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sightline") as client:
-        return await client.post("/v1/models/asl/predict", content=b"x")
+async def start():
+    async with Sightline.to_asgi().router.lifespan_context(None):
+        print("started")
 
-print(asyncio.run(ask()).status_code)
+asyncio.run(start())
 """
-    done = start(code, SIGHTLINE_API_KEYS="a-key-of-this-year")
-    assert done.stdout.strip().endswith("401"), done.stderr
+    done = start(code)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("sightline: no uvicorn serves this process; start it with")
+    assert "started" not in done.stdout

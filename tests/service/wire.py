@@ -12,13 +12,17 @@ class Wire:
     """The kernel's side of a connection."""
 
     def __init__(self) -> None:
-        self.written = b""
+        self.writes: list[bytes] = []
         self.unread = 0
         self.closed = asyncio.Event()
         self.aborted = self.half_closed = False
 
+    @property
+    def written(self) -> bytes:
+        return b"".join(self.writes)
+
     def write(self, body: bytes) -> None:
-        self.written += body
+        self.writes.append(body)
 
     def close(self) -> None:
         self.closed.set()
@@ -46,7 +50,7 @@ class Wire:
 
     def resume_reading(self) -> None: ...
 
-    def told(self) -> tuple[int, str]:
+    def refusal(self) -> tuple[int, str]:
         """Status and code of a refusal, after which nothing may come."""
         head, _, body = self.written.partition(b"\r\n\r\n")
         problem = orjson.loads(body)

@@ -9,6 +9,7 @@ import dataclasses
 from typing import NamedTuple
 
 from classifier.errors import ImageTooLarge, SightlineError
+from service.api.traffic import MOST_PIPELINED
 from service.errors import (
     BodyTooLarge,
     Closing,
@@ -22,7 +23,6 @@ from service.errors import (
 )
 from service.inference.classifier import EXPLANATIONS_WAITING
 from service.inference.decode_pool import BESIDE_OTHERS_PIXELS, LARGE_WAITING
-from service.server.protocol import MOST_PIPELINED
 from service.settings import PREFIX, Settings
 
 

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import base64
-import socket
 from pathlib import Path
 
 import pytest
 
-from service.api.auth import Access, check_address, is_loopback, is_private, listeners, read_keys
+from service.api.auth import Access, check_address, is_loopback, is_private, read_keys
 from service.errors import SettingsError, Unauthorized
 from service.settings import Settings
 
@@ -134,16 +133,6 @@ def test_a_server_that_would_refuse_everybody_is_not_started(host: str) -> None:
 def test_loopback_is_always_fine() -> None:
     check_address(Settings(), "127.0.0.1")
     assert not is_loopback("127.0.0.1.example.org")
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104
-def test_a_process_knows_the_addresses_that_it_listens_on(address: str) -> None:
-    with socket.socket() as bound, socket.socket() as listening:
-        bound.bind((address, 0))  # not listening
-        before = listeners()
-        listening.bind((address, 0))
-        listening.listen()
-        assert sorted(listeners()) == sorted([*before, address])
 
 
 def test_private_means_loopback_alone_and_at_least_that() -> None:

@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 
 from service.api.endpoints import OTHER, Endpoints
 from service.metrics import CONTENT_TYPE
-from tests.service.api.test_middleware import gated, traffic  # noqa: F401 (fixtures)
+from tests.service.api.test_middleware import guarded, traffic  # noqa: F401 (fixtures)
 from tests.service.api.test_routes import BATCH, PREDICT
 from tests.service.pictures import jpeg
 from tests.tiny_models import COLOUR
@@ -31,35 +31,35 @@ async def test_a_path_is_counted_under_the_template_of_its_route(app: Starlette,
     assert Endpoints(app.routes, ["/livez"]).template(path) == template
 
 
-async def test_paths_that_somebody_makes_up_make_no_series(gated: httpx.AsyncClient) -> None:  # noqa: F811
+async def test_paths_that_somebody_makes_up_make_no_series(guarded: httpx.AsyncClient) -> None:  # noqa: F811
     async def series() -> int:
-        return len((await gated.get("/metrics")).text.splitlines())
+        return len((await guarded.get("/metrics")).text.splitlines())
 
     for path in ("/made-up", "/v1/made-up", "/v2/made-up", "/v1/models/made-up"):
-        await gated.get(path)
+        await guarded.get(path)
     await series()  # which counts itself from the second time on
     before = await series()
     for number in range(50):
         for path in (f"/{number}", f"/v1/{number}", f"/v2/{number}", f"/v1/models/{number}"):
-            await gated.get(path)
+            await guarded.get(path)
     assert await series() == before
 
 
-async def test_prometheus_is_answered_in_its_text_format(gated: httpx.AsyncClient) -> None:  # noqa: F811
-    answer = await gated.get("/metrics")
+async def test_prometheus_is_answered_in_its_text_format(guarded: httpx.AsyncClient) -> None:  # noqa: F811
+    answer = await guarded.get("/metrics")
     assert (answer.status_code, answer.headers["content-type"]) == (200, CONTENT_TYPE)
     assert 'bentoml_service_request_in_progress{service_name="sightline"} 1.0\n' in answer.text  # this one
 
 
-async def test_rejections_are_counted_by_their_code(gated: httpx.AsyncClient) -> None:  # noqa: F811
-    before = await value(gated, 'sightline_rejected_total{reason="not-an-image"}')
-    await gated.post(PREDICT, content=b"no image")
-    assert await value(gated, 'sightline_rejected_total{reason="not-an-image"}') == before + 1
+async def test_rejections_are_counted_by_their_code(guarded: httpx.AsyncClient) -> None:  # noqa: F811
+    before = await value(guarded, 'sightline_rejected_total{reason="not-an-image"}')
+    await guarded.post(PREDICT, content=b"no image")
+    assert await value(guarded, 'sightline_rejected_total{reason="not-an-image"}') == before + 1
 
 
-async def value(gated: httpx.AsyncClient, series: str) -> float:  # noqa: F811
+async def value(guarded: httpx.AsyncClient, series: str) -> float:  # noqa: F811
     """The value of one series now; 0 where there is none yet."""
-    lines = (await gated.get("/metrics")).text.splitlines()
+    lines = (await guarded.get("/metrics")).text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(series))
 
 
@@ -78,8 +78,8 @@ MODEL = f'model="{COLOUR}",version="2"'
         ('bentoml_service_request_duration_seconds_count{endpoint="/v1/models/{model}/predict",', 1),
     ],
 )
-async def test_every_image_is_counted_once(gated: httpx.AsyncClient, series: str, increase: int) -> None:  # noqa: F811
-    before = await value(gated, series)
-    await gated.post(PREDICT, content=jpeg())
-    await gated.post(BATCH, files=[("images", jpeg(seed=seed)) for seed in range(3)])
-    assert await value(gated, series) == before + increase
+async def test_every_image_is_counted_once(guarded: httpx.AsyncClient, series: str, increase: int) -> None:  # noqa: F811
+    before = await value(guarded, series)
+    await guarded.post(PREDICT, content=jpeg())
+    await guarded.post(BATCH, files=[("images", jpeg(seed=seed)) for seed in range(3)])
+    assert await value(guarded, series) == before + increase

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import uvicorn
 
 from classifier.errors import ImageTooLarge, SightlineError
 from docs.tables import LIMITS as PAGE
@@ -23,11 +24,12 @@ from service.errors import BrokenForward
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 from service.inference.decode_pool import LARGE_WAITING
-from service.server.shutdown import Closing
+from service.server.shutdown import Shutdown
 from service.settings import Settings
-from tests.service.api.test_middleware import Upload, behind_gate, traffic_of
+from tests.service.api.test_middleware import Upload, behind_middleware, traffic_of
 from tests.service.api.test_routes import BATCH, PREDICT
 from tests.service.pictures import jpeg, of_one_colour, slow_to_decode
+from tests.service.server.contexts import context_of
 from tests.service.server.test_protocol import a_connection, until_closed
 from tests.tiny_models import COLOUR
 
@@ -70,7 +72,7 @@ async def server(catalog: Catalog, **changes: Any) -> Any:
     app = create_app()
     serve_catalog(app, own)
     try:
-        async with behind_gate(traffic_of(settings, app), app) as client:
+        async with behind_middleware(traffic_of(settings, app), app) as client:
             yield client, own, app
     finally:
         for _, _, entry in own.all():
@@ -184,7 +186,7 @@ async def an_upload_that_trickles(catalog: Catalog) -> Told:
 async def a_head_too_large(catalog: Catalog) -> Told:
     connection, transport = a_connection(Settings(max_header_bytes=1024))
     connection.data_received(b"GET / HTTP/1.1\r\nx: " + b"x" * 2_000)
-    return transport.told()
+    return transport.refusal()
 
 
 async def a_head_that_does_not_come(_: Catalog) -> None:
@@ -201,7 +203,7 @@ async def too_many_ahead(_: Catalog) -> None:
 
 async def too_far_behind(_: Catalog) -> Told:
     connection, transport = a_connection(Settings(max_lag_ms=10))
-    connection.lag.watch()
+    connection.context.lag.watch()
     await asyncio.sleep(0)
     time.sleep(0.1)  # noqa: ASYNC251 (a loop that is busy)
     connection.data_received(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -214,7 +216,7 @@ async def too_far_behind(_: Catalog) -> Told:
 async def too_many_connections(_: Catalog) -> Told:
     connection, _first = a_connection(Settings(max_connections=1))
     _, transport = a_connection(Settings(max_connections=1), beside=connection)
-    return transport.told()
+    return transport.refusal()
 
 
 async def an_answer_that_nobody_reads(_: Catalog) -> None:
@@ -226,16 +228,16 @@ async def an_answer_that_nobody_reads(_: Catalog) -> None:
 
 async def too_late_for_the_end(catalog: Catalog) -> Told:
     async with server(catalog, shutdown_notice_ms=0, shutdown_timeout_ms=50) as (_, own, app):
-        settings = own.settings
-        traffic = traffic_of(settings, app)
+        traffic = traffic_of(own.settings, app)
         upload = Upload(traffic, app, 1_000)
-        left = asyncio.Event()
         await asyncio.sleep(0.01)
-        Closing(traffic, own).begin(lambda *_: left.set())
-        try:
-            return await told_to(upload)
-        finally:
-            await left.wait()
+        running = uvicorn.Server(uvicorn.Config(app))
+        running.servers = []
+        Shutdown(context_of(traffic, own), running).begin()
+        told = await told_to(upload)
+        while not running.should_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return told
 
 
 RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {

@@ -12,7 +12,9 @@ from starlette.requests import Request
 
 from service.api.auth import Access
 from service.api.endpoints import Endpoints
-from service.api.middleware import Gate, Traffic, refusal
+from service.api.middleware import RequestMiddleware
+from service.api.responses import error_response
+from service.api.traffic import Traffic
 from service.errors import MalformedRequest
 from service.inference.catalog import Catalog
 from service.settings import Settings
@@ -26,8 +28,10 @@ def traffic_of(settings: Settings, app: Starlette, address: str = "127.0.0.1") -
     return Traffic(settings, Access(settings, lambda: [address]), Endpoints(app.routes, []), app.state.catalog.metrics)
 
 
-def behind_gate(traffic: Traffic, app: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(Gate(app, traffic)), base_url="http://sightline")
+def behind_middleware(traffic: Traffic, app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(RequestMiddleware(app, traffic)), base_url="http://sightline"
+    )
 
 
 @pytest.fixture
@@ -36,32 +40,32 @@ def traffic(app: Starlette, settings: Settings) -> Traffic:
 
 
 @pytest.fixture
-async def gated(app: Starlette, traffic: Traffic) -> AsyncIterator[httpx.AsyncClient]:
-    async with behind_gate(traffic, app) as client:
+async def guarded(app: Starlette, traffic: Traffic) -> AsyncIterator[httpx.AsyncClient]:
+    async with behind_middleware(traffic, app) as client:
         yield client
 
 
-async def test_a_request_id_of_the_callers_comes_back(gated: httpx.AsyncClient) -> None:
+async def test_a_request_id_of_the_callers_comes_back(guarded: httpx.AsyncClient) -> None:
     for answer in (
-        await gated.get("/v1/models", headers={"x-request-id": "abc-123"}),
-        await gated.post(PREDICT, content=TEXT, headers={"x-request-id": "abc-123"}),
+        await guarded.get("/v1/models", headers={"x-request-id": "abc-123"}),
+        await guarded.post(PREDICT, content=TEXT, headers={"x-request-id": "abc-123"}),
     ):
         assert answer.headers["x-request-id"] == "abc-123"
 
 
 @pytest.mark.parametrize("given", [None, "", "a b", "x" * 129, "é", "<script>", 'a"b'])
-async def test_any_other_request_gets_an_id_of_its_own(gated: httpx.AsyncClient, given: str | None) -> None:
+async def test_any_other_request_gets_an_id_of_its_own(guarded: httpx.AsyncClient, given: str | None) -> None:
     headers = {} if given is None else {"x-request-id": given.encode()}
-    ids = {(await gated.get("/v1/models", headers=headers)).headers["x-request-id"] for _ in range(2)}
+    ids = {(await guarded.get("/v1/models", headers=headers)).headers["x-request-id"] for _ in range(2)}
     assert len(ids) == 2
     assert all(len(made) == 16 for made in ids)
 
 
 async def test_every_answer_carries_security_headers_and_none_opens_it_to_other_origins(
-    gated: httpx.AsyncClient,
+    guarded: httpx.AsyncClient,
 ) -> None:
     for path in ("/", "/v1/models", "/v1/nothing", "/metrics"):
-        headers = (await gated.get(path, headers={"origin": "http://elsewhere.example"})).headers
+        headers = (await guarded.get(path, headers={"origin": "http://elsewhere.example"})).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "'none'" in headers["content-security-policy"]
         assert "unsafe-inline" not in headers["content-security-policy"]
@@ -70,7 +74,7 @@ async def test_every_answer_carries_security_headers_and_none_opens_it_to_other_
 
 async def test_a_caller_without_a_key_is_refused_in_the_words_of_the_protocol(app: Starlette) -> None:
     traffic = traffic_of(Settings(api_keys=("a-key-of-this-year",)), app, "10.0.0.1")
-    async with behind_gate(traffic, app) as client:
+    async with behind_middleware(traffic, app) as client:
         check_problem(refused := await client.post(PREDICT, content=jpeg()), 401, "unauthorized")
         assert refused.headers["www-authenticate"].startswith("Bearer")
         assert set((await client.get("/v2")).json()) == {"error"}
@@ -79,14 +83,14 @@ async def test_a_caller_without_a_key_is_refused_in_the_words_of_the_protocol(ap
 
 
 async def test_while_closing_new_work_is_503_and_questions_are_still_answered(
-    gated: httpx.AsyncClient, traffic: Traffic
+    guarded: httpx.AsyncClient, traffic: Traffic
 ) -> None:
     traffic.is_closing = True
-    refused = await gated.post(PREDICT, content=jpeg())
+    refused = await guarded.post(PREDICT, content=jpeg())
     check_problem(refused, 503, "closing")
     assert refused.headers["retry-after"] == "1"
     assert refused.headers["connection"] == "close"
-    assert (await gated.get("/v1/models")).status_code == 200
+    assert (await guarded.get("/v1/models")).status_code == 200
 
 
 async def test_while_closing_the_server_is_not_ready(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +104,7 @@ async def test_who_is_cut_off_gets_a_503(traffic: Traffic) -> None:
     async def never(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(60)
 
-    async with behind_gate(traffic, never) as client:
+    async with behind_middleware(traffic, never) as client:
         asking = asyncio.create_task(client.get("/v1/models"))
         while not traffic.tasks:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -113,7 +117,7 @@ async def test_a_cancellation_from_elsewhere_is_not_turned_into_an_answer(traffi
     async def never(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(60)
 
-    async with behind_gate(traffic, never) as client:
+    async with behind_middleware(traffic, never) as client:
         asking = asyncio.create_task(client.get("/v1/models"))
         while not traffic.tasks:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -131,7 +135,7 @@ class Upload:
         size = [(b"transfer-encoding", b"chunked")] if length is None else [(b"content-length", b"%d" % length)]
         kind = [(b"content-type", b"application/octet-stream")]
         scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [*size, *kind]}
-        self.task = asyncio.ensure_future(Gate(app, traffic)(scope, self.parts.get, self._send))
+        self.task = asyncio.ensure_future(RequestMiddleware(app, traffic)(scope, self.parts.get, self._send))
 
     def send(self, body: bytes, more: bool = True) -> None:
         self.parts.put_nowait({"type": "http.request", "body": body, "more_body": more})
@@ -211,45 +215,35 @@ async def test_who_sends_little_more_keeps_the_connection(app: Starlette, traffi
 
 
 async def test_a_rejected_request_leaves_a_line_with_reason_and_id_and_nothing_of_the_image(
-    gated: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    guarded: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "service")
-    await gated.post(PREDICT, content=TEXT, headers={"x-request-id": "abc-123"})
+    await guarded.post(PREDICT, content=TEXT, headers={"x-request-id": "abc-123"})
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == f"rejected 415 not-an-image: POST '{PREDICT}' from 127.0.0.1, request abc-123"
     assert TEXT.decode()[:8] not in line
     assert TEXT[:4].hex(" ") not in line
 
 
-async def test_an_answered_request_leaves_no_line(gated: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_answered_request_leaves_no_line(guarded: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "service")
-    await gated.post(PREDICT, content=jpeg())
+    await guarded.post(PREDICT, content=jpeg())
     assert not caplog.records
 
 
-async def test_a_path_cannot_write_lines_of_its_own(gated: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_path_cannot_write_lines_of_its_own(
+    guarded: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "service")
-    await gated.get("/v1/x%0a2026 rejected 200 fine")
+    await guarded.get("/v1/x%0a2026 rejected 200 fine")
     assert all("\n" not in record.getMessage() for record in caplog.records)
     assert caplog.records
 
 
 @pytest.mark.parametrize("path", ["/v1/models/a%0ab", "/v2/models/a%00b", "/%7f"])
-async def test_a_path_with_control_characters_leads_nowhere(gated: httpx.AsyncClient, path: str) -> None:
-    answer = await gated.get(path)
+async def test_a_path_with_control_characters_leads_nowhere(guarded: httpx.AsyncClient, path: str) -> None:
+    answer = await guarded.get(path)
     assert (answer.status_code, answer.headers["x-error-code"]) == (404, "no-such-path")
-
-
-async def test_websockets_are_turned_away(traffic: Traffic, app: Starlette) -> None:
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async def receive() -> Any: ...
-
-    await Gate(app, traffic)({"type": "websocket", "path": "/"}, receive, send)
-    assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
 async def test_a_limit_that_a_foreign_route_runs_into_is_a_problem_too(app: Starlette) -> None:
@@ -257,13 +251,13 @@ async def test_a_limit_that_a_foreign_route_runs_into_is_a_problem_too(app: Star
         await Request(scope, receive).body()
 
     held = Settings(max_body_bytes=10, max_held_bytes=10)
-    async with behind_gate(traffic_of(held, app), read) as client:
+    async with behind_middleware(traffic_of(held, app), read) as client:
         check_problem(await client.post("/read", content=bytes(100)), 429, "too-many-bytes")
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/models/cat/infer"])
 async def test_refusals_under_v2_have_that_protocols_form(path: str) -> None:
-    answer = refusal(path, MalformedRequest("why"))
+    answer = error_response(path, MalformedRequest("why"))
     assert (answer.status_code, answer.body) == (400, b'{"error":"why"}')
     assert answer.headers["x-error-code"] == "malformed-request"
 
@@ -273,16 +267,8 @@ async def test_answers_are_logged_where_that_was_asked_for(
     app: Starlette, caplog: pytest.LogCaptureFixture, wanted: bool
 ) -> None:
     with caplog.at_level(logging.INFO, "service"):
-        async with behind_gate(traffic_of(Settings(access_log=wanted), app), app) as client:
+        async with behind_middleware(traffic_of(Settings(access_log=wanted), app), app) as client:
             await client.get("/v1/models", headers={"x-request-id": "the-one"})
     lines = [line for line in caplog.messages if "the-one" in line]
     assert len(lines) == wanted
     assert all(line.startswith("200 GET '/v1/models' from 127.0.0.1") for line in lines)
-
-
-async def test_a_request_passes_once_however_many_gates_there_are(app: Starlette, traffic: Traffic) -> None:
-    async with behind_gate(traffic, Gate(app, traffic)) as client:
-        answer = await client.post(PREDICT, content=TEXT, headers={"x-request-id": "the-one"})
-    check_problem(answer, 415, "not-an-image")
-    assert answer.headers.get_list("x-request-id") == ["the-one"]
-    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]

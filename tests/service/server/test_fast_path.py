@@ -1,33 +1,33 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
 from classifier.loaded_model import LoadedModel
-from service.api.hot_routes import Express
-from service.api.middleware import Gate, Traffic
+from service.api.hot_routes import HotRoutes
+from service.api.middleware import RequestMiddleware
 from service.api.routes import HOT
-from service.errors import QueueFull
+from service.api.traffic import Traffic
+from service.errors import BrokenForward, QueueFull
 from service.inference.catalog import Catalog
-from service.server.fast_path import DirectConnection, asked_by
-from service.server.loop_lag import Lag
-from service.server.protocol import Connection
+from service.server.fast_path import FastPathProtocol, asked_by
 from service.settings import Settings
 from tests.service.api.test_middleware import traffic_of
 from tests.service.api.test_routes import PREDICT
 from tests.service.engines import HeldEngine
-from tests.service.pictures import TEXT, jpeg, of_one_colour
-from tests.service.wire import Wire
+from tests.service.pictures import TEXT, jpeg, of_one_colour, truncated
+from tests.service.server.contexts import connected, context_of
 from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
@@ -39,22 +39,29 @@ class Answer(NamedTuple):
     body: Any
 
 
+CALLERS: list[Caller] = []
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays() -> Iterator[None]:
+    """Timers of open connections would keep them alive into other tests."""
+    yield
+    while CALLERS:
+        CALLERS.pop().connection.connection_lost(None)
+
+
 class Caller:
-    """A caller of a server that answers directly where it can. `asked` are the paths that the app was asked for."""
+    """A caller of a server with a fast path. `asked` are the paths that the app was asked for."""
 
     def __init__(self, app: Starlette, catalog: Catalog, traffic: Traffic) -> None:
         self.asked: list[str] = []
-        self.wire: Any = Wire()
         self.traffic = traffic
-        settings = traffic.settings
-        kind = type("Own", (DirectConnection,), {"settings": settings, "lag": Lag()})
-        kind.serve(catalog, traffic)
-        front = Gate(self._noted(Express(app, HOT, app)), traffic)
-        config = uvicorn.Config(front, http=kind, lifespan="off", log_config=None)
+        routed = self._noted(HotRoutes(app, HOT, app))
+        context = context_of(traffic, catalog, lambda _: RequestMiddleware(routed, traffic))
         state = ServerState()
         state.default_headers = [(b"date", b"Sun, 22 Nov 2026 05:00:00 GMT")]
-        self.connection = kind(config, state, {})
-        self.connection.connection_made(self.wire)
+        self.connection, self.wire = connected(context, app, FastPathProtocol, state)
+        CALLERS.append(self)
 
     def send(self, *parts: bytes) -> None:
         for part in parts:
@@ -110,10 +117,8 @@ def traffic(app: Starlette, settings: Settings) -> Traffic:
 
 
 @pytest.fixture
-async def caller(app: Starlette, catalog: Catalog, traffic: Traffic) -> AsyncIterator[Caller]:
-    caller = Caller(app, catalog, traffic)
-    yield caller
-    caller.connection.connection_lost(None)
+async def caller(app: Starlette, catalog: Catalog, traffic: Traffic) -> Caller:
+    return Caller(app, catalog, traffic)
 
 
 @pytest.fixture
@@ -125,6 +130,14 @@ async def held(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> HeldEngine:
 
 
 TEMPLATE = "/v1/models/{model}/predict"
+
+
+def counted(catalog: Catalog, status: int) -> float:
+    """How many answers with a status were counted under the route's template."""
+    labels = {"endpoint": TEMPLATE, "service_name": "sightline", "http_response_code": str(status)}
+    return catalog.metrics.registry.get_sample_value("bentoml_service_request_total", labels) or 0.0
+
+
 WAYS = [PREDICT, f"{PREDICT}?top_k=2", f"/v1/models/{COLOUR}/versions/1/predict", f"{PREDICT}?top_k=1"]
 
 
@@ -163,7 +176,8 @@ async def test_every_way_to_say_that_a_body_is_an_image_is_plain(caller: Caller,
 
 
 UNUSUAL = {
-    "another route": (post("/v1/models/colour/explain"), None),
+    "another route": (post(f"/v1/models/{COLOUR}/explain"), 200),
+    "another route of an unknown model": (post("/v1/models/colour/explain"), 404),
     "an unknown model": (post("/v1/models/unknown/predict"), 404),
     "an unknown version": (post(f"/v1/models/{COLOUR}/versions/99/predict"), 404),
     "top_k out of range": (post(f"{PREDICT}?top_k=99"), 400),
@@ -182,10 +196,9 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize(("sent", "status"), UNUSUAL.values(), ids=UNUSUAL)
-async def test_whatever_is_unusual_goes_to_the_app(caller: Caller, sent: bytes, status: int | None) -> None:
+async def test_whatever_is_unusual_goes_to_the_app(caller: Caller, sent: bytes, status: int) -> None:
     answer = await caller.answer(sent)
-    assert caller.asked
-    assert status in (None, answer.status)
+    assert (caller.asked != [], answer.status) == (True, status)
 
 
 async def test_a_chunked_body_goes_to_the_app(caller: Caller) -> None:
@@ -204,7 +217,7 @@ async def test_a_request_in_pieces_is_answered(caller: Caller, cut: int) -> None
     assert (await caller.answer(sent[:cut], sent[cut:])).status == 200
 
 
-async def test_a_body_that_does_not_come_is_watched_by_the_gate(app: Starlette, catalog: Catalog) -> None:
+async def test_a_body_that_does_not_come_is_watched_by_the_middleware(app: Starlette, catalog: Catalog) -> None:
     slow = Settings(**{**vars(catalog.settings), "upload_stall_ms": 20})
     caller = Caller(app, catalog, traffic_of(slow, app))
     answer = await caller.answer(post()[:-100])
@@ -237,7 +250,7 @@ async def test_a_body_larger_than_is_read_goes_to_the_app(app: Starlette, catalo
     assert caller.asked
 
 
-async def test_when_no_more_bytes_may_be_held_the_gate_says_so(caller: Caller) -> None:
+async def test_when_no_more_bytes_may_be_held_the_middleware_says_so(caller: Caller) -> None:
     caller.traffic.held_bytes = caller.traffic.settings.max_held_bytes
     answer = await caller.answer(post())
     caller.traffic.held_bytes = 0
@@ -250,7 +263,7 @@ async def test_what_is_no_image_is_refused_as_everywhere(caller: Caller, catalog
     assert (answer.status, answer.body["code"]) == (415, "not-an-image")
     assert answer.headers["x-request-id"] == "mine"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert not caller.asked  # the gate has told it
+    assert not caller.asked
     assert catalog.find(COLOUR).statistics.fail.count == failed + 1
 
 
@@ -284,12 +297,11 @@ async def test_what_is_sent_ahead_waits_also_behind_an_error(caller: Caller, hel
 async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
     caller: Caller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
-    def full(_: int, coming: int = 0) -> None:
+    def full(_: bytes, deadline: float) -> Any:
         raise QueueFull("no room", retry_after_s=3)
 
     caplog.set_level(logging.INFO, "service")
-    monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(catalog.find(COLOUR)._batcher, "check_room", full)
+    monkeypatch.setattr(catalog.find(COLOUR), "classify_soon", full)
     caller.send(post(body=body, x_request_id="mine"))
     (answer,) = parsed(caller.wire.written)  # at once, so nothing was asked that would take a turn of the loop
     assert (answer.status, answer.body["code"], answer.headers["retry-after"]) == (429, "queue-full", "3")
@@ -303,20 +315,19 @@ async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
     assert second_line == f"rejected 429 overloaded: POST {PREDICT!r} from unknown, request mine-2"
 
 
-async def test_no_more_images_are_taken_in_a_turn_of_the_loop_than_may_wait(
-    catalog: Catalog, held: HeldEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier = catalog.find(COLOUR)
-    monkeypatch.setattr(classifier._batcher, "_queue_limit", 2)
-    soon = asyncio.get_running_loop().time() + 5
-    taken = [classifier.classify_soon(jpeg(400, 300), soon) for _ in range(2)]
-    with pytest.raises(QueueFull):
-        classifier.classify_soon(jpeg(400, 300), soon)
-    for row in taken:
-        row.cancel()
-    await asyncio.gather(*taken, return_exceptions=True)
-    await asyncio.sleep(0)
-    assert not classifier._undecoded
+async def test_no_more_images_are_taken_in_a_turn_of_the_loop_than_may_wait(settings: Settings) -> None:
+    strict = Catalog(dataclasses.replace(settings, queue_limit=2, max_batch=1, max_images=2))
+    await strict.load()
+    classifier, soon = strict.find(COLOUR), asyncio.get_running_loop().time() + 5
+    for _ in range(2):  # who has left makes room
+        taken = [classifier.classify_soon(jpeg(400, 300), soon) for _ in range(2)]
+        with pytest.raises(QueueFull):
+            classifier.classify_soon(jpeg(400, 300), soon)
+        for row in taken:
+            row.cancel()
+        await asyncio.gather(*taken, return_exceptions=True)
+        await asyncio.sleep(0)
+    await strict.close()
 
 
 async def test_a_deadline_that_passes_in_the_queue_is_504(app: Starlette, catalog: Catalog, held: HeldEngine) -> None:
@@ -335,7 +346,7 @@ async def test_who_hangs_up_is_not_computed(caller: Caller, app: Starlette, cata
     _, running = await held.batches.get()  # so that the next one waits
     caller.send(post())
     await asyncio.sleep(0)
-    gone = answers(catalog, 499)
+    gone = counted(catalog, 499)
     caller.connection.connection_lost(None)
     running.set_result(np.array([[0.2, 0.3, 0.5]], np.float32))
     assert [answer.status for answer in await other.answers()] == [200]
@@ -343,7 +354,7 @@ async def test_who_hangs_up_is_not_computed(caller: Caller, app: Starlette, cata
     assert held.batches.empty()
     assert caller.wire.written == b""
     assert not caller.traffic.tasks
-    assert answers(catalog, 499) == gone + 1
+    assert counted(catalog, 499) == gone + 1
 
 
 async def test_who_is_cut_off_at_the_end_gets_a_503(caller: Caller, held: HeldEngine) -> None:
@@ -384,16 +395,10 @@ async def test_a_failure_of_ours_is_500_and_tells_nothing(caller: Caller, catalo
     assert "division" not in orjson.dumps(answer.body).decode()
 
 
-def answers(catalog: Catalog, status: int) -> float:
-    """How many answers with a status were counted under the route's template."""
-    labels = {"endpoint": TEMPLATE, "service_name": "sightline", "http_response_code": str(status)}
-    return catalog.metrics.registry.get_sample_value("bentoml_service_request_total", labels) or 0.0
-
-
 async def test_it_is_counted_as_everywhere(caller: Caller, catalog: Catalog) -> None:
-    counted, classified = answers(catalog, 200), catalog.find(COLOUR).statistics.success.count
+    answered, classified = counted(catalog, 200), catalog.find(COLOUR).statistics.success.count
     await caller.answer(post())
-    assert answers(catalog, 200) == counted + 1
+    assert counted(catalog, 200) == answered + 1
     assert catalog.find(COLOUR).statistics.success.count == classified + 1
 
 
@@ -401,6 +406,100 @@ async def test_with_the_access_log_on_every_request_goes_to_the_app(app: Starlet
     caller = Caller(app, catalog, traffic_of(Settings(**{**vars(catalog.settings), "access_log": True}), app))
     assert (await caller.answer(post())).status == 200
     assert caller.asked
+
+
+class FailingEngine(HeldEngine):
+    """An engine whose batches end at once: with an error, or with rows that are no numbers."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self._error = error
+
+    def submit(self, pixels_u8: Any, *, alone: bool = False) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self._error:
+            future.set_exception(self._error)
+        else:
+            future.set_result(np.full((len(pixels_u8), 3), np.nan, np.float32))
+        return future
+
+
+class Failing:
+    """A server in which something is about to go wrong."""
+
+    def __init__(self, catalog: Catalog, traffic: Traffic, patch: pytest.MonkeyPatch) -> None:
+        self.traffic = traffic
+        self.patch = patch
+        self.classifier = catalog.find(COLOUR)
+
+    def nowhere(self) -> None: ...
+
+    def in_the_queue(self) -> None:
+        def refuse(*_: object) -> Any:
+            raise QueueFull("no room", retry_after_s=3)
+
+        async def refuse_in_a_task(*_: object) -> Any:
+            refuse()
+
+        self.patch.setattr(self.classifier, "classify_soon", refuse)
+        self.patch.setattr(self.classifier, "classify", refuse_in_a_task)
+
+    def in_the_network(self) -> None:
+        self.patch.setattr(self.classifier.model, "engine", FailingEngine(BrokenForward("no network")))
+
+    def in_the_rows(self) -> None:
+        self.patch.setattr(self.classifier.model, "engine", FailingEngine())
+
+    def in_the_decoder(self) -> None:
+        self.patch.setattr(self.classifier.model, "decode", lambda *_, **__: 1 / 0)
+
+    def in_time(self) -> HeldEngine:
+        self.patch.setattr(self.classifier.model, "engine", engine := HeldEngine())
+        return engine
+
+    def in_time_while_closing(self) -> HeldEngine:
+        asyncio.get_running_loop().call_later(0.02, setattr, self.traffic, "is_closing", True)
+        return self.in_time()
+
+    def at_the_end(self) -> HeldEngine:
+        asyncio.get_running_loop().call_later(0.03, self.traffic.cut_off)
+        return self.in_time_while_closing()
+
+
+FAILURES = {
+    "no image": (Failing.nowhere, TEXT, 415),
+    "a damaged thumbnail": (Failing.nowhere, truncated(jpeg()), 422),
+    "a damaged photo": (Failing.nowhere, truncated(jpeg(400, 300)), 422),
+    "a full queue": (Failing.in_the_queue, jpeg(), 429),
+    "a broken network": (Failing.in_the_network, jpeg(), 500),
+    "no numbers": (Failing.in_the_rows, jpeg(), 500),
+    "a mistake of ours": (Failing.in_the_decoder, jpeg(), 500),
+    "a mistake of ours in a thread": (Failing.in_the_decoder, jpeg(400, 300), 500),
+    "a deadline": (Failing.in_time, jpeg(), 504),
+    "a deadline while closing": (Failing.in_time_while_closing, jpeg(), 504),
+    "the end of the server": (Failing.at_the_end, jpeg(), 503),
+}
+
+
+@pytest.mark.parametrize(("fail", "body", "status"), FAILURES.values(), ids=FAILURES)
+async def test_an_error_is_written_byte_for_byte_as_the_app_writes_it(
+    app: Starlette, catalog: Catalog, fail: Callable[[Failing], HeldEngine | None], body: bytes, status: int
+) -> None:
+    async def written(asked: list[str], **headers: str) -> bytes:
+        traffic = traffic_of(dataclasses.replace(catalog.settings, request_timeout_ms=100.0), app)
+        caller = Caller(app, catalog, traffic)
+        with pytest.MonkeyPatch.context() as patch:
+            held = fail(Failing(catalog, traffic, patch))
+            answer = await caller.answer(post(body=body, x_request_id="mine", **headers))
+            if held:
+                await held.answer(*[0.0] * 3)
+        assert (answer.status, caller.asked) == (status, asked)
+        assert caller.wire.closed.is_set() == (answer.headers.get("connection") == "close")
+        assert (traffic.tasks, traffic.held_bytes) == (set(), 0)
+        return caller.wire.written
+
+    on_the_fast_path = await written([])
+    assert on_the_fast_path == await written([PREDICT], x_request_timeout_ms="100")
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ import pytest
 from starlette.applications import Starlette
 
 from load_tests.hostile import swollen_webp
-from service.api.middleware import Traffic
+from service.api.traffic import Traffic
 from service.errors import DeadlinePassed
 from service.inference.catalog import Catalog
 from tests.service.api.test_routes import BATCH, PREDICT
 from tests.service.pictures import TEXT, jpeg, slow_to_decode, truncated
-from tests.service.server.test_fast_path import Caller, post, traffic  # noqa: F401 (a fixture)
+from tests.service.server.test_fast_path import Caller, nobody_stays, post, traffic  # noqa: F401 (fixtures)
 from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
@@ -52,10 +52,10 @@ REQUESTS = {
     "an image": (post(), 200),
     "a photo": (post(body=jpeg(600, 400)), 200),
     "a large picture": (post(body=slow_to_decode()), 200),
-    "an image the long way": (post(x_request_timeout_ms="5000"), 200),
+    "an image on the slow path": (post(x_request_timeout_ms="5000"), 200),
     "a damaged thumbnail": (post(body=truncated(jpeg())), 422),
     "a damaged picture": (post(body=swollen_webp(1_000)), 422),
-    "a damaged picture the long way": (post(body=swollen_webp(1_000), x_request_timeout_ms="5000"), 422),
+    "a damaged picture on the slow path": (post(body=swollen_webp(1_000), x_request_timeout_ms="5000"), 422),
     "too many pixels": (post(body=swollen_webp(8_000)), 413),
     "no picture": (post(body=TEXT), 415),
     "base64": (json(PREDICT, encoded(jpeg(600, 400))), 200),
@@ -95,10 +95,9 @@ async def test_an_answered_request_leaves_nothing_to_the_garbage_collector(
     answers = []
     for _ in range(2):  # the first one fills caches
         gc.collect()
-        caller.wire.written = b""
+        caller.wire.writes.clear()
         answers.append((await caller.answer(sent)).status)
     unreachable = gc.collect()
-    caller.connection.connection_lost(None)
     assert (answers, unreachable) == ([status] * 2, 0)
 
 

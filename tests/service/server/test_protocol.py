@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import Any
 
 import orjson
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from service.server import protocol
-from service.server.loop_lag import Lag
-from service.server.protocol import Connection
+from service.server.protocol import ConnectionProtocol
 from service.settings import Settings
+from tests.service.server.contexts import connected, plain_context
 from tests.service.wire import Wire
 
 pytestmark = pytest.mark.anyio
@@ -30,14 +28,14 @@ async def never(scope: Any, receive: Any, send: Any) -> None:
     await receive()
 
 
-def a_connection(settings: Settings, app: Any = never, beside: Connection | None = None) -> tuple[Connection, Wire]:
-    """A connection that has just been made, alone or in one server with another."""
-    kind = type("Limited", (Connection,), {"settings": settings, "most": settings.max_connections, "lag": Lag()})
-    config = uvicorn.Config(app, http=kind, lifespan="off", log_config=None)
-    made = kind(config, beside.server_state if beside else ServerState(), {})
-    wire: Any = Wire()
-    made.connection_made(wire)
-    return made, wire
+def a_connection(
+    settings: Settings, app: Any = never, beside: ConnectionProtocol | None = None, shed: bytes = b""
+) -> tuple[ConnectionProtocol, Wire]:
+    """A connection that has just been made, alone or in one server with another; a path may be shed for a minute."""
+    context = beside.context if beside else plain_context(settings, shed_for_s=60)
+    if shed:
+        context.traffic.shed(shed)
+    return connected(context, app, state=beside.server_state if beside else None)
 
 
 async def until_closed(wire: Wire) -> None:
@@ -91,7 +89,7 @@ async def test_that_holds_for_the_second_request_on_a_connection_too() -> None:
 async def test_a_head_too_large_is_431_finished_or_not(head: bytes, ends: bytes) -> None:
     connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
     connection.data_received(head + ends)
-    assert wire.told() == (431, "head-too-large")
+    assert wire.refusal() == (431, "head-too-large")
     written = wire.written
     connection.data_received(GET * 10)  # what comes after is read over
     assert wire.written == written
@@ -102,7 +100,7 @@ async def test_a_head_that_trickles_and_grows_is_431() -> None:
     connection.data_received(b"GET / HTTP/1.1\r\na: ")
     for _ in range(30):
         connection.data_received(b"x" * 100)
-    assert wire.told() == (431, "head-too-large")
+    assert wire.refusal() == (431, "head-too-large")
 
 
 async def test_trailers_count_as_head() -> None:
@@ -140,8 +138,8 @@ async def test_the_rest_of_a_body_that_nobody_wanted_is_no_head() -> None:
 async def test_one_connection_more_is_503_and_makes_no_difference_to_the_others() -> None:
     settings = Settings(max_connections=1)
     first, wire = a_connection(settings, respond)
-    _, turned_away = a_connection(settings, respond, beside=first)
-    assert turned_away.told() == (503, "too-many-connections")
+    _, refused = a_connection(settings, respond, beside=first)
+    assert refused.refusal() == (503, "too-many-connections")
     first.data_received(GET)
     await asyncio.sleep(0.01)
     assert wire.written.startswith(b"HTTP/1.1 204")
@@ -166,18 +164,8 @@ async def test_a_reader_who_makes_progress_is_waited_for_and_one_who_does_not_is
     assert wire.aborted
 
 
-def _refuse_for_a_minute(monkeypatch: pytest.MonkeyPatch, path: bytes) -> None:
-    """Refuse a path and no other, however slowly the test goes on."""
-    monkeypatch.setattr(Connection, "full_until", {})
-    monkeypatch.setattr(protocol, "REFUSED_FOR_S", 60.0)
-    protocol.refuse_for_now(path)
-
-
-async def test_who_is_turned_away_may_stay_and_what_comes_of_the_body_is_read_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _refuse_for_a_minute(monkeypatch, b"/full")
-    connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
+async def test_who_is_shed_may_stay_and_what_comes_of_the_body_is_read_over() -> None:
+    connection, wire = a_connection(Settings(max_header_bytes=1024), respond, shed=b"/full")
     connection.data_received(b"POST /full?top_k=1 HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(2_000))
     assert wire.written.startswith(b"HTTP/1.1 429")
     assert b"retry-after" in wire.written
@@ -185,56 +173,48 @@ async def test_who_is_turned_away_may_stay_and_what_comes_of_the_body_is_read_ov
     connection.data_received(bytes(3_000) + GET)
     await asyncio.sleep(0.01)
     assert wire.written.count(b"HTTP/1.1 204") == 1
-    protocol.refuse_for_now(b"/full")
     connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(5_000))
     assert wire.written.count(b"HTTP/1.1 429") == 2
     assert not wire.closed.is_set()
     connection.connection_lost(None)
 
 
-async def test_who_wants_to_leave_anyway_is_turned_away_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    _refuse_for_a_minute(monkeypatch, b"/full")
-    connection, wire = a_connection(Settings(), respond)
+async def test_who_wants_to_leave_anyway_is_shed_for_good() -> None:
+    connection, wire = a_connection(Settings(), respond, shed=b"/full")
     connection.data_received(b"POST /full HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-    assert wire.told() == (429, "overloaded")
+    assert wire.refusal() == (429, "overloaded")
     assert wire.closed.is_set()
 
 
 @pytest.mark.parametrize("header", [b"Connection: close", b"Expect: 100-continue"])
-async def test_who_is_turned_away_for_good_may_still_send_his_body_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, header: bytes
-) -> None:
-    _refuse_for_a_minute(monkeypatch, b"/full")
-    connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
+async def test_who_is_shed_for_good_may_still_send_his_body_and_nothing_else(header: bytes) -> None:
+    connection, wire = a_connection(Settings(max_header_bytes=1024), respond, shed=b"/full")
     connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 5000\r\n" + header + b"\r\n\r\n")
     assert not wire.closed.is_set()  # the reset that follows would overtake the answer
     connection.data_received(bytes(4_000))
     assert not wire.closed.is_set()
     connection.data_received(bytes(1_000) + GET)
-    assert wire.told() == (429, "overloaded")
+    assert wire.refusal() == (429, "overloaded")
     await asyncio.sleep(0.01)
     assert wire.written.count(b"HTTP/1.1") == 1
     connection.connection_lost(None)
 
 
-async def test_who_is_turned_away_for_good_and_never_sends_his_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    _refuse_for_a_minute(monkeypatch, b"/full")
-    connection, wire = a_connection(Settings(header_timeout_ms=50), respond)
+async def test_who_is_shed_for_good_and_never_sends_his_body_is_cut_off() -> None:
+    connection, wire = a_connection(Settings(header_timeout_ms=50), respond, shed=b"/full")
     connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 9\r\nConnection: close\r\n\r\n")
     await until_closed(wire)
     connection.connection_lost(None)
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/v2/models/x/infer", "json"), ("/v1/full", "problem+json")])
-async def test_who_is_turned_away_is_told_in_his_protocols_words_with_his_request_id(
-    monkeypatch: pytest.MonkeyPatch, path: str, kind: str
-) -> None:
-    _refuse_for_a_minute(monkeypatch, path.encode())
-    connection, wire = a_connection(Settings(), respond)
+async def test_who_is_shed_is_answered_in_his_protocols_words_with_his_request_id(path: str, kind: str) -> None:
+    connection, wire = a_connection(Settings(), respond, shed=path.encode())
     connection.data_received(f"POST {path} HTTP/1.1\r\nX-Request-ID: mine\r\nContent-Length: 0\r\n\r\n".encode())
     head, _, body = wire.written.partition(b"\r\n\r\n")
     assert f"content-type: application/{kind}\r\n".encode() in head
     assert b"x-request-id: mine" in head
+    assert b"x-content-type-options: nosniff" in head
     told = orjson.loads(body)
     assert told.get("error", told.get("detail")) == "more requests come than can be answered; send it again"
     connection.connection_lost(None)
@@ -248,34 +228,9 @@ async def test_websockets_are_not_spoken() -> None:
     connection.connection_lost(None)
 
 
-def test_installing_makes_it_the_protocol_of_every_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
-    monkeypatch.setattr(Connection, "settings", Connection.settings)
-    monkeypatch.setattr(Connection, "most", Connection.most)
-    protocol.install(Settings(max_connections=50))
-    config = uvicorn.Config(respond)
-    config.load()
-    assert config.http_protocol_class is Connection
-    assert Connection.most == 50
-
-
-def test_there_are_never_more_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    import resource
-
-    monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
-    monkeypatch.setattr(Connection, "settings", Connection.settings)
-    monkeypatch.setattr(Connection, "most", Connection.most)
-    asked: list[Any] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
-    protocol.install(Settings(max_connections=2_000))
-    assert asked == [(1024, 1024)]
-    assert Connection.most == 1024 - protocol._OTHER_FILES
-
-
 async def test_probes_are_answered_however_far_the_loop_is_behind() -> None:
     connection, wire = a_connection(Settings(max_lag_ms=1), respond)
-    connection.lag.watch()
+    connection.context.lag.watch()
     time.sleep(0.1)  # noqa: ASYNC251 (a loop that is busy)
     connection.data_received(GET)
     await asyncio.sleep(0.01)
@@ -285,7 +240,7 @@ async def test_probes_are_answered_however_far_the_loop_is_behind() -> None:
 
 async def test_a_loop_that_has_caught_up_serves_again() -> None:
     connection, wire = a_connection(Settings(max_lag_ms=20), respond)
-    connection.lag.watch()
+    connection.context.lag.watch()
     time.sleep(0.1)  # noqa: ASYNC251
     await asyncio.sleep(0.06)
     connection.data_received(GET.replace(b"livez", b"v1/models"))
@@ -294,18 +249,42 @@ async def test_a_loop_that_has_caught_up_serves_again() -> None:
     connection.connection_lost(None)
 
 
-async def test_a_path_whose_queue_was_full_is_refused_for_a_moment_and_others_are_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Connection, "full_until", {})
-    protocol.refuse_for_now(b"/full")
+async def test_a_path_whose_queue_was_full_is_refused_and_others_are_not() -> None:
     statuses = []
-    for path in (b"/full", b"/other", b"/full"):
-        connection, wire = a_connection(Settings(), respond)
+    for path in (b"/full", b"/other"):
+        connection, wire = a_connection(Settings(), respond, shed=b"/full")
         connection.data_received(GET.replace(b"/livez", path))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         statuses.append(wire.written[9:12])
         connection.connection_lost(None)
-        await asyncio.sleep(protocol.REFUSED_FOR_S if path == b"/other" else 0)
-    assert statuses == [b"429", b"204", b"204"]
+    assert statuses == [b"429", b"204"]
+
+
+async def test_callers_who_wait_are_accepted_with_the_next_connection() -> None:
+    context = plain_context(Settings())
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(20)
+        context.listeners.open()
+        callers = [socket.create_connection(listening.getsockname()) for _ in range(10)]
+        connection, _ = connected(context, respond)
+        async with asyncio.timeout(10):
+            while len(connection.connections) < 1 + len(callers):  # noqa: ASYNC110 (a set has no events)
+                await asyncio.sleep(0.001)
+        for caller in callers:
+            caller.sendall(GET)
+            caller.setblocking(False)
+            async with asyncio.timeout(10):
+                answer = await asyncio.get_running_loop().sock_recv(caller, 100)
+            assert answer.startswith(b"HTTP/1.1 204")
+            caller.close()
+        context.listeners.close()
+    connection.connection_lost(None)
+
+
+async def test_what_uvicorn_writes_in_two_parts_leaves_in_one() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(GET)
+    await asyncio.sleep(0.01)
+    assert len(wire.writes) == 1
+    connection.connection_lost(None)

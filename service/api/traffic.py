@@ -1,0 +1,86 @@
+"""What is going on now: requests in flight, the bytes they hold, and which ones are shed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from service.api.auth import Access
+from service.api.endpoints import Endpoints
+from service.api.rejection_log import RejectionLog
+from service.errors import TooManyBytes
+from service.metrics import Metrics
+from service.settings import Settings
+
+# How long a path whose queue was full is refused by its connection, which costs a part of a refusal by its route.
+# A queue that is full does not run empty in that time.
+SHED_FOR_S = 0.02
+PATHS_SHED = 1_000  # a path may be written in many ways
+
+MOST_PIPELINED = 16  # requests sent ahead of a response on one connection; no client of today does that
+
+
+class Traffic:
+    """The requests being answered, the bytes they hold, and whether the server is closing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        access: Access,
+        endpoints: Endpoints,
+        metrics: Metrics,
+        *,
+        shed_for_s: float = SHED_FOR_S,
+    ) -> None:
+        self.settings = settings
+        self.access = access
+        self.endpoints = endpoints
+        self.metrics = metrics
+        self.is_closing = False
+        self.is_cut_off = False
+        self.held_bytes = 0
+        self.tasks: set[asyncio.Future[Any]] = set()
+        self.rejections = RejectionLog()
+        metrics.in_progress = lambda: len(self.tasks)
+        self._shed_for_s = shed_for_s
+        self._shed_until: dict[bytes, float] = {}  # by path as sent
+
+    def hold(self, count: int) -> None:
+        """Count more bytes of a body. Raises TooManyBytes."""
+        self.held_bytes += count
+        if not self.has_room(0):
+            raise TooManyBytes(f"all requests together may hold {self.settings.max_held_bytes:,} bytes; send it again")
+
+    def has_room(self, count: int) -> bool:
+        """Whether more bytes may be held."""
+        return self.held_bytes + count <= self.settings.max_held_bytes
+
+    def let_go(self, count: int) -> None:
+        self.held_bytes -= count
+
+    def shed(self, path: bytes) -> None:
+        """A path's queue is full: refuse the next requests to it without asking its route, for a moment."""
+        if len(self._shed_until) >= PATHS_SHED:
+            self._shed_until.clear()
+        self._shed_until[path] = time.monotonic() + self._shed_for_s
+
+    def is_shed(self, path: bytes) -> bool:
+        """Whether requests to a path, as sent, are to be refused now."""
+        until = self._shed_until.get(path)
+        return until is not None and time.monotonic() < until
+
+    def count(self, path: str, status: int, took_s: float) -> None:
+        """Count an answer."""
+        self.metrics.answered(self.endpoints.template(path), status, took_s)
+
+    def reject(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
+        """Count a rejection, and say so in the log."""
+        self.metrics.rejected(reason)
+        self.rejections.add(status, reason, method, path, client, request_id)
+
+    def cut_off(self) -> None:
+        """End what is still being answered; each gets a 503, if its answer has not begun."""
+        self.is_cut_off = True
+        for task in self.tasks:
+            task.cancel()

@@ -1,0 +1,92 @@
+"""The sockets that the process listens on, and how many connections it may hold open."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+# Seconds in which what a refused caller still sends is read and forgotten. Closing at once would make the kernel answer
+# with a reset, which may overtake the answer. So many connections may be in that state, and no more.
+LINGER_S = 1.0
+LINGERING = 64
+OTHER_FILES = 64 + LINGERING  # of the process besides connections: models, libraries, logs, metrics
+
+ACCEPTED_AT_ONCE = 64
+
+
+class Listeners:
+    """Copies of the sockets that the process listens on, for accepting more than one connection in a turn of the loop.
+
+    libuv accepts one connection in a turn of its loop. In a flood turns are long, and newcomers would starve.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def open(self) -> None:
+        """Begin: look for the sockets that the process listens on now."""
+        self._sockets = listening_sockets()
+
+    def accept(self) -> Iterator[socket.socket]:
+        """Connections that wait to be accepted, at most `ACCEPTED_AT_ONCE` of each socket. Never waits."""
+        for listener in self._sockets:
+            with suppress(OSError):  # nobody else waits, or there are no more files
+                for _ in range(ACCEPTED_AT_ONCE):
+                    accepted, _ = listener.accept()
+                    accepted.setblocking(False)
+                    yield accepted
+
+    def close(self) -> None:
+        """Accept no more from here."""
+        while self._sockets:
+            self._sockets.pop().close()
+
+
+def listening_addresses() -> list[str]:
+    """The IP addresses of the sockets that this process listens on; "" for a socket of another kind."""
+    found = listening_sockets()
+    addresses = [str(one.getsockname()[0]) if one.family in (socket.AF_INET, socket.AF_INET6) else "" for one in found]
+    for one in found:
+        one.close()
+    return addresses
+
+
+def listening_sockets() -> list[socket.socket]:
+    """Copies of the sockets that this process listens on, not blocking."""
+    copies = [_copy(int(path.name)) for path in Path("/dev/fd").iterdir()]
+    return [copy for copy in copies if copy is not None]
+
+
+def connections_allowed(wanted: int) -> int:
+    """How many connections may be open, of so many wanted, after asking the system for the files that they need."""
+    return min(wanted, max(1, _files_allowed(wanted + OTHER_FILES) - OTHER_FILES))
+
+
+def _copy(descriptor: int) -> socket.socket | None:
+    try:
+        copy = socket.socket(fileno=os.dup(descriptor))
+    except OSError:  # no socket, or gone since it was listed
+        return None
+    with suppress(OSError):
+        if copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            copy.setblocking(False)
+            return copy
+    copy.close()
+    return None
+
+
+def _files_allowed(wanted: int) -> int:
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed

@@ -1,0 +1,68 @@
+"""How the server gets into uvicorn and BentoML, and what has to be true before it may answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+import uvicorn
+import uvicorn.config
+from bentoml._internal.container import BentoMLContainer
+
+from service.errors import SettingsError
+from service.server.context import ServerContext
+from service.server.fast_path import FastPathProtocol
+
+
+def install(context: ServerContext) -> None:
+    """Have every uvicorn that this process configures from now on use our protocol."""
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(FastPathProtocol, context)  # type: ignore[assignment]
+
+
+def running_server(context: ServerContext) -> uvicorn.Server:
+    """The uvicorn that serves this process: it takes SIGTERM. Raises SettingsError where it does not run our protocol.
+
+    Without the protocol, limits, keys and the shutdown that finishes its work would be missing silently.
+    """
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if not isinstance(server, uvicorn.Server):
+        raise SettingsError(f"no uvicorn serves this process; {_REMEDY}")
+    protocol: Any = server.config.http_protocol_class
+    if not isinstance(protocol, partial) or context not in protocol.args:
+        raise SettingsError(f"uvicorn was started with the protocol {protocol!r} and without our limits; {_REMEDY}")
+    return server
+
+
+def leave(error: SettingsError) -> NoReturn:
+    """End a process whose server has not begun to answer, with one line for the operator.
+
+    At once: an exception would come out as tracebacks of Starlette and uvicorn, and some servers go on without us.
+    """
+    sys.stderr.write(f"sightline: {error}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def host_to_bind() -> str | None:
+    """The address that `bentoml serve` is about to bind; None where we were started by other means."""
+    context = click.get_current_context(silent=True)
+    if context is None or "host" not in context.params:
+        return None
+    on_loopback = "127.0.0.1" if context.params.get("development") else BentoMLContainer.http.host.get()
+    host: str = context.params["host"] or on_loopback
+    return host
+
+
+def log_beside_bentoml() -> None:
+    """Send our log lines where BentoML's go; it configures its own logger only."""
+    ours, theirs = logging.getLogger("service"), logging.getLogger("bentoml")
+    ours.handlers, ours.propagate = theirs.handlers, False
+    ours.setLevel(theirs.level)
+
+
+_REMEDY = "start it with `bentoml serve service.app:Sightline`"

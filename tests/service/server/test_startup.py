@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import click
+import pytest
+import uvicorn
+import uvicorn.config
+
+from service.errors import SettingsError
+from service.server.context import ServerContext
+from service.server.fast_path import FastPathProtocol
+from service.server.startup import host_to_bind, install, running_server
+from service.settings import Settings
+from tests.service.server.contexts import plain_context
+from tests.service.server.test_protocol import respond
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", dict(uvicorn.config.HTTP_PROTOCOLS))
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def context() -> ServerContext:
+    return plain_context(Settings(max_connections=50))
+
+
+def serving(config: uvicorn.Config) -> uvicorn.Server:
+    """A server that has got as far as to load its app and to take signals."""
+    config.load()
+    server = uvicorn.Server(config)
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    return server
+
+
+@pytest.mark.anyio
+async def test_installing_makes_ours_the_protocol_of_every_uvicorn(context: ServerContext) -> None:
+    install(context)
+    server = serving(uvicorn.Config(respond))
+    made = server.config.http_protocol_class(  # type: ignore[call-arg]
+        config=server.config, server_state=server.server_state, app_state={}
+    )
+    assert isinstance(made, FastPathProtocol)
+    assert made.context is context
+    assert running_server(context) is server
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_a_uvicorn_of_another_protocol_is_refused(
+    context: ServerContext, http: uvicorn.config.HTTPProtocolType
+) -> None:
+    install(context)
+    serving(uvicorn.Config(respond, http=http))
+    with pytest.raises(SettingsError, match=r"without our limits; start it with `bentoml serve"):
+        running_server(context)
+
+
+def test_a_uvicorn_that_was_configured_before_us_is_refused(context: ServerContext) -> None:
+    serving(uvicorn.Config(respond))
+    install(context)
+    with pytest.raises(SettingsError, match="without our limits"):
+        running_server(context)
+
+
+def test_the_protocol_of_another_context_is_refused(context: ServerContext) -> None:
+    install(plain_context(Settings()))
+    serving(uvicorn.Config(respond))
+    with pytest.raises(SettingsError, match="without our limits"):
+        running_server(context)
+
+
+def test_another_server_is_refused(context: ServerContext) -> None:
+    install(context)
+    with pytest.raises(SettingsError, match="no uvicorn serves this process"):
+        running_server(context)
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [({"host": "10.0.0.1"}, "10.0.0.1"), ({"host": "", "development": True}, "127.0.0.1"), ({}, None)],
+    ids=["as said", "for development", "another command"],
+)
+def test_the_address_is_that_of_the_command_line(given: dict[str, object], host: str | None) -> None:
+    command = click.Context(click.Command("serve"))
+    command.params = given
+    with command:
+        assert host_to_bind() == host
+
+
+def test_without_a_command_line_there_is_no_address_to_look_at() -> None:
+    assert host_to_bind() is None
