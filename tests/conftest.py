@@ -1,4 +1,4 @@
-"""Fixtures for the tests of every room."""
+"""What the tests of every room share: tiny models, time limits, and a word about quick tests that are not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,26 @@ import pytest
 
 from classifier.store import ModelStore
 from tests.tiny_models import save_tiny_models
+
+NOT_QUICK = ("slow", "e2e")
+QUICK_S = 1.0  # a quick test takes less, on a machine that does nothing else
+LIMIT_S = 600.0  # of a test that is not quick; pyproject.toml has the limit of all others
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(map(item.get_closest_marker, NOT_QUICK)) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the ten slowest of the tests that count as quick and are not; a busy machine is no failure."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind)]
+    late = [r for r in reports if r.when == "call" and r.duration > QUICK_S and not set(NOT_QUICK) & set(r.keywords)]
+    if late:
+        terminalreporter.section(f"tests over {QUICK_S:g} s that are not marked slow")
+        for report in sorted(late, key=lambda report: -report.duration)[:10]:
+            terminalreporter.line(f"{report.duration:6.1f} s  {report.nodeid}")
 
 
 @pytest.fixture(scope="session")

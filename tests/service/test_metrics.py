@@ -4,6 +4,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from classifier.card import Card
-from service.inference.catalog import Catalog
+from classifier.store import ModelStore
 from service.metrics import Metrics, ModelMetrics
 from tests.tiny_models import COLOUR
 
@@ -20,9 +21,9 @@ MODEL = {"model": COLOUR, "version": "2"}
 
 
 @pytest.fixture(scope="session")
-def card(catalog: Catalog) -> Card:
+def card(tiny_models_root: Path) -> Card:
     """Of a model with three labels."""
-    return catalog.find(COLOUR).card
+    return ModelStore(tiny_models_root).card(COLOUR)
 
 
 @pytest.fixture
