@@ -58,11 +58,20 @@ class FileRecord(_Part):
 
 
 class Metrics(_Part):
-    """Mean categorical cross-entropy in nats and accuracy in 0..1 over `images` images."""
+    """Mean categorical cross-entropy in nats and accuracy in 0..1 over `images` images.
+
+    `interval` is the 95 % Wilson interval of the accuracy. `balanced_accuracy` is the mean recall of the classes that
+    have images. `majority` is the accuracy of always naming the most frequent class. `recall` is by column, None for a
+    class without images. Cards of format 1 have none of these four.
+    """
 
     images: int = Field(ge=1)
     loss: float = Field(ge=0.0)
     accuracy: Probability
+    interval: tuple[Probability, Probability] | None = None
+    balanced_accuracy: Probability | None = None
+    majority: Probability | None = None
+    recall: tuple[Probability | None, ...] | None = None
 
 
 class DatasetRecord(_Part):
@@ -88,7 +97,8 @@ class TrainingRecord(_Part):
     """How the weights came to be. Epochs count from 1; `seconds` is wall-clock time spent in the epochs.
 
     `machine` is its processor and cores, `finished` an ISO date; cards of the first runs have neither. `backbone` is
-    None where training began from random weights.
+    None where training began from random weights. `class_weights` weigh the loss of each column, None where all count
+    alike. `augmentation` is what each setting of the augmentation was, empty without one; format 1 has None.
     """
 
     dataset: DatasetRecord
@@ -104,6 +114,8 @@ class TrainingRecord(_Part):
     machine: str | None = None
     finished: str | None = None
     backbone: BackboneRecord | None = None
+    class_weights: tuple[Annotated[float, Field(gt=0.0)], ...] | None = None
+    augmentation: dict[str, float | bool | str] | None = None
 
 
 class AgreementCheck(_Part):
@@ -130,7 +142,7 @@ class Sample(_Part):
 class Card(_Part):
     """The contract of `models/NAME/VERSION/`. Labels are in column order."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2  # 1 is still read; its metrics and training record say less
     name: Name
     version: int = Field(ge=1)
     recipe: str

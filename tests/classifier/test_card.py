@@ -13,11 +13,20 @@ from classifier.card import InputSpec, Metrics, Sample, read_card, write_card
 from classifier.errors import BrokenModel
 from tests.tiny_models import passed_check, tiny_card
 
+MODELS = Path(__file__).parents[2] / "models"
+
 
 def test_a_written_card_reads_back_equal(tmp_path: Path):
     card = tiny_card(checks=(passed_check("openvino", "bfloat16"),), labels=("ä", "ö", "ü"), sample=sample_of("ä"))
     write_card(card, tmp_path / "card.json")
     assert read_card(tmp_path / "card.json") == card
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*/*/card.json")), ids=lambda path: "-".join(path.parts[-3:-1]))
+def test_a_card_of_the_first_format_is_still_read(path: Path):
+    card = read_card(path)
+    assert card.format == json.loads(path.read_text())["format"]
+    assert all(0 < metrics.accuracy <= 1 for metrics in card.metrics.values())
 
 
 def test_cards_are_text_for_people(tmp_path: Path):
@@ -45,7 +54,7 @@ def changed(**changes: object) -> bytes:
             "input.mean: Extra inputs",
             id="a key that is not known, deeper",
         ),
-        pytest.param(changed(format=2), "format: Input should be 1", id="another format"),
+        pytest.param(changed(format=3), "format: Input should be 1 or 2", id="a later format"),
         pytest.param(changed(name="../evil"), "name:", id="a name that is a path"),
         pytest.param(changed(name="tiny\n"), "name:", id="a name with a line feed"),
         pytest.param(changed(labels=["a", "a", "b"]), "labels repeat", id="a label twice"),

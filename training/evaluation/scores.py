@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,6 +90,22 @@ class Evaluation:
             for hits, calls, n in zip(right, called, there, strict=True)
         ]
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that have images: 1/classes for a network that always names one class."""
+        recalls = [score.recall for score in self.class_scores if score.recall is not None]
+        return sum(recalls) / len(recalls)
+
+    @property
+    def majority(self) -> float:
+        """The accuracy of always naming the class that has most images."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of the accuracy."""
+        return wilson_interval(int((self.predicted == self.labels).sum()), len(self.labels))
+
     def top_confusions(self, count: int = 10) -> list[Confusion]:
         """The most frequent mistakes, most frequent first, equal ones by columns."""
         cells = np.ndenumerate(self.confusion)
@@ -118,7 +135,25 @@ class Evaluation:
         )
 
     def metrics(self) -> Metrics:
-        return Metrics(images=len(self.labels), loss=round(self.loss, 6), accuracy=self.accuracy)
+        """What a card says of them."""
+        low, high = self.interval
+        return Metrics(
+            images=len(self.labels),
+            loss=round(self.loss, 6),
+            accuracy=self.accuracy,
+            interval=(round(low, 6), round(high, 6)),
+            balanced_accuracy=round(self.balanced_accuracy, 6),
+            majority=round(self.majority, 6),
+            recall=tuple(None if s.recall is None else round(s.recall, 6) for s in self.class_scores),
+        )
+
+
+def wilson_interval(right: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy, 0..1, by Wilson's score: it holds for few images and for none or all right."""
+    z, share = 1.959964, right / images
+    middle = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def evaluate(infer: Callable[[npt.NDArray[Any]], Probabilities], split: Examples, batch_size: int = 64) -> Evaluation:

@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from training.datasets.dataset import Examples
 from training.fitting.batches import Batches
+from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch, Run
 
 VALIDATION_BATCH = 128  # no effect on the result, only on memory
@@ -35,8 +37,20 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
         self.run.record(Epoch(epoch + 1, time.monotonic() - self.began, **quantities), self.model)
 
 
-def train(network: Any, batches: Batches, validation: Examples, run: Run, *, after: int = 0, until: int) -> None:
-    """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet."""
+def train(
+    network: Any,
+    batches: Batches,
+    validation: Examples,
+    run: Run,
+    weights: Weights | None = None,
+    *,
+    after: int = 0,
+    until: int,
+) -> None:
+    """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet.
+
+    With class `weights`, by column, the losses are weighted, of validation too; the accuracies never are.
+    """
     begun = run.epochs > after
     if begun:
         network.optimizer.build(network.trainable_variables)  # the weights kept have its state beside them
@@ -47,13 +61,19 @@ def train(network: Any, batches: Batches, validation: Examples, run: Run, *, aft
     network.fit(
         batches,
         shuffle=False,  # they are shuffled, by seed and epoch
-        validation_data=(validation.inputs, validation.labels),
+        validation_data=(validation.inputs, validation.labels, *_of_images(weights, validation)),
+        class_weight=dict(enumerate(weights)) if weights else None,
         validation_batch_size=VALIDATION_BATCH,
         initial_epoch=run.epochs,
         epochs=until,
         callbacks=[_EpochRecorder(run, batches)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+
+
+def _of_images(weights: Weights | None, examples: Examples) -> tuple[npt.NDArray[np.float32], ...]:
+    """The weight of each image, where there are any."""
+    return (np.asarray(weights, np.float32)[examples.labels],) if weights else ()
 
 
 def seed_randomness(network: Any, seed: int, epoch: int) -> None:

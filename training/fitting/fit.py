@@ -11,6 +11,7 @@ from classifier.card import BackboneRecord, Precision
 from training.backbones.features import FeatureSet, cached_features
 from training.datasets.dataset import Dataset
 from training.fitting.batches import Batches
+from training.fitting.class_weights import Weights, class_weights
 from training.fitting.epochs import train
 from training.fitting.fitted import Fitted
 from training.fitting.networks import copy_head, head_network, inference_network, training_network
@@ -27,8 +28,10 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
     pretrained weights cannot be had.
     """
     precision = chosen_precision(options.precision, recipe)
-    run = Run(options.run_folder, _settings(recipe, dataset, options, precision), resume=options.resume)
-    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, precision)
+    weights = class_weights(recipe, dataset, options.class_weights)
+    settings = _settings(recipe, dataset, options, precision, weights)
+    run = Run(options.run_folder, settings, resume=options.resume)
+    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, precision, weights)
     epochs = options.epochs or recipe.epochs
     seen = None
     if recipe.backbone is None:
@@ -46,13 +49,15 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
         seed=options.seed,
         precision=precision,
         backbone=_backbone_record(recipe, seen),
+        class_weights=weights,
     )
 
 
 def fit_head(recipe: Recipe, dataset: Dataset, seen: FeatureSet, options: FitOptions) -> tuple[Any, list[Epoch]]:
     """Only the head of a recipe on a frozen backbone: its best epoch, on features, and the history; resumable too."""
-    run = Run(options.run_folder, _settings(recipe, dataset, options, "float32"), resume=options.resume)
-    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, "float32")
+    settings = _settings(recipe, dataset, options, "float32", weights=None)
+    run = Run(options.run_folder, settings, resume=options.resume)
+    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, "float32", weights=None)
     head = fitting.head(seen, options.epochs or recipe.epochs)
     run.restore(head, best_epoch(run.history).epoch)
     return head, run.history
@@ -68,6 +73,7 @@ class _Fitting:
     statistics: Statistics
     seed: int
     precision: Precision
+    weights: Weights | None
 
     @property
     def classes(self) -> int:
@@ -79,7 +85,7 @@ class _Fitting:
         keras.utils.set_random_seed(self.seed)
         network = self.untrained()
         batches = Batches(splits["train"], recipe.batch_size, seed=self.seed, steps=recipe.steps_per_epoch)
-        train(network, batches, splits["validation"], self.run, until=epochs)
+        train(network, batches, splits["validation"], self.run, self.weights, until=epochs)
         self.run.restore(network, best_epoch(self.run.history).epoch)
         return inference_network(recipe, self.classes, self.statistics, network)
 
@@ -101,7 +107,7 @@ class _Fitting:
         keras.utils.set_random_seed(self.seed)
         head = head_network(recipe, self.classes, self.statistics, width=splits["train"].inputs.shape[1])
         batches = Batches(splits["train"], recipe.batch_size, seed=self.seed, steps=recipe.steps_per_epoch)
-        train(head, batches, splits["validation"], self.run, until=epochs)
+        train(head, batches, splits["validation"], self.run, self.weights, until=epochs)
         return head
 
     def fine_tuned(self, head: Any, after: int, epochs: int) -> Any:
@@ -111,7 +117,7 @@ class _Fitting:
         begun = self.run.epochs > after
         network = self.untrained() if begun else self.with_head_of(head, best_epoch(self.run.history).epoch)
         batches = Batches(splits["train"], tuning.batch_size, seed=self.seed, steps=self.recipe.steps_per_epoch)
-        train(network, batches, splits["validation"], self.run, after=after, until=epochs)
+        train(network, batches, splits["validation"], self.run, self.weights, after=after, until=epochs)
         return network
 
     def with_head_of(self, head: Any, epoch: int) -> Any:
@@ -132,7 +138,9 @@ def _backbone_record(recipe: Recipe, seen: FeatureSet | None) -> BackboneRecord 
     return BackboneRecord(name=recipe.backbone.name, weights_sha256=seen.weights_sha256, seconds=round(seen.seconds, 1))
 
 
-def _settings(recipe: Recipe, dataset: Dataset, options: FitOptions, precision: Precision) -> dict[str, Any]:
+def _settings(
+    recipe: Recipe, dataset: Dataset, options: FitOptions, precision: Precision, weights: Weights | None
+) -> dict[str, Any]:
     return {
         "recipe": recipe.name,
         "dataset": dataset.name,
@@ -140,5 +148,6 @@ def _settings(recipe: Recipe, dataset: Dataset, options: FitOptions, precision: 
         "seed": options.seed,
         "precision": precision,
         "batch_size": recipe.batch_size,
+        "class_weights": list(weights) if weights else None,
         **({"backbone": recipe.backbone.name} if recipe.backbone else {}),
     }

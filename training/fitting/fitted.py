@@ -7,6 +7,7 @@ from typing import Any
 
 from classifier.card import BackboneRecord, Precision
 from training.datasets.dataset import Dataset
+from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch
 from training.recipes.recipe import Recipe
 
@@ -25,3 +26,4 @@ class Fitted:
     seed: int
     precision: Precision
     backbone: BackboneRecord | None = None
+    class_weights: Weights | None = None

@@ -8,6 +8,7 @@ from typing import Literal
 
 from classifier.card import Precision
 from classifier.engines.openvino import supports_bfloat16
+from training.fitting.class_weights import AskedWeights
 from training.recipes.recipe import Recipe
 
 
@@ -16,7 +17,7 @@ class FitOptions:
     """What a person chooses about a fit; everything else is the recipe's.
 
     `epochs` None is the recipe's own number. `precision` "auto" is bfloat16 where the recipe bears it and the processor
-    multiplies it natively.
+    multiplies it natively. `class_weights` "auto" weighs classes whose numbers of images differ much.
     `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
     """
 
@@ -26,6 +27,7 @@ class FitOptions:
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     resume: bool = False
+    class_weights: AskedWeights = "auto"
 
     @property
     def feature_folder(self) -> Path:

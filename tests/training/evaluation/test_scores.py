@@ -12,7 +12,7 @@ from tests.archives import folder_of, pet_images_files, photo_files, photo_folde
 from tests.tiny_models import tiny_card
 from training.datasets import Dataset, DatasetError, Folders, Split
 from training.evaluation.images import read_images
-from training.evaluation.scores import CALIBRATION_BINS, ClassScore, Confusion, Evaluation, evaluate
+from training.evaluation.scores import CALIBRATION_BINS, ClassScore, Confusion, Evaluation, evaluate, wilson_interval
 from training.recipes import RECIPES
 
 SPEC = InputSpec(height=16, width=16, channels=3)
@@ -62,6 +62,39 @@ def test_precision_is_of_those_called_so_and_recall_of_those_that_are() -> None:
 
 def test_a_class_never_called_and_never_there_has_neither_precision_nor_recall() -> None:
     assert answers([0, 1], [0, 1]).class_scores[2] == ClassScore(images=0, precision=None, recall=None)
+
+
+def test_always_naming_the_frequent_class_has_its_share_as_accuracy_and_an_even_balanced_one() -> None:
+    found = answers([0] * 440, [0] * 400 + [1] * 40, classes=2)
+    assert found.accuracy == found.majority == pytest.approx(400 / 440)
+    assert found.balanced_accuracy == 0.5
+    assert found.metrics().recall == (1.0, 0.0)
+
+
+def test_a_class_without_images_counts_in_no_mean() -> None:
+    found = answers([0, 1, 1], [0, 0, 1])
+    assert found.balanced_accuracy == 0.75
+    assert found.metrics().recall == (0.5, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (5, 10, 0.2366, 0.7634),
+        (81, 263, 0.2553, 0.3662),
+        (1, 1, 0.2065, 1.0),
+    ],
+)
+def test_the_interval_is_wilsons(right: int, images: int, low: float, high: float) -> None:
+    assert wilson_interval(right, images) == pytest.approx((low, high), abs=1e-4)  # 81 of 263: Newcombe 1998
+
+
+def test_a_cards_metrics_say_how_sure_the_accuracy_is() -> None:
+    metrics = answers([0, 0, 1, 2], [0, 1, 1, 2]).metrics()
+    assert metrics.interval == pytest.approx(wilson_interval(3, 4), abs=1e-6)
+    assert (metrics.majority, metrics.balanced_accuracy) == (0.5, pytest.approx(2.5 / 3, abs=1e-6))
 
 
 def test_mistakes_come_most_frequent_first_and_right_answers_are_none() -> None:
