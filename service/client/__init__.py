@@ -1,6 +1,6 @@
 """Ask a Sightline server from Python: `Client`, and `AsyncClient` for asyncio.
 
-    from service.client import Client
+    from sightline_client import Client  # in a checkout: from service.client import Client
 
     with Client("http://127.0.0.1:3000") as client:
         print(client.predict("cats-vs-dogs", "cat.jpg").top)
@@ -10,9 +10,9 @@
 Needs httpx only; Pillow and NumPy are imported when a picture or an array is sent. Knows nothing of the server's code.
 """
 
-from service.client.asynchronous import AsyncClient
-from service.client.blocking import Client
-from service.client.errors import (
+from .asynchronous import AsyncClient
+from .blocking import Client
+from .errors import (
     BadImage,
     BadRequest,
     ClientError,
@@ -32,8 +32,8 @@ from service.client.errors import (
     UnknownModel,
     UnreadableFile,
 )
-from service.client.results import Answered, Model, ModelSummary, Prediction, Predictions
-from service.client.sources import ImageLike, Images
+from .results import Answered, Model, ModelSummary, Prediction, Predictions
+from .sources import ImageLike, Images
 
 __all__ = [
     "Answered",

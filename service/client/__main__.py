@@ -1,4 +1,4 @@
-"""Classify image files by a server: `python -m service.client URL MODEL IMAGE...`."""
+"""Classify image files by a server: `sightline-client URL MODEL IMAGE...`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.client.blocking import Client
-from service.client.errors import BadRequest, ClientError, ConnectionFailed, ModelNotServed, TimedOut, UnexpectedAnswer
-from service.client.protocol import TIMEOUT_S
-from service.client.results import Answered
-from service.client.sources import ImageLike, each_image
-from service.client.streams import CONCURRENCY
+from .blocking import Client
+from .errors import BadRequest, ClientError, ConnectionFailed, ModelNotServed, TimedOut, UnexpectedAnswer
+from .protocol import TIMEOUT_S
+from .results import Answered
+from .sources import ImageLike, each_image
+from .streams import CONCURRENCY
 
 _BAR_WIDTH = 24
+_PROGRAM = "sightline-client" if __package__ == "sightline_client" else f"python -m {__package__}"
 
 _HOPELESS = (BadRequest, ModelNotServed, UnexpectedAnswer, ConnectionFailed)
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="python -m service.client", description="Classify image files by a server.")
+    root = argparse.ArgumentParser(prog=_PROGRAM, description="Classify image files by a server.")
     add = root.add_argument
     add("url", metavar="URL", help="the server, such as http://127.0.0.1:3000")
     add("model", metavar="MODEL")

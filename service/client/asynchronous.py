@@ -12,14 +12,13 @@ from typing import Self, TypeVar
 
 import httpx
 
-from service.client import groups, protocol, streams
-from service.client.connections import ONE, AsyncConnections, tls
-from service.client.errors import ClientError, ConnectionFailed, TooLarge, named_failures
-from service.client.groups import Outcome
-from service.client.progress import Progress
-from service.client.results import Answered, Model, ModelSummary, Predictions, read_model, read_models
-from service.client.retrying import RETRIES, Attempts
-from service.client.sources import ImageLike, Images, each_image_async, encoded, expected_bytes
+from . import protocol, streams
+from .connections import ONE, AsyncConnections, tls
+from .errors import ClientError, ConnectionFailed, TooLarge, named_failures
+from .results import Answered, Model, ModelSummary, Predictions, read_model, read_models
+from .retrying import RETRIES, Attempts
+from .sources import ImageLike, Images, each_image_async, encoded, expected_bytes
+from .streams import Outcome, Progress
 
 Result = TypeVar("Result")
 _One = Callable[[bytes], Awaitable[Predictions]]
@@ -81,7 +80,7 @@ class AsyncClient:
         concurrency: int = streams.CONCURRENCY,
         on_error: streams.OnError = "return",
         progress: bool = False,
-        images_per_request: int = groups.IMAGES_PER_REQUEST,
+        images_per_request: int = streams.IMAGES_PER_REQUEST,
     ) -> AsyncGenerator[Answered]:
         """As `Client.predict_many`; the images may come from an asynchronous iterable, and should where they are slow.
 
@@ -89,7 +88,7 @@ class AsyncClient:
         way are given up only when the stream is garbage.
         """
         streams.check(concurrency, self._max_connections, images_per_request, on_error)
-        line: groups.Line[asyncio.Future[Outcome]] = groups.Line(images_per_request, concurrency)
+        line: streams.Line[asyncio.Future[Outcome]] = streams.Line(images_per_request, concurrency)
 
         async def one(body: bytes) -> Predictions:
             return await self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
@@ -133,11 +132,11 @@ class AsyncClient:
                 return await http.send(request)
 
 
-async def _work(line: groups.Line[asyncio.Future[Outcome]], one: _One, several: _Several) -> None:
+async def _work(line: streams.Line[asyncio.Future[Outcome]], one: _One, several: _Several) -> None:
     """Ask for what waits, group by group, until nothing does."""
     while group := line.take():
         try:
-            futures, bodies = groups.sendable(group, await _encoded_each(group))
+            futures, bodies = streams.sendable(group, await _encoded_each(group))
             for future, outcome in zip(futures, await _outcomes(line, one, several, bodies), strict=True):
                 future.set_result(outcome)
         finally:
@@ -146,7 +145,7 @@ async def _work(line: groups.Line[asyncio.Future[Outcome]], one: _One, several: 
 
 
 async def _outcomes(
-    line: groups.Line[asyncio.Future[Outcome]], one: _One, several: _Several, bodies: list[bytes]
+    line: streams.Line[asyncio.Future[Outcome]], one: _One, several: _Several, bodies: list[bytes]
 ) -> Sequence[Outcome]:
     if len(bodies) > 1:
         try:
@@ -154,7 +153,7 @@ async def _outcomes(
         except TooLarge:  # each alone may not be
             line.refused(len(bodies))
         except Exception as error:
-            return groups.own_errors(error, len(bodies))
+            return streams.own_errors(error, len(bodies))
     return [await _outcome(one, body) for body in bodies]
 
 
@@ -165,27 +164,27 @@ async def _outcome(one: _One, body: bytes) -> Outcome:
         return error
 
 
-async def _encoded_each(group: Sequence[groups.Waiting[asyncio.Future[Outcome]]]) -> list[bytes | Exception]:
+async def _encoded_each(group: Sequence[streams.Waiting[asyncio.Future[Outcome]]]) -> list[bytes | Exception]:
     if all(isinstance(waiting.image, bytes) for waiting in group):  # nothing to do that would be worth a thread
-        return groups.encode_each(group)
-    return await asyncio.to_thread(groups.encode_each, group)
+        return streams.encode_each(group)
+    return await asyncio.to_thread(streams.encode_each, group)
 
 
 async def _in_order(
     images: AsyncIterator[ImageLike],
-    line: groups.Line[asyncio.Future[Outcome]],
+    line: streams.Line[asyncio.Future[Outcome]],
     work: Callable[[], Coroutine[None, None, None]],
     ahead: int,
     on_error: streams.OnError,
     progress: Progress,
 ) -> AsyncGenerator[Answered]:
     loop = asyncio.get_running_loop()
-    taken: deque[groups.Waiting[asyncio.Future[Outcome]]] = deque()
+    taken: deque[streams.Waiting[asyncio.Future[Outcome]]] = deque()
     workers: set[asyncio.Task[None]] = set()
     with progress:
         try:
             async for image in images:
-                taken.append(groups.Waiting(image, expected_bytes(image), loop.create_future()))
+                taken.append(streams.Waiting(image, expected_bytes(image), loop.create_future()))
                 if line.put(taken[-1]):
                     workers.add(worker := asyncio.create_task(work()))
                     worker.add_done_callback(workers.discard)

@@ -12,14 +12,13 @@ from typing import Self, TypeVar
 
 import httpx
 
-from service.client import groups, protocol, streams
-from service.client.connections import ONE, Connections, tls
-from service.client.errors import ClientError, ConnectionFailed, TooLarge, named_failures
-from service.client.groups import Outcome
-from service.client.progress import Progress
-from service.client.results import Answered, Model, ModelSummary, Predictions, read_model, read_models
-from service.client.retrying import RETRIES, Attempts
-from service.client.sources import ImageLike, Images, each_image, encoded, expected_bytes
+from . import protocol, streams
+from .connections import ONE, Connections, tls
+from .errors import ClientError, ConnectionFailed, TooLarge, named_failures
+from .results import Answered, Model, ModelSummary, Predictions, read_model, read_models
+from .retrying import RETRIES, Attempts
+from .sources import ImageLike, Images, each_image, encoded, expected_bytes
+from .streams import Outcome, Progress
 
 Result = TypeVar("Result")
 _One = Callable[[bytes], Predictions]
@@ -91,7 +90,7 @@ class Client:
         concurrency: int = streams.CONCURRENCY,
         on_error: streams.OnError = "return",
         progress: bool = False,
-        images_per_request: int = groups.IMAGES_PER_REQUEST,
+        images_per_request: int = streams.IMAGES_PER_REQUEST,
     ) -> Generator[Answered]:
         """Classify the images of an iterable or a folder, by `concurrency` requests at once, and give the answers in
         their order.
@@ -103,7 +102,7 @@ class Client:
         if that is a terminal.
         """
         streams.check(concurrency, self._max_connections, images_per_request, on_error)
-        line: groups.Line[Future[Outcome]] = groups.Line(images_per_request, concurrency)
+        line: streams.Line[Future[Outcome]] = streams.Line(images_per_request, concurrency)
 
         def one(body: bytes) -> Predictions:
             return self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
@@ -146,10 +145,10 @@ class Client:
             return http.send(request)
 
 
-def _work(line: groups.Line[Future[Outcome]], one: _One, several: _Several) -> None:
+def _work(line: streams.Line[Future[Outcome]], one: _One, several: _Several) -> None:
     """Ask for what waits, group by group, until nothing does."""
     while group := line.take():
-        futures, bodies = groups.sendable(group, groups.encode_each(group))
+        futures, bodies = streams.sendable(group, streams.encode_each(group))
         outcomes = _outcomes(line, one, several, bodies)
         # From the last to the first, which the caller waits for: it wakes once for a group, not for each image.
         for future, outcome in zip(reversed(futures), reversed(outcomes), strict=True):
@@ -157,7 +156,7 @@ def _work(line: groups.Line[Future[Outcome]], one: _One, several: _Several) -> N
 
 
 def _outcomes(
-    line: groups.Line[Future[Outcome]], one: _One, several: _Several, bodies: list[bytes]
+    line: streams.Line[Future[Outcome]], one: _One, several: _Several, bodies: list[bytes]
 ) -> Sequence[Outcome]:
     if len(bodies) > 1:
         try:
@@ -165,7 +164,7 @@ def _outcomes(
         except TooLarge:  # each alone may not be
             line.refused(len(bodies))
         except BaseException as error:
-            return groups.own_errors(error, len(bodies))
+            return streams.own_errors(error, len(bodies))
     return [_outcome(one, body) for body in bodies]
 
 
@@ -178,18 +177,18 @@ def _outcome(one: _One, body: bytes) -> Outcome:
 
 def _in_order(
     images: Iterator[ImageLike],
-    line: groups.Line[Future[Outcome]],
+    line: streams.Line[Future[Outcome]],
     work: Callable[[], None],
     workers: int,
     ahead: int,
     on_error: streams.OnError,
     progress: Progress,
 ) -> Generator[Answered]:
-    taken: deque[groups.Waiting[Future[Outcome]]] = deque()
+    taken: deque[streams.Waiting[Future[Outcome]]] = deque()
     with progress, ThreadPoolExecutor(workers, thread_name_prefix="predict") as threads:
         try:
             for image in images:
-                taken.append(groups.Waiting(image, expected_bytes(image), Future()))
+                taken.append(streams.Waiting(image, expected_bytes(image), Future()))
                 if line.put(taken[-1]):
                     threads.submit(work)
                 while taken and (taken[0].outcome.done() or len(taken) >= ahead):

@@ -15,7 +15,7 @@ from functools import cache
 
 import httpx
 
-from service.client.errors import TimedOut
+from .errors import TimedOut
 
 # BentoML closes a connection that was idle for 5 s. We let go of it before, or a request could cross with the close.
 _KEEPALIVE_S = 4.0

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.errors import ClientError, error_of, unexpected
-from service.client.results import Predictions, read_predictions, read_results
+from .errors import ClientError, error_of, unexpected
+from .results import Predictions, read_predictions, read_results
+from .version import VERSION
 
 Result = TypeVar("Result")
 
@@ -25,7 +26,7 @@ class Requests:
 
     def __init__(self, base_url: str, api_key: str | None) -> None:
         self._base = _checked_url(base_url)
-        self._headers = {"accept": "application/json", "user-agent": "sightline-client"}
+        self._headers = {"accept": "application/json", "user-agent": f"sightline-client/{VERSION}"}
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {_checked_key(api_key)}"
         # The server judges an image by its bytes, so one type does for all and spares a guess from the name.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from service.client.errors import ClientError, error_of_problem
-from service.client.sources import ImageLike
+from .errors import ClientError, error_of_problem
+from .sources import ImageLike
 
 
 class Prediction(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from service.client.errors import ClientError, ConnectionLost
+from .errors import ClientError, ConnectionLost
 
 RETRIES = 5  # 2 to 3 s of a server that is not there
 FIRST_WAIT_S = 0.1

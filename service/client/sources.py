@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from service.client.errors import UndecodableImage, UnreadableFile
+from .errors import UndecodableImage, UnreadableFile
 
 if TYPE_CHECKING:
     import numpy as np

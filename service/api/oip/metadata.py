@@ -7,11 +7,10 @@ from typing import Any
 import orjson
 
 from service.api.oip.protocol import INPUT, OUTPUT
+from service.client.version import VERSION
 from service.inference.catalog import Broken, Catalog, Entry
 from service.inference.classifier import Classifier
 from service.settings import Settings
-
-VERSION = "0.1.0"  # as in pyproject.toml, which is not in a Bento
 
 # Those of Triton's that are kept whole: `priority` does nothing here, and nobody loads or unloads models by HTTP.
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")

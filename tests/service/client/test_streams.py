@@ -29,10 +29,9 @@ from service.client import (
     UnexpectedAnswer,
     UnknownModel,
     UnreadableFile,
-    groups,
     streams,
 )
-from service.client.progress import Progress
+from service.client.streams import Progress
 
 URL = "http://sightline:3000"
 BAD = b"bad"
@@ -182,7 +181,7 @@ def test_images_that_are_there_travel_together(stream: Streams) -> None:
     server = Server()
     answers = stream.all(server, numbered(100), concurrency=1, top_k=1, version=1)
     assert labels(answers) == [str(n) for n in range(100)]
-    assert max(len(group) for group in server.groups) == groups.IMAGES_PER_REQUEST
+    assert max(len(group) for group in server.groups) == streams.IMAGES_PER_REQUEST
     assert len(server.groups) <= 100 / 8 + 10
     together = {str(r.url) for r, group in zip(server.requests, server.groups, strict=True) if len(group) > 1}
     assert together == {f"{URL}/v1/models/pets/versions/1/predict-batch?top_k=1"}
@@ -190,7 +189,7 @@ def test_images_that_are_there_travel_together(stream: Streams) -> None:
 
 def test_a_group_holds_about_a_megabyte_and_a_larger_image_travels_alone(stream: Streams) -> None:
     images = [f"{n:<8}".encode() + bytes(300_000) for n in range(12)]
-    images[5] += bytes(groups.REQUEST_BYTES)
+    images[5] += bytes(streams.REQUEST_BYTES)
     server = Server()
     assert [label.strip() for label in labels(stream.all(server, images, concurrency=1))] == [str(n) for n in range(12)]
     assert [images[5]] in server.groups
@@ -214,7 +213,7 @@ def test_a_server_that_takes_smaller_groups_gets_its_images_anyway(stream: Strea
     server = Server(**limits)
     answers = stream.all(server, numbered(60), concurrency=2)
     assert labels(answers) == [str(n) for n in range(60)]
-    refused = [group for group in server.groups if len(group) == groups.IMAGES_PER_REQUEST]
+    refused = [group for group in server.groups if len(group) == streams.IMAGES_PER_REQUEST]
     assert len(refused) <= 2  # what was under way when the first was refused
 
 
