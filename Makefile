@@ -9,6 +9,7 @@ PEERS_VENV := .venv-peers
 PACKAGES := classifier training service
 CODE := $(PACKAGES) tests load_tests requirements docs
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes
+PROJECT := $(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .  # `sightline`
 
 export BENTOML_DO_NOT_TRACK := True
 
@@ -18,7 +19,7 @@ help:  ## say what the targets do
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 serve: $(VENV)/.serve  ## serve the models in models/ at http://$(HOST):$(PORT)
-	$(BIN)/bentoml serve service.app:Sightline --host $(HOST) --port $(PORT)
+	$(BIN)/sightline serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.dev  ## run every test
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
@@ -64,16 +65,19 @@ clean:  ## remove the virtual environment and caches
 
 # serve.txt is a subset of train.txt, and that of dev.txt, with the same versions: all share one environment, and a
 # larger set already installed stands in for a smaller one.
-$(VENV)/.serve: requirements/serve.txt | $(VENV)/bin/python
+$(VENV)/.serve: requirements/serve.txt pyproject.toml | $(VENV)/bin/python
 	test $(VENV)/.dev -nt $< -o $(VENV)/.train -nt $< || $(INSTALL) -r $<
+	$(PROJECT)
 	@touch $@
 
-$(VENV)/.train: requirements/train.txt | $(VENV)/bin/python
+$(VENV)/.train: requirements/train.txt pyproject.toml | $(VENV)/bin/python
 	test $(VENV)/.dev -nt $< || $(INSTALL) -r $<
+	$(PROJECT)
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(INSTALL) -r $<
+	$(PROJECT)
 	@touch $@
 
 $(PEERS_VENV)/.installed: requirements/peers.txt | $(VENV)/bin/python

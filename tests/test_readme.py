@@ -7,8 +7,11 @@ import shlex
 
 import pytest
 
+from classifier import commands
+from classifier.commands.cli import load
 from classifier.store import ModelStore
 from docs.tables import README, ROOT, written
+from training.__main__ import COMMANDS as TRAINING_COMMANDS
 
 TEXT = README.read_text(encoding="utf-8")
 COMMANDS = [
@@ -29,11 +32,11 @@ def test_every_make_target_of_the_readme_exists(command: str):
     assert command.split()[1] in targets
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if " -m training " in c])
-def test_every_training_command_of_the_readme_is_understood(command: str):
-    from training.__main__ import parser
-
-    parser().parse_args(shlex.split(command)[3:])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if re.search(r"sightline |-m (training|classifier) ", c)])
+def test_every_command_of_the_readme_is_understood(command: str):
+    name, *rest = shlex.split(re.split(r"sightline |-m (?:training|classifier) ", command)[1])
+    known = TRAINING_COMMANDS if " -m training " in command else commands.COMMANDS
+    load(name, known[name]).make_context(name, rest)
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))

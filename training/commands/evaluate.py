@@ -3,88 +3,74 @@
 The data may be what its recipe reads, or any folder of class sub-folders named as its labels. Without train/,
 validation/ and test/ in it every image is evaluated.
 """
-# ruff: noqa: T201  (a command prints)
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
+import json as json_text
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
+import typer
 
-from classifier.engines import Engine, EngineOptions, default_engine
-from classifier.loaded_model import LoadedModel
-from classifier.store import ModelStore
-from training.commands.arguments import PRECISIONS
-from training.datasets.dataset import Split
-from training.evaluation.images import EvaluationImages, read_images
-from training.evaluation.scores import Evaluation
-from training.fitting.tensorflow_import import import_tensorflow
+from classifier.commands.parameters import EngineName, Json, Model, Models, PrecisionName, path
+from training.commands.parameters import Data
 
-HELP = "measure a model of the store on labelled images"
+if TYPE_CHECKING:
+    from classifier.engines import Engine
+    from classifier.loaded_model import LoadedModel
+    from training.datasets.dataset import Split
+    from training.evaluation.images import EvaluationImages
+    from training.evaluation.scores import Evaluation
 
 BATCH = 64  # images per forward pass; no effect on the answers, and beyond 16 hardly any on the speed
 
 
-class Model(NamedTuple):
-    """`NAME` or `NAME@VERSION`; no version is the newest."""
+def run(
+    model: Model,
+    data: Data,
+    models: Models,
+    split: Annotated[
+        Literal["train", "validation", "test"], typer.Option(metavar="NAME", help="train, validation or test.")
+    ] = "test",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    out: Annotated[
+        Path | None, typer.Option(parser=path, metavar="DIR", help="Write figures as JSON, and pictures, there.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    from classifier.engines import EngineOptions, default_engine
+    from classifier.loaded_model import LoadedModel
+    from classifier.store import ModelStore
+    from training.evaluation.images import read_images
+    from training.fitting.tensorflow_import import import_tensorflow
 
-    name: str
-    version: int | None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "model",
-        metavar="MODEL[@VERSION]",
-        type=model_and_version,
-        help="cats-vs-dogs, or cats-vs-dogs@1 for another than the newest",
-    )
-    add("--data", type=Path, required=True, help="the data set's folder or zip, or any folder of class sub-folders")
-    add("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-    add("--models", type=Path, default=Path("models"), help="the model store (default: models)")
-    add("--engine", choices=("auto", "openvino", "tensorflow"), default="auto", help="default: as served")
-    add("--precision", choices=PRECISIONS, default="auto", help="default: as served")
-    add("--out", type=Path, metavar="DIR", help="write evaluation.json, reliability.png and confusion.png there")
-    add("--json", action="store_true", help="print JSON")
-
-
-def run(options: argparse.Namespace) -> int:
-    store = ModelStore(options.models)
-    card = store.card(*options.model)
-    data = read_images(options.data, card, options.split)
-    if "tensorflow" in (options.engine, default_engine() if options.engine == "auto" else ""):
+    store = ModelStore(models)
+    card = store.card(*model)
+    labelled = read_images(data, card, split)
+    if "tensorflow" in (engine, default_engine() if engine == "auto" else ""):
         import_tensorflow()
-    sizes = tuple(sorted({min(BATCH, len(data.images)), len(data.images) % BATCH or BATCH}))
-    loaded = LoadedModel.open(
-        store, card.name, card.version, EngineOptions(options.engine, options.precision, warm_batch_sizes=sizes)
-    )
+    images = labelled.images
+    sizes = tuple(sorted({min(BATCH, len(images)), len(images) % BATCH or BATCH}))
+    how = EngineOptions(engine, precision, warm_batch_sizes=sizes)
+    loaded = LoadedModel.open(store, card.name, card.version, how)
     try:
-        evaluation, seconds = _answer(loaded.engine, data.images)
-        summary = _summary(loaded, data, evaluation, seconds)
+        evaluation, seconds = _answer(loaded.engine, images)
+        summary = _summary(loaded, labelled, evaluation, seconds)
     finally:
         loaded.close()
-    if options.out:
-        _write(summary, evaluation, options.out)
-    print(json.dumps(summary, indent=2) if options.json else _text(summary, options.out))
-    return 0
-
-
-def model_and_version(text: str) -> Model:
-    """Read `NAME` or `NAME@VERSION`."""
-    match = re.fullmatch(r"([^@]+)(?:@([1-9]\d*))?", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"expected NAME or NAME@VERSION with a whole number, got {text}")
-    return Model(match[1], int(match[2]) if match[2] else None)
+    if out:
+        _write(summary, evaluation, out)
+    print(json_text.dumps(summary, indent=2) if json else _text(summary, out))
 
 
 def _answer(engine: Engine, split: Split) -> tuple[Evaluation, float]:
     """The engine's answers, and the seconds they took with as many batches at once as it has streams."""
+    import numpy as np
+
+    from training.evaluation.scores import Evaluation
+
     began = time.perf_counter()
     pending = [engine.submit(split.pixels[i : i + BATCH]) for i in range(0, len(split), BATCH)]
     rows = [future.result() for future in pending]
@@ -181,4 +167,4 @@ def _write(summary: dict[str, Any], evaluation: Evaluation, out: Path) -> None:
     title = f"{summary['model']} version {summary['version']}: {summary['data']['name']}, {summary['data']['split']}"
     draw_reliability(evaluation.calibration, evaluation.calibration_error, out / "reliability.png", title)
     draw_confusion(evaluation.confusion, labels, out / "confusion.png", title)
-    (out / "evaluation.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    (out / "evaluation.json").write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -2,24 +2,23 @@
 
 The same records give the same bytes. The learning curves are drawn anew from each history.csv.
 """
-# ruff: noqa: T201  (a command prints)
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
-HELP = "write the comparison with the articles from the records of runs"
+import typer
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    records, out = Path("docs/runs"), Path("docs/reproduction.md")
-    parser.add_argument("--records", type=Path, default=records, help=f"what fit --record wrote (default: {records})")
-    parser.add_argument("--out", type=Path, default=out, help=f"default: {out}")
+from classifier.commands.parameters import path
 
 
-def run(options: argparse.Namespace) -> int:
+def run(
+    records: Annotated[Path, typer.Option(parser=path, metavar="DIR", help="What `fit --record` wrote.")] = Path(
+        "docs/runs"
+    ),
+    out: Annotated[Path, typer.Option(parser=path, metavar="FILE", help="The report.")] = Path("docs/reproduction.md"),
+) -> None:
     from training.reports.reproduction import write_report  # here: Matplotlib takes a second
 
-    print(write_report(options.records, options.out))
-    return 0
+    print(write_report(records, out))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import httpx
-from tqdm import tqdm
 
 from training.datasets.dataset import DatasetError
 
@@ -106,6 +105,8 @@ def _download_checked(source: Source, target: Path) -> None:
 
 def _receive(url: str, file: BinaryIO) -> str:
     """Write what `url` sends to `file`; returns its SHA-256."""
+    from tqdm import tqdm  # here: the help of `sightline fetch` is there without the libraries that train
+
     digest = hashlib.sha256()
     identity = {
         "Accept-Encoding": "identity"

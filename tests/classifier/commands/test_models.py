@@ -1,19 +1,22 @@
-"""Promises of `python -m classifier`: answers on stdout, troubles on stderr, and the exit code tells them apart."""
+"""Promises of the commands that use models: answers on stdout, troubles on stderr, and telling exit codes."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from PIL import Image
 
 from classifier import store
 from classifier.__main__ import main
+from classifier.commands.parameters import models_folder
 from tests import pictures
 from tests.tiny_models import COLOUR, GREY
 
@@ -86,10 +89,7 @@ def test_looking_around_is_quick(words, tiny_models_root):
     script = f"""
 import sys
 from classifier.__main__ import main
-try:
-    code = main({words!r} + (["--models", {str(tiny_models_root)!r}] if {words == ["list"]} else []))
-except SystemExit as stop:
-    code = stop.code
+code = main({words!r} + (["--models", {str(tiny_models_root)!r}] if {words == ["list"]} else []))
 for library in ("tensorflow", "keras", "openvino", "PIL"):
     assert library not in sys.modules, library
 sys.exit(code)
@@ -234,6 +234,30 @@ def test_file_names_that_are_no_text_can_be_printed(run, tmp_path):
     assert "caf\\udce9.jpg" in out
 
 
+# explain
+
+
+def test_explain_draws_the_picture_with_the_evidence_over_it(run, picture, tmp_path):
+    out = tmp_path / "new" / "why.png"
+    code, said, err = run("explain", COLOUR, picture, "--out", out)
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rf"(red|green|blue) \d+\.\d%: {re.escape(str(out))}\n", said)
+    with Image.open(out) as drawn:
+        assert (drawn.format, drawn.mode, drawn.size) == ("PNG", "RGB", (400, 400))
+
+
+def test_explain_takes_a_label_and_names_those_there_are(run, picture, tmp_path):
+    assert run("explain", COLOUR, picture, "--label", "blue", "--out", tmp_path / "why.png").out.startswith("blue ")
+    code, _, err = run("explain", COLOUR, picture, "--label", "violet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected one of red, green, blue, got 'violet'" in err
+
+
+def test_explain_says_which_file_cannot_be_read(run, tmp_path):
+    missing = tmp_path / "missing.jpg"
+    assert run("explain", COLOUR, missing) == (1, "", f"error: {missing}: cannot be read (No such file or directory)\n")
+
+
 # export
 
 
@@ -286,10 +310,10 @@ def test_errors_are_one_line_without_a_traceback(run, words, said):
     ids=" ".join,
 )
 def test_wrong_usage_has_its_own_exit_code(words, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    assert stop.value.code == 2
-    assert "usage: python -m classifier" in capsys.readouterr().err
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "python -m classifier" in said.err
 
 
 def test_a_reader_who_leaves_early_is_no_trouble(tiny_models_root):
@@ -304,9 +328,7 @@ def test_a_reader_who_leaves_early_is_no_trouble(tiny_models_root):
 
 
 def test_the_models_beside_the_package_are_the_default(tmp_path, monkeypatch):
-    from classifier.__main__ import _models_folder
-
     monkeypatch.chdir(tmp_path)
-    assert _models_folder() == Path(__file__).resolve().parents[2] / "models"
+    assert models_folder() == Path(__file__).resolve().parents[3] / "models"
     (tmp_path / "models").mkdir()
-    assert _models_folder() == Path("models")
+    assert models_folder() == Path("models")

@@ -1,0 +1,89 @@
+"""Classify image files: JPEG, PNG, WebP, GIF, BMP or TIFF."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_text
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from classifier.commands.parameters import EngineName, Json, Model, Models, PrecisionName, path, whole_number
+from classifier.errors import ImageError, SightlineError
+from classifier.store import ModelStore
+
+if TYPE_CHECKING:
+    from classifier.card import Card
+    from classifier.loaded_model import LoadedModel
+    from classifier.ranking import Prediction
+
+BAR_WIDTH = 24
+
+
+class UnreadableFile(ImageError):
+    """The path that was given cannot be read."""
+
+    code = "unreadable-file"
+    title = "The file cannot be read"
+
+
+def run(
+    model: Model,
+    images: Annotated[list[Path], typer.Argument(parser=path, metavar="IMAGE", help="Image files.")],
+    models: Models,
+    top_k: Annotated[
+        int | None, typer.Option(parser=whole_number(1), metavar="N", help="Only the N most probable labels.")
+    ] = None,
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    json: Json = False,
+) -> int:
+    from classifier.engines import EngineOptions
+    from classifier.loaded_model import LoadedModel
+
+    how = EngineOptions(engine=engine, precision=precision)
+    with contextlib.closing(LoadedModel.open(ModelStore(models), model.name, model.version, how)) as loaded:
+        answers = [(image, _answer(loaded, image, top_k)) for image in images]
+        card = loaded.card
+    if json:
+        records = [{"image": str(image)} | _answered(card, answer) for image, answer in answers]
+        print(json_text.dumps(records, indent=2, ensure_ascii=False))
+    else:
+        for image, answer in answers:
+            _print_answer(image, answer)
+    return 1 if any(isinstance(answer, SightlineError) for _, answer in answers) else 0
+
+
+def read(image: Path) -> bytes:
+    """The bytes of an image file. Raises UnreadableFile."""
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        raise UnreadableFile(f"cannot be read ({error.strerror})") from error
+
+
+def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> list[Prediction] | SightlineError:
+    try:
+        return loaded.predict(read(image), top_k)
+    except ImageError as error:
+        return error
+
+
+def _answered(card: Card, answer: list[Prediction] | SightlineError) -> dict[str, Any]:
+    head = {"model": card.name, "version": card.version}
+    if isinstance(answer, SightlineError):
+        return head | {"error": {"code": answer.code, "title": answer.title, "detail": str(answer)}}
+    return head | {"predictions": [prediction._asdict() for prediction in answer]}
+
+
+def _print_answer(image: Path, answer: list[Prediction] | SightlineError) -> None:
+    if isinstance(answer, SightlineError):
+        print(f"error: {image}: {answer}", file=sys.stderr)
+        return
+    print(image)
+    width = max(len(label) for label, _ in answer)
+    for label, probability in answer:
+        bar = "  " + "\u2588" * round(BAR_WIDTH * probability) if sys.stdout.isatty() else ""
+        print(f"  {label:{width}}  {probability:6.1%}{bar}".rstrip())

@@ -1,0 +1,1 @@
+"""What `sightline` can do with the server."""

@@ -1,0 +1,59 @@
+"""Serve the models over HTTP, until Ctrl-C or SIGTERM. Settings are the environment's SIGHTLINE_*."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classifier.commands.parameters import models_folder, path, whole_number
+from service.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = "SIGHTLINE_MODELS"
+
+
+def run(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on; 0.0.0.0 is all.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(parser=whole_number(1, 65535), metavar="N", help="The port to listen on.")
+    ] = 3000,
+    models: Annotated[
+        Path | None,
+        typer.Option("--models", parser=path, metavar="DIR", help="The model store (./models, or the package's)."),
+    ] = None,
+) -> None:
+    address = free_address(host, port)
+    environ = {"BENTOML_DO_NOT_TRACK": "True"} | os.environ
+    if models is not None or MODELS not in environ:
+        environ[MODELS] = str((models or models_folder()).absolute())
+    # In this process's place, so that signals reach the server itself.
+    server = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline", "--working-dir", str(ROOT)]
+    os.execve(sys.executable, [*server, "--host", address, "--port", str(port)], environ)  # noqa: S606
+
+
+def free_address(host: str, port: int) -> str:
+    """The numeric address of a host, which may be a name or in brackets. BentoML takes no names.
+
+    Raises SettingsError where nothing could listen there: BentoML would answer with a traceback.
+    """
+    try:
+        found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise SettingsError(f"{host!r} is no address of a host: {error.strerror}; choose another with --host") from None
+    family, kind, protocol, _, address = found
+    with socket.socket(family, kind, protocol) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+            raise SettingsError(f"{host} port {port}: {error.strerror}; choose another with {option}") from None
+    return str(address[0])
