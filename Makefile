@@ -38,15 +38,15 @@ e2e: $(VENV)/.dev  ## the tests that start real servers
 	$(BIN)/python -m pytest -m e2e
 
 load: $(VENV)/.dev  ## a short load test of a server that it starts
-	$(BIN)/python load_tests/run.py $(OPTIONS)
+	$(BIN)/python -m load_tests.run $(OPTIONS)
 
 peers: $(VENV)/.dev $(PEERS_VENV)/.installed  ## compare with other servers (25 minutes, needs wrk; OPTIONS="--resume …")
 	$(BIN)/python -m load_tests.peers --out load_tests/results/peers.json $(OPTIONS)
 
-limit: $(VENV)/.dev  ## measure decoding and the networks without HTTP (3 minutes)
+limit: $(VENV)/.dev  ## measure decoding and the networks without HTTP, and what bfloat16 gains (5 minutes)
 	$(BIN)/python -m load_tests.limit --out load_tests/results/limit.json $(OPTIONS)
 
-soak: $(VENV)/.dev  ## measure start, memory under load and latency at half of capacity (20 minutes, needs wrk)
+soak: $(VENV)/.dev  ## measure start, memory, latency at half of capacity, the client (20 minutes, needs wrk)
 	$(BIN)/python -m load_tests.soak --out load_tests/results/soak.json $(OPTIONS)
 
 train-env: $(VENV)/.train  ## install what training needs (TensorFlow and more)

@@ -14,8 +14,9 @@ from classifier.card import Card
 from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
-from load_tests import report
-from load_tests.report import table
+from load_tests.reporting import page
+from load_tests.reporting.figures import Results
+from load_tests.reporting.tables import table
 from service import metrics
 from service.api.openapi import limits
 from service.settings import describe
@@ -93,12 +94,12 @@ def settings() -> Iterable[str]:
 
 def peers() -> Iterable[str]:
     """Our server beside others, in short."""
-    return report.summary(report.Results.read())
+    return page.summary(Results.read())
 
 
 def performance_page() -> str:
     """All of docs/performance.md."""
-    return "\n".join([*report.page(report.Results.read()), ""])
+    return "\n".join([*page.performance(Results.read()), ""])
 
 
 def limits_page() -> str:

@@ -1,14 +1,16 @@
-"""What this machine can do without HTTP: decoding, the network, and both, in one process.
+"""What one process does without HTTP: decoding, the networks, both together, and what bfloat16 gains.
 
-Run:    python -m load_tests.limit [--models asl …] [--seconds 1] [--rounds 3]
-Takes:  about two and a half minutes in full.
-Gives:  --out, the raw results: images per second by batch size, through the engine's queue with as many batches under
-        way as it has streams, decoded by two threads; and the time of one image at a time, decoded and run.
+Run:    python -m load_tests.limit [--parts both precisions] [--models asl …] [--seconds 1] [--rounds 1 2 3]
+Takes:  three minutes for `both`, two for `precisions`, which needs a processor with native bfloat16.
+Gives:  --out, the raw results. both: images per second by batch size, through the engine's queue with as many batches
+        in flight as it has streams, decoded by two threads; the time of one image at a time, decoded and run.
+        precisions: images per second of every version in each precision, in turns, and from its card the accuracy.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import statistics
 import sys
@@ -17,76 +19,87 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from classifier.card import Card
+from classifier.card import Card, Precision
 from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
+from classifier.engines.openvino import supports_bfloat16
 from classifier.images import Pixels, decode
 from classifier.store import ModelStore
-from load_tests import pictures, record
-from load_tests.peers import IMAGES
+from load_tests import record, workload
+from load_tests.record import Findings
+from load_tests.workload import IMAGES, Pictures
 
 BATCHES = (1, 4, 8, 16, 32)
 DECODE_THREADS = 2
-SAMPLE = 40
 KEY = ("model", "image", "round")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+PRECISIONS_BATCH = 16
+LIBRARIES = ("openvino", "pillow", "numpy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if "precisions" in options.parts and not supports_bfloat16():
+        sys.exit(
+            "this processor has no native bfloat16 (AVX512-BF16 or AMX), so there is nothing to compare; "
+            "leave that part out: --parts both"
+        )
     results = record.read(options.out) or {"sessions": [], "runs": []}
-    here = record.circumstances(("openvino", "pillow", "numpy"))
-    results["sessions"].append(here | {"seconds": options.seconds})
-    for number, model in itertools.product(options.rounds, options.models):
-        for run in _runs(model, options):
-            key = {"model": model, "image": run["image"], "round": number}
-            others = [r for r in results["runs"] if any(r[part] != value for part, value in key.items())]
-            results["runs"] = [*others, key | run | {"session": len(results["sessions"]) - 1}]
-            record.write(options.out, results)
-            print(key, run, flush=True)
+    for part in options.parts:
+        PARTS[part](options, results)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
+    possible = ["both", "precisions"] if supports_bfloat16() else ["both"]
+    add("--parts", nargs="+", choices=PARTS, default=possible, help="default: all that this processor can")
     add("--models", nargs="+", choices=IMAGES, default=list(IMAGES))
     add("--seconds", type=float, default=1.0, help="of each measurement (default: %(default)s)")
     add("--rounds", nargs="+", type=int, default=[1, 2, 3], help="their numbers (default: 1 2 3)")
     add("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto: what our server chooses")
     add("--store", type=Path, default=record.ROOT / "models", help="the model store (default: models/)")
-    add("--out", type=Path, default=record.RESULTS / "latest" / "limit.json", help="default: %(default)s")
+    add("--out", type=Path, default=record.LATEST / "limit.json", help="default: %(default)s")
     return parser
 
 
-def _runs(model: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    store = ModelStore(options.store)
-    card = store.card(model)
-    how = EngineOptions(engine="openvino", precision=options.precision, warm_batch_sizes=BATCHES)
-    engine = open_engine(card, store.folder(model), how)
-    try:
-        for width, height in IMAGES[model]:
-            bodies = _bodies((width, height), grey=card.input.channels == 1)
-            known = {"version": card.version, "precision": engine.precision, "streams": engine.streams}
+def both(options: argparse.Namespace, results: Findings) -> None:
+    """Decoding and network of the versions in `workload.VERSIONS`; a run replaces the same one of before."""
+    results["sessions"].append(record.circumstances(LIBRARIES) | {"seconds": options.seconds})
+    with tempfile.TemporaryDirectory() as folder:
+        store = workload.measured_store(options.store, Path(folder, "models"))
+        for number, model in itertools.product(options.rounds, options.models):
+            for pictures, run in _runs(workload.drawn(store, model, Path(folder)), store, options):
+                key = {"model": model, "image": pictures.size, "round": number}
+                others = [r for r in results["runs"] if any(r[part] != value for part, value in key.items())]
+                results["runs"] = [*others, key | run | {"session": len(results["sessions"]) - 1}]
+                record.write(options.out, results)
+                print(key, run, flush=True)
+
+
+def _runs(
+    sizes: Sequence[Pictures], store: Path, options: argparse.Namespace
+) -> Iterator[tuple[Pictures, dict[str, Any]]]:
+    models, model = ModelStore(store), sizes[0].model
+    card = models.card(model)
+    with _engine(card, models.folder(model), options.precision, BATCHES) as engine:
+        known = {"version": card.version, "precision": engine.precision, "streams": engine.streams}
+        for pictures in sizes:
+            bodies = [picture.body for picture in pictures.sample]
             yield (
-                {"image": f"{width}x{height}"}
-                | known
+                pictures,
+                known
                 | {
                     "decode_per_s": _decoded(card, bodies, options.seconds),
                     "infer_per_s": {size: _inferred(engine, card, bodies, size, options.seconds) for size in BATCHES},
                     "both_per_s": {size: _both(engine, card, bodies, size, options.seconds) for size in BATCHES},
                     "latency_ms": _one_at_a_time(engine, card, bodies, options.seconds),
-                }
+                },
             )
-    finally:
-        engine.close()
-
-
-def _bodies(size: tuple[int, int], *, grey: bool) -> list[bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        return [picture.body for picture in pictures.jpegs(Path(folder), size, SAMPLE, grey=grey)]
 
 
 def _decoded(card: Card, bodies: Sequence[bytes], seconds: float) -> float:
@@ -95,15 +108,15 @@ def _decoded(card: Card, bodies: Sequence[bytes], seconds: float) -> float:
 
 def _inferred(engine: Engine, card: Card, bodies: Sequence[bytes], size: int, seconds: float) -> float:
     decoded = [decode(body, card.input) for body in bodies]
-    return inferred(engine, np.stack(list(itertools.islice(itertools.cycle(decoded), size))), seconds)
+    return _images_per_s(engine, np.stack(list(itertools.islice(itertools.cycle(decoded), size))), seconds)
 
 
-def inferred(engine: Engine, batch: Pixels, seconds: float) -> float:
-    """Images per second when a batch is run again and again, as many at once as the engine has places."""
+def _images_per_s(engine: Engine, batch: Pixels, seconds: float) -> float:
+    """Images per second when a batch is run again and again, as many at once as the engine has streams."""
     running: list[Future[Probabilities]] = []
     until, began = time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < until:
-        running.append(engine.submit(batch))  # waits for a place among the streams
+        running.append(engine.submit(batch))  # waits for a free stream
     for future in running:
         future.result()
     return round(len(running) * len(batch) / (time.monotonic() - began), 1)
@@ -153,6 +166,43 @@ def _one_at_a_time(engine: Engine, card: Card, bodies: Sequence[bytes], seconds:
         took_ms.append(1000 * (time.perf_counter() - began))
     cuts = statistics.quantiles(took_ms, n=100, method="inclusive")
     return {"p50": round(cuts[49], 3), "p99": round(cuts[98], 3)}
+
+
+def precisions(options: argparse.Namespace, results: Findings) -> None:
+    """Every version of the models in each precision: the network alone, taking turns."""
+    store = ModelStore(options.store)
+    known = store.versions()
+    versions = []
+    for card in (store.card(name, version) for name in options.models if name in known for version in known[name]):
+        versions.append(_compared(card, store.folder(card.name, card.version), options))
+        print(versions[-1], flush=True)
+    how = {"batch": PRECISIONS_BATCH, "seconds": options.seconds, "versions": versions}
+    results["precisions"] = record.circumstances(LIBRARIES) | how
+    record.write(options.out, results)
+
+
+def _compared(card: Card, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    pixels = np.random.default_rng(0).integers(0, 256, (PRECISIONS_BATCH, *card.input.shape), np.uint8)
+    per_s: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
+    with contextlib.ExitStack() as opened:
+        batch = (PRECISIONS_BATCH,)
+        engines = {one: opened.enter_context(_engine(card, folder, one, batch)) for one in PRECISIONS}
+        for _ in options.rounds:
+            for precision, engine in engines.items():
+                per_s[precision].append(_images_per_s(engine, pixels, options.seconds))
+    checks = {precision: card.check_of("openvino", precision) for precision in PRECISIONS}
+    accuracy = {precision: check.accuracy for precision, check in checks.items() if check}
+    return {"model": card.name, "version": card.version, "per_s": per_s, "accuracy": accuracy}
+
+
+def _engine(
+    card: Card, folder: Path, precision: Precision | Literal["auto"], batches: tuple[int, ...]
+) -> contextlib.closing[Engine]:
+    how = EngineOptions(engine="openvino", precision=precision, warm_batch_sizes=batches)
+    return contextlib.closing(open_engine(card, folder, how))
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Findings], None]] = {"both": both, "precisions": precisions}
 
 
 if __name__ == "__main__":

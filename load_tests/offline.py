@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.pictures import Picture
+from load_tests.record import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# OpenVINO answered bit for bit the same alone and in batches of 2 to 32, in float32 and in bfloat16 (a 180x180 convnet
-# with random weights, AVX512-BF16, 1 and 2 streams, n=64 images). The room is for other engines, which round otherwise
-# when the batch grows; a neighbour's answer is farther off than this.
+# Other engines round otherwise when the batch grows; docs/tuning.md#offline-tolerance.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-3, "float16": 5e-3}
 
 

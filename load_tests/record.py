@@ -25,7 +25,7 @@ def circumstances(libraries: Iterable[str] = ()) -> Findings:
 
 
 def libraries(run: Any) -> dict[str, str]:
-    """The versions that a kept run names; older ones called them `versions`, and told other servers' apart."""
+    """The versions that a kept run names; older ones called them `versions`, and nested those of other servers."""
     known = run.get("libraries") or run.get("versions", {})
     theirs: dict[str, str] = run.get("peers_libraries") or known.get("peers", {})
     ours: dict[str, str] = known.get("sightline", known)

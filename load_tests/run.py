@@ -1,6 +1,6 @@
 """A short load test that brings its own server: starts it, waits until it is ready, runs Locust, stops it.
 
-Run:   python load_tests/run.py [--rate 20 | --users 4] [--seconds 20] [--models DIR] [--url URL of a running server]
+Run:   python -m load_tests.run [--rate 20 | --users 4] [--seconds 20] [--models DIR] [--url URL of a running server]
 Ends:  0 when every answer was right and every limit of --slo kept, otherwise what Locust ended with. CSV, an HTML
        report and a JSON summary lie in --out.
 """
@@ -13,12 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from load_tests import record, servers
 
-from load_tests import servers  # noqa: E402
-
-LOAD_TESTS = ROOT / "load_tests"
+LOAD_TESTS = record.ROOT / "load_tests"
 
 
 def main() -> int:
@@ -41,7 +38,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, help="the model store (default: models/)")
     parser.add_argument("--url", help="test this server, which serves the same store, instead of starting one")
     parser.add_argument("--slo", type=Path, default=LOAD_TESTS / "slo.toml", help="the limits (default: slo.toml)")
-    parser.add_argument("--out", type=Path, default=LOAD_TESTS / "results" / "latest", help="where results go")
+    parser.add_argument("--out", type=Path, default=record.LATEST, help="where results go")
     return parser.parse_args()
 
 
@@ -52,8 +49,19 @@ def _locust(options: argparse.Namespace, url: str, environ: dict[str, str]) -> i
     load = [*traffic, "--users", str(users), "--spawn-rate", str(users), "--run-time", f"{options.seconds}s"]
     files = ["--csv", str(options.out / "run"), "--html", str(options.out / "run.html")]
     files += ["--summary", str(options.out / "run.json"), "--slo", str(options.slo)]
-    command = [sys.executable, "-m", "locust", "-f", str(LOAD_TESTS / "locustfile.py"), "--host", url, "--headless"]
-    return subprocess.run([*command, *load, *files, "--only-summary"], cwd=ROOT, env=environ, check=False).returncode
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        str(LOAD_TESTS / "generators" / "locustfile.py"),
+        "--host",
+        url,
+        "--headless",
+    ]
+    return subprocess.run(
+        [*command, *load, *files, "--only-summary"], cwd=record.ROOT, env=environ, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -51,16 +51,21 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str | Path], port: int, environ: Mapping[str, str]) -> Iterator[Server]:
-    """Run a server on a port of 127.0.0.1; not necessarily ready yet. It ends with the context, and all its processes.
+def started(
+    command: Sequence[str | Path], port: int, environ: Mapping[str, str], folder: Path = ROOT
+) -> Iterator[Server]:
+    """Run a server in a folder, on a port of 127.0.0.1; not necessarily ready yet.
 
-    BENTOML_HOME is its own: servers that share one wipe each other's metrics. Its log lies there while it runs.
+    It ends with the context, and all its processes. BENTOML_HOME is its own: servers that share one wipe each other's
+    metrics. Its log lies there while it runs.
     """
     with tempfile.TemporaryDirectory(prefix="load-test-") as home:
         log = Path(home, "log")
         ours = {"BENTOML_HOME": home, "BENTOML_DO_NOT_TRACK": "True"}
         with log.open("wb") as out:
-            server = Server(command, cwd=ROOT, env={**environ, **ours}, stdout=out, stderr=out, start_new_session=True)
+            server = Server(
+                command, cwd=folder, env={**environ, **ours}, stdout=out, stderr=out, start_new_session=True
+            )
         server.url, server.log = f"http://127.0.0.1:{port}", log
         try:
             yield server
@@ -69,13 +74,13 @@ def started(command: Sequence[str | Path], port: int, environ: Mapping[str, str]
 
 
 @contextlib.contextmanager
-def sightline(environ: Mapping[str, str] = os.environ, **settings: str) -> Iterator[Server]:
-    """Our own server, ready. `settings` are SIGHTLINE_* without the prefix, in capitals."""
+def sightline(environ: Mapping[str, str] = os.environ, checkout: Path = ROOT, **settings: str) -> Iterator[Server]:
+    """Our own server, of this checkout or another, ready. `settings` are SIGHTLINE_* without the prefix."""
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline"]
     where = ["--host", "127.0.0.1", "--port", str(port)]
     given = {"SIGHTLINE_SHUTDOWN_NOTICE_MS": "0"} | {f"SIGHTLINE_{name}": text for name, text in settings.items()}
-    with started([*command, *where], port, {**environ, **given}) as server:
+    with started([*command, *where], port, {**environ, **given}, checkout) as server:
         wait_until(server, lambda: bool(fetch(f"{server.url}/readyz")))
         yield server
 

@@ -38,7 +38,7 @@ _AT = ("--host", "127.0.0.1", "--port", "{port}")
 PEERS = {
     OURS: Peer(
         ("-m", "bentoml", "serve", "service.app:Sightline", *_AT),
-        "as shipped, all its models in one process",
+        "as shipped, all three models in one process",
         path="/v1/models/{model}/predict",
         workers=(1,),
     ),
@@ -58,11 +58,4 @@ PEERS = {
         workers=(1,),
         precision="float32",
     ),
-}
-
-# What is sent to which model. Width and height; `asl` gets grey images.
-IMAGES = {
-    "cats-vs-dogs": ((200, 200), (500, 374)),
-    "cifar-10": ((32, 32),),
-    "asl": ((28, 28),),
 }

@@ -5,6 +5,8 @@ Needs:  .venv-peers (`make peers` makes it) and wrk; takes about 25 minutes in f
 Gives:  --out, the raw results. Each measurement replaces the same one there, so that a long run can be split; with
         --resume those already there are not made again. `make docs` makes the tables of docs/performance.md.
 
+Of each model the version in `load_tests.workload.VERSIONS` is measured.
+
 Closed loop: as many requests are under way as there are connections. In each round each server is started alone, by
 model, its answers are compared with the offline predictor's, and it is warmed up with 32 connections.
 """
@@ -12,8 +14,6 @@ model, its answers are compared with the offline predictor's, and it is warmed u
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
-from load_tests import offline, pictures, record
-from load_tests.peers import IMAGES, OURS, PEERS, measure
-from load_tests.peers.measure import PEERS_PYTHON, Pictures
+from load_tests import record, workload
+from load_tests.generators import wrk
+from load_tests.peers import PEERS, measure
+from load_tests.workload import IMAGES, Pictures
 
 CONNECTIONS = (1, 32, 128)
-SAMPLE = 40  # different images of each size
 WARM_S = 1
 KEY = ("peer", "workers", "model", "image", "connections", "round")
 
@@ -46,11 +46,12 @@ class Turn(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    _complain(options)
+    measure.require(options.peers)
     results = record.read(options.out) or {"sessions": [], "runs": []}
     results["sessions"].append(_session(options))
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-        prepared = {model: _pictures(model, options, Path(folder)) for model in options.models}
+        options.store = workload.measured_store(options.store, Path(folder, "models"))
+        prepared = {model: _pictures(model, options.store, Path(folder)) for model in options.models}
         broken = [
             turn for turn in _turns(options) if not _taken(turn, prepared[turn.model], options, results, Path(folder))
         ]
@@ -69,46 +70,23 @@ def parser() -> argparse.ArgumentParser:
     add("--rounds", nargs="+", type=int, default=[1, 2, 3], help="their numbers (default: 1 2 3)")
     add("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto: what our server chooses")
     add("--store", type=Path, default=record.ROOT / "models", help="the model store (default: models/)")
-    add("--out", type=Path, default=record.RESULTS / "latest" / "peers.json", help="default: %(default)s")
-    add("--resume", action="store_true", help="pass over what --out holds already")
+    add("--out", type=Path, default=record.LATEST / "peers.json", help="default: %(default)s")
+    add("--resume", action="store_true", help="skip what --out holds already")
     return parser
-
-
-def _complain(options: argparse.Namespace) -> None:
-    if not shutil.which("wrk"):
-        raise SystemExit("wrk is missing; it is a package of that name in Debian")
-    if set(options.peers) - {OURS} and not PEERS_PYTHON.exists():
-        raise SystemExit(f"{PEERS_PYTHON.parents[1].name} is missing; `make peers` installs it")
 
 
 def _session(options: argparse.Namespace) -> dict[str, Any]:
     asked = {name: getattr(options, name) for name in ("seconds", "precision")}
     here = record.circumstances(("bentoml", "openvino", "pillow", "numpy"))
-    return here | asked | {"warm_s": WARM_S, "peers_libraries": _theirs()}
+    return here | asked | {"warm_s": WARM_S, "peers_libraries": measure.libraries()}
 
 
-def _theirs() -> dict[str, str]:
-    if not PEERS_PYTHON.exists():
-        return {}
-    names = ("bentoml", "litserve", "mosec", "fastapi", "keras", "tensorflow", "openvino", "pillow", "numpy")
-    code = f"import importlib.metadata as m; print(*(m.version(n) for n in {names}))"
-    done = subprocess.run([PEERS_PYTHON, "-c", code], check=True, capture_output=True, text=True)
-    return dict(zip(names, done.stdout.split(), strict=True))
-
-
-def _pictures(model: str, options: argparse.Namespace, folder: Path) -> list[Pictures]:
-    """The pictures for one model in each size, with the right answers."""
-    card = ModelStore(options.store).card(model)
-    about = {"model": model, "version": card.version, "engine": "openvino", "precision": "float32"}
-    sizes = []
-    for width, height in IMAGES[model]:
-        sample = pictures.jpegs(folder / f"{model}-{width}", (width, height), SAMPLE, grey=card.input.channels == 1)
-        sizes.append(Pictures(model, f"{width}x{height}", sample, offline.answers(about, sample, options.store)))
-    return sizes
+def _pictures(model: str, store: Path, folder: Path) -> list[Pictures]:
+    return [workload.with_answers(store, pictures) for pictures in workload.drawn(store, model, folder)]
 
 
 def _precision(model: str, options: argparse.Namespace) -> str:
-    """What our server runs the model in, unless told otherwise: it chooses by the card and the processor."""
+    """What our server runs the model in, unless an option says otherwise: it chooses by the card and the processor."""
     if options.precision != "auto":
         return str(options.precision)
     loaded = LoadedModel.open(ModelStore(options.store), model, options=EngineOptions(engine="openvino"))
@@ -129,7 +107,7 @@ def _turns(options: argparse.Namespace) -> Iterator[Turn]:
 
 
 def _taken(turn: Turn, *about: Any) -> bool:
-    """Take a turn; one that breaks is told and costs the others nothing. A wrong answer ends the whole run."""
+    """Take a turn; one that breaks is named and costs the others nothing. A wrong answer ends the whole run."""
     try:
         _take(turn, *about)
     except measure.WrongAnswer as wrong:
@@ -155,10 +133,10 @@ def _take(
             measure.settle(server, turn.peer, size)
             measure.check(server, turn.peer, size, turn.precision)
             target = measure.target(server, turn.peer, size, folder / "bodies")
-            measure.load(target, measure.WARM_CONNECTIONS, WARM_S)
+            wrk.load(target, measure.WARM_CONNECTIONS, WARM_S)
             for connections in wanted[size.size]:
                 measure.settle(server, turn.peer, size)
-                seen = measure.load(target, connections, options.seconds)
+                seen = wrk.load(target, connections, options.seconds)
                 _keep(dict(zip(KEY, _key(turn, size.size, connections), strict=True)), turn, seen, results)
                 record.write(options.out, results)
 
@@ -171,9 +149,9 @@ def _keep(key: dict[str, Any], turn: Turn, seen: dict[str, Any], results: dict[s
     runs = [run for run in results["runs"] if any(run[part] != value for part, value in key.items())]
     about = {"version": turn.version, "precision": turn.precision, "session": len(results["sessions"]) - 1}
     results["runs"] = [*runs, key | about | seen]
-    told = " ".join(str(value) for value in key.values())
+    named = " ".join(str(value) for value in key.values())
     figures = f"{seen['per_s']:8,.0f} req/s  p50 {seen['p50_ms']:.2f}  p99 {seen['p99_ms']:.2f} ms"
-    print(f"{told:48} {figures}  failures {seen['failures']}  {seen['memory_mb']:.0f} MB", flush=True)
+    print(f"{named:48} {figures}  failures {seen['failures']}  {seen['memory_mb']:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
 """The network behind BentoML's own batching API, without access log, tracing and metrics."""
 
-# mypy: disable-error-code="misc,untyped-decorator"
-# (BentoML's classes and decorators count as untyped here.)
-
 from __future__ import annotations
 
 import base64

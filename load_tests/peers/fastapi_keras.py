@@ -1,7 +1,5 @@
 """What people write first: FastAPI, one image at a time, `model.predict`. In float32, as Keras loads it."""
 
-# mypy: disable-error-code="untyped-decorator"
-
 import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

@@ -1,50 +1,49 @@
-"""Start one server, hold its answers to the offline predictor's, and have wrk load it."""
+"""Start one server and hold its answers to the offline predictor's."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from classifier.loaded_model import SAMPLE_TOLERANCE
 from load_tests import offline, servers
+from load_tests.generators.target import Target, written
 from load_tests.peers import OURS, PEERS
-from load_tests.pictures import Picture
 from load_tests.servers import ROOT, Server
+from load_tests.workload import Pictures
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
-SCRIPT = Path(__file__).with_name("post.lua")
 CHECKED = 16  # images, sent at once, so that answers out of a batch are looked at too
 WARM_CONNECTIONS = 32
 
 
-class Pictures(NamedTuple):
-    """The pictures of one size for one model, with what the offline predictor answers in float32."""
-
-    model: str
-    size: str
-    sample: Sequence[Picture]
-    expected: Mapping[Path, Mapping[str, float]]
-
-
-class Target(NamedTuple):
-    """A server of some name, and the pictures that wrk posts to it out of a folder."""
-
-    server: Server
-    name: str
-    pictures: Pictures
-    folder: Path
-
-
 class WrongAnswer(Exception):
     """A server whose answers are not the network's; its speed is of no interest."""
+
+
+def require(names: Collection[str]) -> None:
+    """End the run where wrk is missing, or the environment that the other servers of these names run in."""
+    if not shutil.which("wrk"):
+        raise SystemExit("wrk is missing; it is a package of that name in Debian")
+    if set(names) - {OURS} and not PEERS_PYTHON.exists():
+        raise SystemExit(f"{PEERS_PYTHON.parents[1].name} is missing; `make peers` installs it")
+
+
+def libraries() -> dict[str, str]:
+    """The versions of what the other servers run on; empty where they are not installed."""
+    if not PEERS_PYTHON.exists():
+        return {}
+    names = ("bentoml", "litserve", "mosec", "fastapi", "keras", "tensorflow", "openvino", "pillow", "numpy")
+    code = f"import importlib.metadata as m; print(*(m.version(n) for n in {names}))"
+    done = subprocess.run([PEERS_PYTHON, "-c", code], check=True, capture_output=True, text=True)
+    return dict(zip(names, done.stdout.split(), strict=True))
 
 
 @contextlib.contextmanager
@@ -100,39 +99,7 @@ def check(server: Server, name: str, pictures: Pictures, precision: str) -> None
 
 
 def target(server: Server, name: str, pictures: Pictures, folder: Path) -> Target:
-    """Write what wrk is to post into `folder`, one file a picture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(pictures.sample):
-        (folder / str(number)).write_bytes(PEERS[name].wire.body(picture.body))
-    return Target(server, name, pictures, folder)
-
-
-def load(target: Target, connections: int, seconds: int) -> dict[str, Any]:
-    """What wrk saw, and the most memory that all the server's processes held at the middle and the end."""
-    running, server = wrk(target, connections, seconds), target.server
-    time.sleep(seconds / 2)
-    held = server.memory_bytes()
-    seen = heard(running)
-    if server.poll() is not None:
-        raise RuntimeError(f"{target.name} ended under load; its log ends:\n{server.log.read_text()[-2000:]}")
-    memory = max(held, server.memory_bytes())
-    return {"per_s": round(seen["requests"] / seen["seconds"], 1), **seen, "memory_mb": round(memory / 1e6, 1)}
-
-
-def wrk(target: Target, connections: int, seconds: int) -> subprocess.Popen[str]:
-    """Start wrk: each connection posts again once it is answered."""
-    pictures = target.pictures
-    # One thread: more would take the server's core. 30 s: a slow answer is not a failed one.
-    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
-    bodies = ["--", str(target.folder), str(len(pictures.sample)), PEERS[target.name].wire.media_type]
-    command = ["wrk", *options, url(target.server, target.name, pictures.model), *bodies]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def heard(wrk: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for wrk and read what post.lua prints."""
-    said, _ = wrk.communicate()
-    if wrk.returncode:
-        raise RuntimeError(f"wrk ended with {wrk.returncode}: {said}")
-    seen: dict[str, Any] = json.loads(said.strip().rpartition("\n")[2])
-    return seen
+    """Write what a load generator is to post into `folder`, one file a picture."""
+    peer = PEERS[name]
+    bodies = (peer.wire.body(picture.body) for picture in pictures.sample)
+    return written(server, peer.path.format(model=pictures.model), peer.wire.media_type, bodies, folder)

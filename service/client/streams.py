@@ -31,7 +31,7 @@ OnError = Literal["return", "raise"]
 
 _REDRAWN_EVERY_S = 0.1  # the line of progress
 
-IMAGES_PER_REQUEST = 8  # most of the client's time is per request, see load_tests/client_rate.py; servers read up to 64
+IMAGES_PER_REQUEST = 8  # most of the client's time is per request, see load_tests/soak.py; servers read up to 64
 REQUEST_BYTES = 1_000_000  # with its wrapping a group stays below 1 MiB, which proxies such as nginx let pass
 
 Outcome = Predictions | BaseException

@@ -20,7 +20,7 @@ def seen(scenario: str = "metadata", requests: int = 100, failures: int = 0, ms:
 
 
 def test_every_scenario_has_every_limit():
-    code = "from load_tests.locustfile import SCENARIOS; import json; print(json.dumps(list(SCENARIOS)))"
+    code = "from load_tests.generators.locustfile import SCENARIOS; import json; print(json.dumps(list(SCENARIOS)))"
     # In a process of its own: Locust rewrites the standard library when it is imported.
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     limits = read(SLO)

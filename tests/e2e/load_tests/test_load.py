@@ -26,7 +26,7 @@ def run(
     limits = out.with_name(f"{out.name}-slo.toml")
     limits.write_text(slo)
     how = [*traffic, "--seconds", "3", "--slo", str(limits)]
-    command = [sys.executable, "load_tests/run.py", *how, *map(str, options)]
+    command = [sys.executable, "-m", "load_tests.run", *how, *map(str, options)]
     return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=180)
 
 

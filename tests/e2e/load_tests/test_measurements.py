@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -16,11 +15,12 @@ import pytest
 
 from classifier.store import ModelStore
 from load_tests import servers
-from load_tests.arrivals import arrivals
-from load_tests.flood import sent
+from load_tests.generators import wrk
+from load_tests.generators.arrivals import arrivals
+from load_tests.generators.target import Target
 from load_tests.peers import OURS, PEERS, measure
-from load_tests.peers.measure import Pictures, Target
 from load_tests.pictures import Picture
+from load_tests.workload import Pictures
 from tests.e2e.servers import ROOT, Server
 from tests.tiny_models import COLOUR, save_tiny_model
 
@@ -56,8 +56,9 @@ def test_every_peer_answers_like_the_offline_predictor_and_is_measured(name: str
 
 
 @needs_wrk
-def test_a_soak_keeps_the_start_the_latencies_and_the_memory(store: Path, tmp_path: Path) -> None:
-    found = run("load_tests.soak", store, tmp_path / "soak.json", "--seconds=1", "--rounds=2", "--minutes=0.05")
+def test_a_soak_keeps_the_start_the_latencies_the_memory_and_the_clients_rate(store: Path, tmp_path: Path) -> None:
+    options = ["--seconds=1", "--rounds=2", "--minutes=0.05", "--images=20"]
+    found = run("load_tests.soak", store, tmp_path / "soak.json", *options)
     assert len(found["boot"]["ready_s"]) == 3
     rows = found["half"]["rows"]
     assert [(row["round"], row["image"]) for row in rows] == [(1, "28x28"), (2, "28x28")]
@@ -65,6 +66,46 @@ def test_a_soak_keeps_the_start_the_latencies_and_the_memory(store: Path, tmp_pa
     assert all(row[load]["requests"] > row[load]["failures"] == 0 for row in rows for load in ("one", "capacity"))
     assert found["memory"]["failures"] == 0
     assert found["memory"]["resident_mb"]
+    client = found["client"]
+    assert (client["model"], client["n"], client["images"], len(client["rounds"])) == ("asl", 2, 20, 2)
+    assert all(one["failed"] == 0 < one["client_per_s"] for one in client["rounds"])
+
+
+@needs_wrk
+def test_two_checkouts_are_measured_in_turns_each_in_its_own_folder(store: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for room in ("service", "classifier"):
+        (other / room).symlink_to(ROOT / room)
+    options = [str(other), "--pairs", "2", "--seconds", "0.5", "--connections", "2"]
+    found = run("load_tests.compare_checkouts", store, tmp_path / "found.json", *options)
+    assert [(one["pair"], one["side"], one["failures"]) for one in found["runs"]] == [
+        (1, "ours", 0),
+        (1, "other", 0),
+        (2, "ours", 0),
+        (2, "other", 0),
+    ]
+    (comparison,) = found["comparisons"]
+    assert len(comparison["pair_ratios"]) == 2
+    assert comparison["ratio_of_medians"] > 0
+    assert found["commits"]["other"] == "unknown"
+    assert found["commits"]["ours"] != "unknown"
+    assert found["models"]["asl"]["version"] == 1
+
+
+@needs_wrk
+def test_checkouts_with_other_answers_are_not_compared(store: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for room in ("service", "classifier"):
+        (other / room).symlink_to(ROOT / room)
+    save_tiny_model(ModelStore(other / "models"), "asl", shape=(28, 28, 1), contrast="stretch", seed=7)
+    ours = tmp_path / "ours"
+    command = ["load_tests.compare_checkouts", str(other), "--models", "asl", "--out", str(ours)]
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "stopped: other: sightline: an answer of asl is off by" in done.stderr
+    assert not ours.exists()
 
 
 @contextlib.contextmanager
@@ -79,7 +120,7 @@ def target(server: Server, folder: Path, body: bytes) -> Iterator[Target]:
 @needs_wrk
 def test_requests_come_at_the_rate_that_was_asked_for_and_all_are_answered(server, tmp_path) -> None:
     with target(server, tmp_path, (ROOT / "docs" / "chelsea.jpg").read_bytes()) as there:
-        seen = asyncio.run(sent(there, 2, connections=8, per_s=40))
+        seen = wrk.flood(there, 2, connections=8, per_s=40)
     assert list(seen["statuses"]) == ["200"]
     assert seen["statuses"]["200"] == seen["sent"]
     assert 50 < seen["sent"] < 110  # 80 are expected, give or take 9 at random
@@ -99,17 +140,8 @@ def test_requests_come_at_their_moments_and_all_are_answered(spaced, server, tmp
 @needs_wrk
 def test_a_refused_request_counts_as_a_failure(server: Server, tmp_path: Path) -> None:
     with target(server, tmp_path, b"no image") as there:
-        seen = measure.load(there, connections=1, seconds=1)
+        seen = wrk.load(there, connections=1, seconds=1)
     assert seen["failures"] == seen["requests"] > 0
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium on this machine")
-def test_the_page_is_timed_from_a_drop_to_its_first_prediction(store: Path, tmp_path: Path) -> None:
-    pytest.importorskip("playwright.sync_api")
-    command = ["load_tests.page_time", "--rounds", "1", "--store", str(store), "--out", str(tmp_path / "page.json")]
-    subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True, timeout=120)
-    (took_ms,) = json.loads((tmp_path / "page.json").read_text())["first_prediction_ms"]
-    assert took_ms > 0
 
 
 def test_a_server_ends_with_every_process_below_it() -> None:

@@ -273,8 +273,8 @@ def test_the_measurement_of_all_this_runs_and_says_what_it_measured(tiny_models_
     """
     with_flood = shutil.which("wrk") is not None
     out = tmp_path / "chaos.json"
-    options = ["--models", tiny_models_root, "--out", out, "--scale", "0", "--times", "1", "--inputs", "100"]
-    command = [sys.executable, "load_tests/chaos.py", *map(str, options)]
+    options = ["--store", tiny_models_root, "--out", out, "--scale", "0", "--times", "1", "--inputs", "100"]
+    command = [sys.executable, "-m", "load_tests.chaos", *map(str, options)]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=300)
     found = json.loads(out.read_text()) if out.exists() else pytest.fail(done.stdout + done.stderr)
     assert all({"date", "machine", "commit"} <= part.keys() for part in found.values())

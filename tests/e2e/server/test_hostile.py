@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from load_tests.hostile import KINDS, Attack, attacks, lying_header, png_bomb, swollen_webp
+from load_tests.chaos.attacks import KINDS, Attack, attacks, lying_header, png_bomb, swollen_webp
 from tests.e2e.servers import Server
 from tests.service.pictures import jpeg
 from tests.tiny_models import COLOUR

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from starlette.applications import Starlette
 
-from load_tests.hostile import swollen_webp
+from load_tests.chaos.attacks import swollen_webp
 from service.api.traffic import Traffic
 from service.errors import DeadlinePassed
 from service.inference.catalog import Catalog

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from classifier.store import ModelStore
-from load_tests.peers import BASE64, IMAGES, OURS, PEERS, RAW, __main__, measure
+from load_tests.generators import wrk
+from load_tests.generators.target import Target
+from load_tests.peers import BASE64, OURS, PEERS, RAW, __main__, measure
 from tests.tiny_models import save_tiny_model
 
 SEEN = {"per_s": 7.0, "requests": 7, "seconds": 1.0, "failures": 0, "p50_ms": 1.0, "p99_ms": 2.0, "memory_mb": 3.0}
@@ -37,11 +39,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         yield
 
     monkeypatch.setattr(measure, "serving", serving)
-    monkeypatch.setattr(measure, "load", lambda *_: SEEN)
-    for name in ("wait", "settle", "check"):
+    monkeypatch.setattr(wrk, "load", lambda *_: SEEN)
+    for name in ("require", "wait", "settle", "check"):
         monkeypatch.setattr(measure, name, lambda *_: None)
-    monkeypatch.setattr(__main__, "_complain", lambda _: None)
-    monkeypatch.setattr(__main__, "_theirs", dict)
+    monkeypatch.setattr(measure, "libraries", dict)
     return starts
 
 
@@ -60,10 +61,6 @@ def test_every_peer_has_a_module_of_its_own(name: str):
 def test_an_image_travels_raw_or_as_base64():
     assert RAW.body(b"\xff\xd8") == b"\xff\xd8"
     assert [base64.b64decode(text) for text in json.loads(BASE64.body(b"\xff\xd8"))["images"]] == [b"\xff\xd8"]
-
-
-def test_the_same_models_and_images_as_the_aims_speak_of_are_measured():
-    assert IMAGES == {"cats-vs-dogs": ((200, 200), (500, 374)), "cifar-10": ((32, 32),), "asl": ((28, 28),)}
 
 
 def test_servers_take_turns_in_every_round(store: Path, tmp_path: Path, started: list[tuple[Any, ...]]):
@@ -112,12 +109,12 @@ def test_a_server_that_answers_wrongly_ends_the_comparison(
 def test_a_server_that_breaks_costs_the_others_nothing_but_the_run_fails(
     store: Path, tmp_path: Path, started: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ):
-    def load(target: measure.Target, *_: Any) -> dict[str, float]:
-        if target.name == OURS:
+    def load(target: Target, *_: Any) -> dict[str, float]:
+        if target.path.startswith("/v1/models/"):  # ours
             raise RuntimeError("it ended under load")
         return SEEN
 
-    monkeypatch.setattr(measure, "load", load)
+    monkeypatch.setattr(wrk, "load", load)
     options = ["--models", "asl", "--peers", OURS, "mosec", "--store", str(store), "--rounds", "1"]
     assert __main__.main([*options, "--out", str(tmp_path / "peers.json")]) == 1
     assert {run["peer"] for run in json.loads((tmp_path / "peers.json").read_text())["runs"]} == {"mosec"}

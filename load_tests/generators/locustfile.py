@@ -7,12 +7,9 @@ Pictures have 32x32, 500x374 and 12 million pixels and travel raw; others of man
 batches, every second of which holds a broken picture that must be refused in its place. The run fails on any fault, and
 where a limit of `--slo` is broken.
 
-Run:  python load_tests/run.py        (starts a server, see there)
-      locust -f load_tests/locustfile.py Arrivals --users 1 --rate 20 --host http://localhost:3000
+Run:  python -m load_tests.run        (starts a server, see there)
+      locust -f load_tests/generators/locustfile.py Arrivals --users 1 --rate 20 --host http://localhost:3000
 """
-
-# mypy: disable-error-code="misc,untyped-decorator"
-# (Locust's classes and decorators count as untyped here.)
 
 from __future__ import annotations
 
@@ -56,7 +53,7 @@ MODELS: list[Model] = []
 @events.init_command_line_parser.add_listener
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=20.0, help="requests a second, for Arrivals")
-    parser.add_argument("--slo", default=str(Path(__file__).with_name("slo.toml")), help="file with the limits")
+    parser.add_argument("--slo", default=str(record.ROOT / "load_tests" / "slo.toml"), help="file with the limits")
     parser.add_argument("--summary", default="", help="file for the run's figures and circumstances, as JSON")
 
 

@@ -130,7 +130,7 @@ def _frames(chance: random.Random, _: int) -> Attack:
 
 
 def _polyglot(chance: random.Random, _: int) -> Attack:
-    _, body = _picture(chance)
+    body = _picture(chance)[1]
     extra = chance.choice(
         (b"<script>alert(1)</script>", b"PK\x03\x04" + bytes(50), b"%PDF-1.7\n", b"#!/bin/sh\nreboot\n")
     )
@@ -153,7 +153,7 @@ def _other_format(chance: random.Random, _: int) -> Attack:
 
 
 def _json(chance: random.Random, _: int) -> Attack:
-    _, picture = _picture(chance)
+    picture = _picture(chance)[1]
     image = base64.b64encode(picture).decode()
     texts = (
         "[" * chance.randint(1, 9_000),
@@ -169,7 +169,7 @@ def _json(chance: random.Random, _: int) -> Attack:
 
 
 def _form(chance: random.Random, _: int) -> Attack:
-    _, picture = _picture(chance)
+    picture = _picture(chance)[1]
     part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     bodies = (
         part + picture,

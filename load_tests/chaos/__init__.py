@@ -1,0 +1,1 @@
+"""What the server is to survive, measured: `python -m load_tests.chaos`."""

@@ -1,0 +1,51 @@
+"""The server that is put to the test, and its worker's memory."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from load_tests import servers
+from load_tests.generators.target import Target, written
+from load_tests.pictures import make
+from load_tests.servers import Server
+
+PICTURES = 9  # one of each size
+
+
+@contextlib.contextmanager
+def serving(options: argparse.Namespace, **settings: str) -> Iterator[Server]:
+    """A server of our own with these settings and no others, ready."""
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("SIGHTLINE_")}
+    with servers.sightline(environ, servers.ROOT, MODELS=str(options.store), **settings) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def first_model(server: Server) -> Iterator[Target]:
+    """The predict route of the first model, and pictures of every size to post there."""
+    name = json.loads(servers.fetch(f"{server.url}/v1/models"))["models"][0]["model"]
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = [picture.body for picture in make(Path(folder), PICTURES)]
+        path = f"/v1/models/{name}/predict"
+        yield written(server, path, "application/octet-stream", bodies, Path(folder, "bodies"))
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def reset_peak(pid: int) -> int:
+    """Have the kernel count the peak anew, and give the bytes that are resident now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return resident_bytes(pid)
+
+
+def peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])

@@ -1,0 +1,1 @@
+"""From raw results to documents: figures, aims, tables and docs/performance.md."""
