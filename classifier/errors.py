@@ -44,14 +44,6 @@ class ImageTooLarge(ImageError):
     title = "The image has too many pixels"
 
 
-class LargeImage(SightlineError):
-    """An image that may be decoded, but holds so much memory then that it is not decoded beside others."""
-
-    status = 413
-    code = "large-image"
-    title = "The image is to be decoded alone"
-
-
 class UnknownModel(SightlineError):
     """No such model, or no such version of it."""
 

@@ -1,8 +1,8 @@
 """Image bytes to pixels: the one decoding that training, serving and the command line share.
 
 identify -> refuse too many pixels -> decode (JPEG at a reduced DCT scale) -> EXIF orientation -> RGB or grey -> resize
--> contrast. A plain JPEG of the network's own size takes a shorter way to the same pixels (`thumbnails`). Nothing else
-in the project opens an image, so what a network was trained on is what it is served.
+-> contrast. A plain JPEG of the network's own size takes a shorter way to the same pixels. Nothing else in the project
+opens an image, so what a network was trained on is what it is served.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import io
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from classifier import thumbnails
 from classifier.card import InputSpec
-from classifier.errors import ImageTooLarge, LargeImage, NotAnImage, SightlineError, UndecodableImage
+from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
 
 MAX_PIXELS = 50_000_000  # phones stop short of it by default; up to 16 bytes of memory each while they are decoded
 
@@ -60,6 +59,11 @@ _TURN = {
 }
 _LYING = (5, 6, 7, 8)  # height and width change places
 
+_MAY_TURN = (b"Exif\0\0", b"http://ns.adobe.com/xap/")  # a JPEG's metadata that can hold an orientation
+
+# Opened, these hold about their own bytes. A PNG's texts and a TIFF's tags may unfold to hundreds of times that.
+_SMALL_WHEN_OPENED = ("JPEG", "GIF", "BMP")
+
 _STRIP = 256  # rows whose colours are changed at a time: what that needs in between is several times the picture
 
 # Pillow remarks on damaged metadata in words that differ from file to file, so every one would be printed, and
@@ -81,28 +85,90 @@ def identify(body: bytes) -> str:
     raise NotAnImage(f"expected a {', '.join(FORMATS)} image, got {came}; send the file itself, unwrapped")
 
 
-class _Limits(NamedTuple):
-    pixels: int
-    held: int | None
+class OpenedImage:
+    """An encoded image of which the header has been read, and nothing decoded.
+
+    `pixels` is its width times its height. `held_pixels` says how many of them are in memory at once while it is
+    decoded, in up to 16 bytes each: of a JPEG a quarter.
+    """
+
+    __slots__ = ("_body", "_image", "_is_plain", "_kind", "_max_pixels", "_spec", "held_pixels", "pixels")
+
+    def __init__(self, body: bytes, spec: InputSpec, max_pixels: int) -> None:
+        self._body = body
+        self._spec = spec
+        self._max_pixels = max_pixels
+        self._kind = identify(body)
+        self._image: Image.Image | None = None
+        self._is_plain = self._kind == "JPEG" and _has_size_of(body, spec)
+        try:
+            width, height = (spec.width, spec.height) if self._is_plain else self._size()
+        except SightlineError:
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
+        self.pixels = width * height
+        self.held_pixels = self.pixels * _HELD.get(self._kind, 1.0)
+        self._check_size(width, height)
+
+    def decode(self) -> Pixels:
+        """The pixels, as `decode` gives and raises."""
+        try:
+            pixels = self._thumbnail() if self._is_plain else None
+            if pixels is None:
+                pixels = _fitted(_upright(self._take(), self._spec), self._spec)
+            return _contrasted(pixels, self._spec)
+        except SightlineError:
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def set_aside(self) -> OpenedImage:
+        """Hold little more than the file until `decode`, which reads a header again where it may be large."""
+        if self._kind not in _SMALL_WHEN_OPENED:
+            self._image = None
+        return self
+
+    def _size(self) -> tuple[int, int]:
+        if self._kind == "WEBP":  # libwebp makes room for the whole canvas when the file is opened, others when read
+            return _webp_canvas(self._body)
+        self._image = _open(self._body, self._kind)
+        return self._image.size
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            raise ImageTooLarge(f"{width} x {height} is over {self._max_pixels:,} pixels; scale the picture down first")
+
+    def _thumbnail(self) -> Pixels | None:
+        """The pixels of a plain JPEG; None where it has the least damage, which is left to Pillow."""
+        try:
+            pixels: Pixels = simplejpeg.decode_jpeg(self._body, "GRAY" if self._spec.channels == 1 else "RGB")
+        except ValueError:  # what libjpeg warns of, too
+            return None
+        return pixels
+
+    def _take(self) -> Image.Image:
+        """The opened file, which the caller alone holds from now on."""
+        image = _open(self._body, self._kind) if self._image is None else self._image
+        self._image = None
+        self._check_size(*image.size)  # a WebP's header may have said something else
+        return image
+
+    def _explained(self, error: Exception) -> SightlineError:
+        if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            return ImageTooLarge(f"{error}; at most {self._max_pixels:,} pixels are read, scale the picture down first")
+        # Damaged files were seen to raise a dozen kinds, and a Pillow release may add one.
+        return UndecodableImage(f"the {self._kind} image is damaged or incomplete: {_said(error)}")
 
 
-def decode(body: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS, max_held: int | None = None) -> Pixels:
+def decode(body: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Turn one encoded image into the pixels a network was trained on.
 
     Returns uint8, shape (spec.height, spec.width, spec.channels), values 0..255; scaling lives inside the network.
     The first frame or page counts. Transparency is laid on white. Raises NotAnImage, ImageTooLarge (from the header,
-    before any pixel is decoded) or UndecodableImage; and LargeImage, from the header too, where it may be decoded but
-    would hold more than `max_held` pixels in memory at once. Of a JPEG a quarter counts. A pixel takes up to 16 bytes.
+    before any pixel is decoded) or UndecodableImage.
     """
-    kind = identify(body)
-    try:
-        return _contrasted(_decoded(body, kind, spec, _Limits(max_pixels, max_held)), spec)
-    except SightlineError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLarge(f"{error}; at most {max_pixels:,} pixels are read, scale the picture down first") from error
-    except Exception as error:  # damaged files were seen to raise a dozen kinds, and a Pillow release may add one
-        raise UndecodableImage(f"the {kind} image is damaged or incomplete: {_said(error)}") from error
+    return OpenedImage(body, spec, max_pixels).decode()
 
 
 def from_array(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> Pixels:
@@ -125,31 +191,24 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _decoded(body: bytes, kind: str, spec: InputSpec, limits: _Limits) -> Pixels:
-    if kind == "JPEG" and spec.height * spec.width <= limits.pixels:
-        pixels = thumbnails.of_this_size(body, spec)
-        if pixels is not None:
-            return pixels
-    return _fitted(_upright(_open(body, kind, limits), spec), spec)
+def _has_size_of(body: bytes, spec: InputSpec) -> bool:
+    """Whether a JPEG is of just this size, and plain: then nothing is to be scaled or turned.
+
+    Pillow and simplejpeg hold the same libjpeg-turbo, with the same defaults. docs/tuning.md#thumbnails
+    """
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(body)
+    except ValueError:  # what libjpeg warns of, too
+        return False
+    # Other colours Pillow converts by rules of its own.
+    fits = (height, width) == (spec.height, spec.width) and colours in ("Gray", "YCbCr")
+    return fits and _MAY_TURN[0] not in body and _MAY_TURN[1] not in body
 
 
-def _open(body: bytes, kind: str, limits: _Limits) -> Image.Image:
-    if kind == "WEBP":  # libwebp makes room for the whole canvas when the file is opened, the others when it is read
-        _check_size(_webp_canvas(body), kind, limits)
+def _open(body: bytes, kind: str) -> Image.Image:
     if kind == "JPEG":  # past Image.open, which looks for several pictures in the file; the first is what we read
-        image: Image.Image = JpegImageFile(io.BytesIO(body))
-    else:
-        image = Image.open(io.BytesIO(body), formats=(kind,))
-    _check_size(image.size, kind, limits)
-    return image
-
-
-def _check_size(size: tuple[int, int], kind: str, limits: _Limits) -> None:
-    width, height = size
-    if width * height > limits.pixels:
-        raise ImageTooLarge(f"{width} x {height} is over {limits.pixels:,} pixels; scale the picture down first")
-    if limits.held is not None and width * height * _HELD.get(kind, 1) > limits.held:
-        raise LargeImage(f"{width} x {height} is too large to be decoded beside others; ask for it alone")
+        return JpegImageFile(io.BytesIO(body))
+    return Image.open(io.BytesIO(body), formats=(kind,))
 
 
 def _webp_canvas(body: bytes) -> tuple[int, int]:

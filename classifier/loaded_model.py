@@ -47,9 +47,9 @@ class LoadedModel:
             raise
         return loaded
 
-    def decode(self, body: bytes, *, max_pixels: int = MAX_PIXELS, max_held: int | None = None) -> Pixels:
+    def decode(self, body: bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
         """Encoded image bytes to this network's input; raises as `images.decode` does."""
-        return decode(body, self.card.input, max_pixels=max_pixels, max_held=max_held)
+        return decode(body, self.card.input, max_pixels=max_pixels)
 
     def classify(self, bodies: Sequence[bytes]) -> Probabilities:
         """Decode and run as one batch: float32 [len(bodies), classes] in the card's column order."""

@@ -31,15 +31,15 @@ _ROUNDING = 1e-9  # of a difference of two shares: 0.8455 - 0.8445 is more than 
 class EngineOptions:
     """How a network is to be run.
 
-    `streams` is how many batches run at once when there are many, 0 leaves it to the engine. With `in_turn` batches run
-    one after another instead, on one processor, and the next one waits in the engine; OpenVINO does this.
-    `warm_batch_sizes` run once before the engine is handed out, so that no caller pays for the first pass.
+    `streams` is how many batches run at once when there are many, 0 leaves it to the engine. With `one_stream` batches
+    run one after another instead, on one processor, and the next one waits in the engine; OpenVINO does this.
+    `warm_batch_sizes` run once before the engine is handed out, so that no caller pays for the first batch.
     """
 
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     streams: int = 0
-    in_turn: bool = False
+    one_stream: bool = False
     warm_batch_sizes: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
@@ -65,13 +65,11 @@ class Engine(Protocol):
     def streams(self) -> int: ...
 
     @property
-    def places(self) -> int:
-        """Batches to be under way when there are many: one more than `streams`, so that none of these waits for the
-        next one to be brought.
-        """
+    def max_in_flight(self) -> int:
+        """The number of its infer requests. One more than `streams`, so that no stream waits for its next batch."""
 
     @property
-    def in_turn(self) -> bool:
+    def one_stream(self) -> bool:
         """Whether batches run one after another, on one processor, whatever there is to do."""
 
     @property
@@ -85,11 +83,11 @@ class Engine(Protocol):
 
         `alone` says that no other batch is there to run meanwhile, so that this one, if it is of one image, may have
         all processors.
-        `pixels_u8` must not change until the future is done. Returns at once while fewer than `places` batches are
-        under way, otherwise it may wait for a place. A started batch cannot be cancelled. Callbacks of the future
-        run on the engine's thread: they must be short and must not call the engine. Raises ValueError for another
-        dtype or shape, EngineUnavailable once the engine is closed. The future fails with OutOfMemory where fewer
-        images at once may succeed.
+        `pixels_u8` must not change until the future is done. Returns at once while fewer than `max_in_flight`
+        batches are in flight, otherwise it may wait for an infer request. A started batch cannot be cancelled.
+        Callbacks of the future run on the engine's thread: they must be short and must not call the engine. Raises
+        ValueError for another dtype or shape, EngineUnavailable once the engine is closed. The future fails with
+        OutOfMemory where fewer images at once may succeed.
         """
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
@@ -136,13 +134,11 @@ def check_pixels(pixels_u8: npt.NDArray[np.uint8], shape: tuple[int, int, int]) 
         raise ValueError(f"expected uint8 [1 or more, {expected}], got {pixels_u8.dtype} {list(pixels_u8.shape)}")
 
 
-def whole_batch(images: int) -> int:
+def bucket_size(images: int) -> int:
     """The largest power of two that is not above `images`; 0 of none.
 
     An engine takes its time to prepare itself for each size of batch it has not run yet, and keeps what it has
-    prepared: on OpenVINO 2 MB for asl 1 and 15 for cats-vs-dogs 2 (two streams). So batches come in the sizes that are
-    warm. With 3, 6, 12 and 24 beside them there were no more images/s either, and up to 5 % fewer (all models, 4 to 128
-    connections, 2 processors, medians of n=6 alternating pairs of 1 s).
+    prepared. So batches come in the sizes that are warm. docs/tuning.md#bucket-sizes
     """
     return 1 << images.bit_length() - 1 if images else 0
 
@@ -155,7 +151,7 @@ def padded(pixels_u8: npt.NDArray[np.uint8], most: int) -> npt.NDArray[np.uint8]
 
 
 def batch_sizes(most: int) -> tuple[int, ...]:
-    """The sizes that batches of up to `most` images come in: whole ones, and padded ones too."""
+    """The sizes that batches of up to `most` images come in: buckets, and padded ones too."""
     return tuple(sorted({min(1 << power, most) for power in range(most.bit_length() + 1)}))
 
 

@@ -75,11 +75,11 @@ class OpenVinoEngine:
         self.precision = _precision_of(together)
         self.device = str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
         self.streams = int(together.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self.in_turn = options.in_turn
+        self.one_stream = options.one_stream
         self._shape = card.input.shape
         # From 2 batches under way to 3: 5 to 15 % more images/s (cifar-10 1 and cats-vs-dogs 1, 32 connections, n=2).
-        self.places = self.streams + 1 if self.streams > 1 or self.in_turn else 1
-        self._together = _Lanes(together, self.places)
+        self.max_in_flight = self.streams + 1 if self.streams > 1 or self.one_stream else 1
+        self._together = _Lanes(together, self.max_in_flight)
         alone = _compile(_for_one(network, path), path, precision, "LATENCY")
         self._alone = _Lanes(alone, 1)
         self._here = _Here(alone)
@@ -296,7 +296,7 @@ def _compile(
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "ENABLE_CPU_PINNING": hint == "LATENCY",
     }
-    if options.in_turn:
+    if options.one_stream:
         configuration |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
     elif options.streams:
         configuration["NUM_STREAMS"] = options.streams

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from classifier import keras_archive, store
+from classifier import store
 from classifier.card import Card, Precision
-from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough, read_file
+from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough, keras_archive, read_file
 from classifier.errors import BrokenModel, EngineUnavailable, OutOfMemory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -39,7 +39,7 @@ class TensorFlowEngine:
 
     name: Literal["tensorflow"] = "tensorflow"
     infers_here = False
-    in_turn = False
+    one_stream = False
 
     def __init__(
         self, card: Card, folder: Path, options: EngineOptions, read: Callable[[Path], bytes] = read_file
@@ -59,7 +59,7 @@ class TensorFlowEngine:
         self._run = convert_variables_to_constants_v2(traced)  # frozen: nothing looks a weight up while it runs
         self._shape = card.input.shape
         self.streams = options.streams or (2 if gpus else 1)
-        self.places = self.streams + 1
+        self.max_in_flight = self.streams + 1
         self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="tensorflow")
         try:
             for size in options.warm_batch_sizes:

@@ -8,15 +8,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from classifier.engines import pace
-from classifier.engines.pace import Pace
+from classifier.engines import throughput
+from classifier.engines.throughput import Throughput
 from classifier.errors import SightlineError, UnknownModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from service.errors import Closing, NotReady, NotServed
 from service.inference.batching import BatchScheduler
 from service.inference.classifier import Classifier, is_faster_than_http
-from service.inference.decode_pool import Decoders
+from service.inference.decode_pool import DecodePool
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -57,7 +57,7 @@ class Catalog:
         self.entries: dict[str, dict[int, Entry]] = {}
         self._store = ModelStore(settings.models)
         self._scheduler = BatchScheduler(max(1, settings.streams))
-        self._decoders = Decoders(settings.decode_threads or os.cpu_count() or 1)
+        self._pool = DecodePool(settings.decode_threads or os.cpu_count() or 1)
         self._loading: asyncio.Task[None] | None = None
         self._mending: set[asyncio.Task[None]] = set()
         self._loaded = False
@@ -151,7 +151,7 @@ class Catalog:
         await asyncio.gather(*begun, return_exceptions=True)
         for classifier in self.served():
             await classifier.close()
-        self._decoders.close()
+        self._pool.close()
 
     async def _proved(self, name: str, version: int) -> Entry:
         try:
@@ -166,9 +166,9 @@ class Catalog:
     async def _open(self, name: str, version: int) -> Classifier:
         """Load a version and send its sample the way every image goes: decoder, batch, engine."""
         model, measured = await asyncio.to_thread(self._measured, name, version)
-        self._scheduler.allow(model.engine.places)
+        self._scheduler.allow(model.engine.max_in_flight)
         counted = self.metrics.of(model.card)
-        classifier = Classifier(model, self._scheduler, self._decoders, self.settings, self._mend, measured, counted)
+        classifier = Classifier(model, self._scheduler, self._pool, self.settings, self._mend, measured, counted)
         deadline = asyncio.get_running_loop().time() + self.settings.request_timeout_ms / 1000
         try:
             async with asyncio.timeout_at(deadline):
@@ -178,7 +178,7 @@ class Catalog:
             raise
         return classifier
 
-    def _measured(self, name: str, version: int) -> tuple[LoadedModel, Pace]:
+    def _measured(self, name: str, version: int) -> tuple[LoadedModel, Throughput]:
         """A version, loaded, how many images its batches may hold, and how fast it is.
 
         Blocks, so it belongs into a thread.
@@ -186,16 +186,16 @@ class Catalog:
         options, set_to = self.settings.engine_options, self.settings.max_batch
         model = LoadedModel.open(self._store, name, version, options)
         try:
-            best, images_per_s = pace.measured(model.engine, model.card.input.shape, set_to or None)
+            best, images_per_s = throughput.measure(model.engine, model.card.input.shape, set_to or None)
         except BaseException:
             model.close()
             raise
-        its_pace = Pace(set_to or min(best, self.settings.queue_limit), images_per_s)
-        if is_faster_than_http(model.engine, its_pace):
+        measured = Throughput(set_to or min(best, self.settings.queue_limit), images_per_s)
+        if is_faster_than_http(model.engine, measured):
             model.close()
-            options = replace(self.settings.engine_options_for(its_pace.max_batch), in_turn=True)
+            options = replace(self.settings.engine_options_for(measured.max_batch), one_stream=True)
             model = LoadedModel.open(self._store, name, version, options)
-        return model, its_pace
+        return model, measured
 
     def _mend(self, classifier: Classifier) -> None:
         """Load the engine of a classifier anew; until then it is not offered and the server is not ready."""
@@ -208,7 +208,7 @@ class Catalog:
 
     async def _mended(self, classifier: Classifier) -> None:
         card, options = classifier.card, self.settings.engine_options_for(classifier.max_batch)
-        options = replace(options, in_turn=classifier.model.engine.in_turn)
+        options = replace(options, one_stream=classifier.model.engine.one_stream)
         for pause_s in _MENDING_PAUSES_S:
             try:
                 model = await asyncio.to_thread(LoadedModel.open, self._store, card.name, card.version, options)

@@ -6,23 +6,22 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from classifier.engines import Engine, Probabilities, check_pixels, padded, whole_batch
-from classifier.engines.pace import Pace
-from classifier.errors import ImageError, ImageTooLarge, LargeImage, SightlineError
+from classifier.engines import Engine, Probabilities, bucket_size, check_pixels, padded
+from classifier.engines.throughput import Throughput
+from classifier.errors import ImageError, SightlineError
 from classifier.explanation import PASSES, Heat, heat_map, occluded
-from classifier.images import Pixels, from_array
+from classifier.images import OpenedImage, Pixels
 from classifier.loaded_model import LoadedModel
-from service.errors import BrokenForward, TryLater
+from service.errors import BrokenForward
+from service.inference.admission import Admission
 from service.inference.batching import Batcher, BatchScheduler, RunningBatch
-from service.inference.decode_pool import BESIDE_OTHERS_PIXELS, Decoders
+from service.inference.decode_pool import INLINE_BYTES, DecodePool, PictureDecoder
 from service.inference.statistics import BatchTimes, Statistics
 from service.inference.timing import Classified
 from service.metrics import ModelMetrics
@@ -30,40 +29,23 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Handing a picture to a thread and back costs more than decoding a thumbnail (0.15 ms for a 32x32 JPEG), so pictures
-# small in both senses are decoded on the event loop. A few bytes can unfold to many pixels, hence the second bound.
-INLINE_BYTES = 4096
-INLINE_PIXELS = 64 * 64
+UNMEASURED = Throughput(max_batch=16, images_per_s=0.0)
 
-
-UNMEASURED = Pace(max_batch=16, images_per_s=0.0)
-
-# A network of which one stream runs more images a second than HTTP can bring runs its batches in turn, in one stream,
-# so that what comes meanwhile travels together and the event loop has the other processors. With two streams the
-# batches of such a network were of 1 to 4 images, and starting each cost the event loop as much as two requests. On
-# all processors one half of a batch waited, spinning, for the other, which waited for the event loop: in one stream 28
-# and 22 % more images/s (asl 1, 32 and 128 connections, 2 processors, medians of n=8 alternating pairs of 1 s). A full
-# batch is brought while another runs, so that the stream need not wait for the event loop: another 1 to 5 % for 32
-# connections and 11 to 19 % for 128 (n=5, 6 pairs); smaller ones did not pay (from 8 images on, -3 % for 32). A network
-# that is not so fast needs all streams: in one of two, of 2,800 images/s, cifar-10 1 had 42 % fewer (n=5 pairs).
-FASTER_THAN_HTTP_PER_S = 5_000
+# A network of which one stream runs more images a second than HTTP can bring runs one batch after another, in one
+# stream. What comes meanwhile then travels together, and the event loop has the other processors.
+FASTER_THAN_HTTP_PER_S = 5_000  # docs/tuning.md#one-stream-for-fast-networks
 
 # A batch that starts beside another has so many seconds of work in it, or waits: to start it and to hear of it costs
-# the event loop as much as two requests. 4 % more images/s for 32 connections and 12 % for 8 (cifar-10 1, 2 processors,
-# medians of n=5 pairs).
-WORTH_A_STREAM_S = 0.0015
+# the event loop as much as two requests.
+WORTH_A_STREAM_S = 0.0015  # docs/tuning.md#least-batch-beside-another
 
 # An image that comes alone and takes no longer than this runs on the event loop, if the engine can do that. To hand it
-# to a thread and to hear back was a quarter of a thumbnail's time at one connection (medians of 0.81 and 0.64 ms,
-# without it 0.56 and 0.52), and now and then much more, with the network's own threads in the way (99th percentiles of
-# 8.4 and 4.6 ms, without it 0.9; asl 1, 2 processors, n=2 alternating). More images are better off in a thread: with up
-# to four together on the loop, 8 connections had 27 % fewer images/s (asl 1, medians of n=10 alternating pairs of 1 s).
-AT_ONCE_S = 0.001
+# to a thread and to hear back is a quarter of a thumbnail's time.
+ON_THE_LOOP_S = 0.001  # docs/tuning.md#inference-on-the-event-loop
 
-# So many times what all batches under way may hold is decoded, or decoded soon, when many wait; the others wait as they
-# came. They are a tenth of the size, and a picture is copied into its batch while a processor's cache still has it: 3 %
-# more images/s (cats-vs-dogs 1, 128 connections, medians of n=8 alternating pairs of 1 s).
-AHEAD = 2
+# So many times what all in-flight batches may hold is decoded, or decoded soon, when many wait; the others wait as they
+# came. They are a tenth of the size, and a picture is copied into its batch while a processor's cache still has it.
+AHEAD = 2  # docs/tuning.md#decoding-ahead
 
 EXPLANATIONS_WAITING = 8  # each is PASSES copies of a network's input: 13 MB at 180x180
 
@@ -88,27 +70,26 @@ class Classifier:
         self,
         model: LoadedModel,
         scheduler: BatchScheduler,
-        decoders: Decoders,
+        pool: DecodePool,
         settings: Settings,
         mend: Callable[[Classifier], None] = lambda _: None,
-        pace: Pace = UNMEASURED,
+        throughput: Throughput = UNMEASURED,
         metrics: ModelMetrics | None = None,
     ) -> None:
-        most = settings.max_batch or pace.max_batch
-        sizes = _any_size if settings.pad_batches else whole_batch
+        most = settings.max_batch or throughput.max_batch
+        sizes = _any_size if settings.pad_batches else bucket_size
         self.model = model
         self.reason = ""
         self._mend = mend
         self.card = model.card
         self.statistics = Statistics()
         self.metrics = metrics or ModelMetrics(self.card)
-        self._decoders = decoders
-        self._undecoded: set[object] = set()  # one token for each image between its admission and the batcher's queue
-        self._ahead = asyncio.Semaphore((AHEAD * model.engine.places + 1) * most)
-        self._max_pixels = settings.max_pixels
+        self._pool = pool
+        self._decoder = PictureDecoder(pool, self.card.input, settings.max_pixels)
+        self._ahead = asyncio.Semaphore((AHEAD * model.engine.max_in_flight + 1) * most)
         self._pads = settings.pad_batches
         self._scheduler = scheduler
-        self._is_quick = AT_ONCE_S * pace.images_per_s >= 1
+        self._is_quick = ON_THE_LOOP_S * throughput.images_per_s >= 1
         self._batcher: Batcher[_Queued, Classified] = Batcher(
             self._forward,
             scheduler,
@@ -116,9 +97,9 @@ class Classifier:
             lowered=self._lower_max_batch,
             failed=self._failed,
             queue_limit=settings.queue_limit,
-            max_in_flight=model.engine.places,
+            max_in_flight=model.engine.max_in_flight,
             bucket_size=sizes,
-            least_beside=most if model.engine.in_turn else _worth_a_stream(model.engine, pace),
+            least_beside=most if model.engine.one_stream else _worth_a_stream(model.engine, throughput),
         )
         self._behind: Batcher[Pixels, Probabilities] = Batcher(
             self._run,
@@ -130,6 +111,7 @@ class Classifier:
             bucket_size=sizes,
             background=True,
         )
+        self._admission = Admission(self._batcher, self.statistics.refused)
 
     @property
     def engine(self) -> Engine:
@@ -139,7 +121,7 @@ class Classifier:
     @property
     def waiting(self) -> int:
         """Images that are being decoded or wait for a batch."""
-        return len(self._undecoded) + self._batcher.waiting
+        return self._admission.images + self._batcher.waiting
 
     @property
     def max_batch(self) -> int:
@@ -152,7 +134,7 @@ class Classifier:
         `deadline` is in the loop's clock; an image that is still queued then is dropped. Raises ImageError where the
         image is at fault, QueueFull, DeadlinePassed, Closing or BrokenForward where it is not.
         """
-        with _Admission(self, 1) as (token,):
+        with self._admission.block(1) as (token,):
             return await self._classified(token, body, deadline)
 
     def classify_soon(self, body: bytes, deadline: float) -> asyncio.Future[Classified]:
@@ -160,13 +142,18 @@ class Classifier:
 
         Raises as `classify` does, and the future may.
         """
+        image: bytes | OpenedImage = body
         if len(body) <= INLINE_BYTES:
-            with suppress(ImageTooLarge):  # for the loop; a thread has the operator's limit
-                return self._classified_at_once(body, deadline)
+            self._admission.check(1)
+            began = time.perf_counter_ns()
+            decoded = self._decoded_here(body, began)
+            if not isinstance(decoded, OpenedImage):
+                return self._queued_here(decoded, began, deadline)
+            image = decoded
         # Before the task runs, or all images that come in a turn of the loop would find the same room.
-        (token,) = self._admit(1)
-        task = asyncio.get_running_loop().create_task(self._classified(token, body, deadline))
-        task.add_done_callback(lambda _: self._undecoded.discard(token))
+        (token,) = self._admission.admit(1)
+        task = asyncio.get_running_loop().create_task(self._classified(token, image, deadline))
+        task.add_done_callback(lambda _: self._admission.end(token))
         return task
 
     async def classify_each(
@@ -194,11 +181,10 @@ class Classifier:
         ordinary requests. Raises as `classify` does.
         """
         self._behind.check_room(PASSES + 1)
-        try:
-            pixels = await self._decoded(body)
-        except LargeImage:
-            pixels = await self._decoded_alone(body)
-        painted = await self._decoders.run(lambda: list(occluded(pixels)))
+        pixels = await self._decoder.decode(body)
+        if isinstance(pixels, OpenedImage):
+            pixels = await self._decoder.decode_alone(pixels)
+        painted = await self._pool.run(lambda: list(occluded(pixels)))
         self._behind.check_room(PASSES + 1)  # others came while this one was decoded
         whole, *rows = await asyncio.gather(*(self._behind.submit(p, deadline) for p in (pixels, *painted)))
         column = int(whole.argmax()) if label is None else label
@@ -217,84 +203,45 @@ class Classifier:
         most = self.max_batch
         log.warning("%s version %d: at most %d images a batch from now on", self.card.name, self.card.version, most)
 
-    def _admit(self, images: int) -> list[object]:
-        """Count images that are not queued yet against the queue's limit. Raises QueueFull or Closing."""
-        self._check_room(images)
-        tokens = [object() for _ in range(images)]
-        self._undecoded.update(tokens)
-        return tokens
-
-    def _check_room(self, images: int) -> None:
-        try:
-            self._batcher.check_room(images, coming=len(self._undecoded))
-        except TryLater:
-            self.statistics.refused(images)
-            raise
-
     async def _all_classified(
         self, images: Sequence[bytes | Pixels], deadline: float
     ) -> list[Classified | BaseException]:
-        with _Admission(self, len(images)) as tokens:
+        with self._admission.block(len(images)) as tokens:
             work = [self._classified(token, image, deadline) for token, image in zip(tokens, images, strict=True)]
             return await asyncio.gather(*work, return_exceptions=True)
 
-    async def _classified(self, token: object, image: bytes | Pixels, deadline: float) -> Classified:
+    async def _classified(self, token: object, image: bytes | OpenedImage | Pixels, deadline: float) -> Classified:
         with self.statistics.image():
             came = time.perf_counter_ns()
-            with suppress(LargeImage):  # it gets out of the way while it waits for others of its kind
-                async with self._ahead:
-                    return await self._queued(self._pixels(image), token, came, deadline)
-            return await self._queued(self._decoded_alone(cast("bytes", image)), token, came, deadline)
+            async with self._ahead:
+                began = time.perf_counter_ns()
+                decoded = await self._decoder.decode(image)
+                if not isinstance(decoded, OpenedImage):
+                    return await self._queued(decoded, token, came, began, deadline)
+            began = time.perf_counter_ns()  # a large picture gets out of the way while it waits for others of its kind
+            return await self._queued(await self._decoder.decode_alone(decoded), token, came, began, deadline)
 
-    async def _queued(self, decoding: Awaitable[Pixels], token: object, came: int, deadline: float) -> Classified:
-        began = time.perf_counter_ns()
-        pixels = await decoding
-        self._undecoded.discard(token)
-        decode_ns = time.perf_counter_ns() - began
-        return await self._batcher.submit(_Queued(pixels, decode_ns, came + decode_ns), deadline)
+    def _queued(
+        self, pixels: Pixels, token: object, came_ns: int, began_ns: int, deadline: float
+    ) -> asyncio.Future[Classified]:
+        self._admission.end(token)
+        decode_ns = time.perf_counter_ns() - began_ns
+        return self._batcher.submit(_Queued(pixels, decode_ns, came_ns + decode_ns), deadline)
 
-    def _classified_at_once(self, body: bytes, deadline: float) -> asyncio.Future[Classified]:
-        self._check_room(1)
-        began = time.perf_counter_ns()
+    def _decoded_here(self, body: bytes, began_ns: int) -> Pixels | OpenedImage:
         try:
-            pixels = self._decode_small(body)
-        except ImageTooLarge:
-            raise
+            return self._decoder.decode_here(body)
         except ImageError:
-            self.statistics.done(began, is_success=False)
+            self.statistics.done(began_ns, is_success=False)
             raise
-        decoded = time.perf_counter_ns()
-        row = self._batcher.submit(_Queued(pixels, decoded - began, decoded), deadline)
-        row.add_done_callback(lambda row: self.statistics.done(began, not row.cancelled() and row.exception() is None))
+
+    def _queued_here(self, pixels: Pixels, began_ns: int, deadline: float) -> asyncio.Future[Classified]:
+        decoded_ns = time.perf_counter_ns()
+        row = self._batcher.submit(_Queued(pixels, decoded_ns - began_ns, decoded_ns), deadline)
+        row.add_done_callback(
+            lambda row: self.statistics.done(began_ns, not row.cancelled() and row.exception() is None)
+        )
         return row
-
-    def _pixels(self, image: bytes | Pixels) -> Awaitable[Pixels]:
-        return self._decoded(image) if isinstance(image, bytes) else self._contrasted(image)
-
-    async def _decoded(self, body: bytes) -> Pixels:
-        """Raises LargeImage where `_decoded_alone` is to be asked."""
-        if len(body) <= INLINE_BYTES:
-            try:
-                return self._decode_small(body)
-            except ImageTooLarge:
-                pass  # for the loop; the threads have the operator's limit
-        return await self._decoders.run(partial(self._decode, body), len(body))
-
-    async def _decoded_alone(self, body: bytes) -> Pixels:
-        return await self._decoders.run_alone(partial(self.model.decode, body, max_pixels=self._max_pixels))
-
-    def _decode_small(self, body: bytes) -> Pixels:
-        return self.model.decode(body, max_pixels=min(INLINE_PIXELS, self._max_pixels))
-
-    def _decode(self, body: bytes) -> Pixels:
-        return self.model.decode(body, max_pixels=self._max_pixels, max_held=BESIDE_OTHERS_PIXELS)
-
-    async def _contrasted(self, pixels: Pixels) -> Pixels:
-        if self.card.input.contrast == "none":
-            return pixels
-        if pixels.shape[0] * pixels.shape[1] <= INLINE_PIXELS:
-            return from_array(pixels, self.card.input)
-        return await self._decoders.run(partial(from_array, pixels, self.card.input), pixels.nbytes)
 
     def _forward(self, images: list[_Queued]) -> RunningBatch[Classified]:
         began = time.perf_counter_ns()
@@ -334,7 +281,7 @@ class Classifier:
         engine = self.model.engine
         if alone and self._is_quick and engine.infers_here and len(pixels_u8) == 1:
             return _done(engine.infer, pixels_u8)
-        return engine.submit(pixels_u8, alone=alone and not engine.in_turn)
+        return engine.submit(pixels_u8, alone=alone and not engine.one_stream)
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, SightlineError):
@@ -344,25 +291,8 @@ class Classifier:
         return BrokenForward(f"{self.card.name} version {self.card.version} answered with NaN or infinity")
 
 
-class _Admission:
-    """The time from the admission of some images to their answers, or to whatever else happened to them."""
-
-    __slots__ = ("_classifier", "_images", "_tokens")
-
-    def __init__(self, classifier: Classifier, images: int) -> None:
-        self._classifier = classifier
-        self._images = images
-
-    def __enter__(self) -> list[object]:
-        self._tokens = self._classifier._admit(self._images)
-        return self._tokens
-
-    def __exit__(self, *_: object) -> None:
-        self._classifier._undecoded.difference_update(self._tokens)  # also when the work never began
-
-
 def _batch(images: Sequence[Pixels]) -> Pixels:
-    """As np.stack, which takes twice the time for thumbnails (15 us for 32 of 28x28)."""
+    """As np.stack, which takes twice the time for thumbnails. docs/tuning.md#stacking-a-batch"""
     return np.concatenate(images).reshape(len(images), *images[0].shape)
 
 
@@ -371,30 +301,30 @@ def _any_size(images: int) -> int:
     return images
 
 
-def is_faster_than_http(engine: Engine, pace: Pace) -> bool:
-    """Whether an engine of several streams, whose pace was measured, should rather run its batches in turn."""
-    return engine.name == "openvino" and 1 < engine.streams < pace.images_per_s / FASTER_THAN_HTTP_PER_S
+def is_faster_than_http(engine: Engine, throughput: Throughput) -> bool:
+    """Whether an engine of several streams should rather run one batch after another, in one stream."""
+    return engine.name == "openvino" and 1 < engine.streams < throughput.images_per_s / FASTER_THAN_HTTP_PER_S
 
 
-def _worth_a_stream(engine: Engine, pace: Pace) -> int | None:
-    """How many images are, to the nearest power of two, since batches come in those.
+def _worth_a_stream(engine: Engine, throughput: Throughput) -> int | None:
+    """How many images make a batch worth a stream, to the nearest power of two, since batches come in those.
 
     None where that is not known, or a stream has no processor of its own.
     """
-    if engine.name != "openvino" or not pace.images_per_s:
+    if engine.name != "openvino" or not throughput.images_per_s:
         return None
-    images = WORTH_A_STREAM_S * pace.images_per_s / engine.streams
+    images = WORTH_A_STREAM_S * throughput.images_per_s / engine.streams
     return 1 << max(0, round(math.log2(images)))
 
 
 def _done(infer: Callable[[Pixels], Probabilities], pixels_u8: Pixels) -> Future[Probabilities]:
-    """The future of a pass that has run already."""
-    passed: Future[Probabilities] = Future()
+    """The future of a batch that has run already."""
+    done: Future[Probabilities] = Future()
     try:
-        passed.set_result(infer(pixels_u8))
+        done.set_result(infer(pixels_u8))
     except Exception as error:
-        passed.set_exception(error)
-    return passed
+        done.set_exception(error)
+    return done
 
 
 def _allowed(answers: list[Any], *errors: type[SightlineError]) -> list[Any]:

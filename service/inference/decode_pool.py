@@ -1,8 +1,9 @@
-"""Threads that decode pictures, several small ones in one go where several wait.
+"""Which picture is decoded where: on the event loop, in a pool of threads, or alone in a thread for large ones.
 
 To hand a picture to a thread and hear back costs the event loop as much as a thumbnail, and takes a processor from the
-networks twice. A picture that holds very much memory while it is decoded has to wait for others of its kind, so that
-the memory does not grow with the number of threads. Belongs to one event loop.
+networks twice. So small pictures are decoded on the loop, and threads are given several at once where several wait. A
+picture that holds very much memory while it is decoded waits for others of its kind, so that the memory does not grow
+with the number of threads. Belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
+from classifier.card import InputSpec
 from classifier.errors import SightlineError
+from classifier.images import OpenedImage, Pixels, from_array
 from service.errors import Closing, QueueFull
 
 Result = TypeVar("Result")
 
-# What goes to a thread in one go, unless it is one picture. With all that waits shared among the threads 1 to 3 % more
-# images/s (cats-vs-dogs 1, 32 and 128 connections, JPEGs of 12 and 50 kB, medians of n=8 alternating pairs of 1 s).
-MOST_BYTES = 128 * 1024
+# Pictures small in both senses are decoded on the event loop: a few bytes can unfold to many pixels.
+INLINE_BYTES = 4096  # docs/tuning.md#decoding-on-the-event-loop
+INLINE_PIXELS = 64 * 64
+
+MOST_BYTES = 128 * 1024  # go to a thread at once, but for a larger picture; docs/tuning.md#several-pictures-a-thread
 
 # What a picture may hold to be decoded beside others, in pixels of up to 16 bytes: 100 MB a thread. Most that is larger
 # is a JPEG, and of those a quarter counts: 25 megapixels, more than almost any camera's.
@@ -31,18 +36,65 @@ BESIDE_OTHERS_PIXELS = 6_250_000
 LARGE_WAITING = 64  # a whole batch of them; of 50 megapixels each takes a second or two
 
 
+class PictureDecoder:
+    """Decodes what comes for one served version to its network's input."""
+
+    def __init__(self, pool: DecodePool, spec: InputSpec, max_pixels: int) -> None:
+        self._pool = pool
+        self._spec = spec
+        self._max_pixels = max_pixels
+
+    def decode_here(self, body: bytes) -> Pixels | OpenedImage:
+        """Decode a small picture now; a larger one is only opened. Raises as `images.decode` does."""
+        opened = OpenedImage(body, self._spec, self._max_pixels)
+        return opened.decode() if opened.pixels <= INLINE_PIXELS else opened.set_aside()
+
+    async def decode(self, image: bytes | OpenedImage | Pixels) -> Pixels | OpenedImage:
+        """The network's input; or the opened picture, if it is so large that `decode_alone` is to be asked.
+
+        Raises as `images.decode` does. Pixels have the card's size, and are brought to its contrast.
+        """
+        if isinstance(image, bytes):
+            if len(image) > INLINE_BYTES:
+                return await self._pool.run(partial(self._decode_unless_large, image), len(image))
+            image = self.decode_here(image)
+            return await self._decode_opened(image) if isinstance(image, OpenedImage) else image
+        return await (self._decode_opened(image) if isinstance(image, OpenedImage) else self._contrasted(image))
+
+    async def decode_alone(self, opened: OpenedImage) -> Pixels:
+        """Decode a large picture after those that came before. Raises QueueFull where LARGE_WAITING wait or run."""
+        return await self._pool.run_alone(opened.decode)
+
+    async def _decode_opened(self, opened: OpenedImage) -> Pixels | OpenedImage:
+        if opened.held_pixels > BESIDE_OTHERS_PIXELS:
+            return opened
+        return await self._pool.run(opened.decode, INLINE_BYTES)
+
+    def _decode_unless_large(self, body: bytes) -> Pixels | OpenedImage:
+        """In a thread."""
+        opened = OpenedImage(body, self._spec, self._max_pixels)
+        return opened.decode() if opened.held_pixels <= BESIDE_OTHERS_PIXELS else opened.set_aside()
+
+    async def _contrasted(self, pixels: Pixels) -> Pixels:
+        if self._spec.contrast == "none":
+            return pixels
+        if pixels.shape[0] * pixels.shape[1] <= INLINE_PIXELS:
+            return from_array(pixels, self._spec)
+        return await self._pool.run(partial(from_array, pixels, self._spec), pixels.nbytes)
+
+
 class _Work(NamedTuple):
     do: Callable[[], Any]
     size: int
     result: asyncio.Future[Any]
 
 
-class Decoders:
-    """So many threads for pictures, and one for the large ones."""
+class DecodePool:
+    """So many threads for pictures, and one for the large ones, shared by all versions."""
 
     def __init__(self, threads: int) -> None:
-        self._many = _Crew(threads)
-        self._one = _Crew(1)
+        self._many = _Threads(threads)
+        self._one = _Threads(1)
 
     def run(self, do: Callable[[], Result], size: int = MOST_BYTES) -> asyncio.Future[Result]:
         """The result of `do`, called in a thread; cancel the future to leave.
@@ -66,7 +118,7 @@ class Decoders:
         self._one.close()
 
 
-class _Crew:
+class _Threads:
     """Some threads, and what waits for them, first come first served."""
 
     def __init__(self, threads: int) -> None:
@@ -152,8 +204,9 @@ def _answer(do: Callable[[], Any]) -> Any:
 
 
 def _without_frames(error: SightlineError) -> SightlineError:
-    """The error alone. Its traceback's frames hold the picture, half decoded, and through `_done` the error itself, so
-    both would stay until the next garbage collection, which is rare here: 196 MB for each of some WebPs of 64 bytes.
+    """The error alone. Its traceback's frames hold the picture, half decoded, and through `_done` the error itself.
+
+    Both would stay until the next garbage collection, which is rare here. docs/tuning.md#errors-without-frames
     """
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

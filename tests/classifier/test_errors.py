@@ -24,7 +24,6 @@ def test_codes_are_stable_and_say_one_thing_each():
         "NotAnImage": (415, "not-an-image"),
         "UndecodableImage": (422, "undecodable-image"),
         "ImageTooLarge": (413, "too-many-pixels"),
-        "LargeImage": (413, "large-image"),
         "UnknownModel": (404, "unknown-model"),
         "BrokenModel": (500, "broken-model"),
         "OutOfMemory": (503, "out-of-memory"),

@@ -11,7 +11,7 @@ import pytest
 from classifier import exporting, store
 from classifier.errors import BrokenModel, EngineUnavailable, UnknownModel
 from classifier.exporting import BadExport, PlaceTaken, export
-from tests.classifier.test_keras_archive import first_layer, rewritten
+from tests.classifier.engines.test_keras_archive import first_layer, rewritten
 from tests.tiny_models import COLOUR, GREY
 
 

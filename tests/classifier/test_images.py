@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from classifier.card import InputSpec
-from classifier.errors import ImageTooLarge, LargeImage, NotAnImage, SightlineError, UndecodableImage
-from classifier.images import FORMATS, MAX_PIXELS, decode, encode_png, from_array, identify
+from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
+from classifier.images import FORMATS, MAX_PIXELS, OpenedImage, decode, encode_png, from_array, identify
 from tests import pictures
 from tests.pictures import BLUE, GREEN, RED, YELLOW, claiming, encoded, jpeg, noise, png, scene, with_orientation
 
@@ -330,14 +332,30 @@ def test_the_limit_counts_pixels_and_includes_itself():
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_picture_that_would_hold_more_than_may_be_held_is_refused_by_its_header(name):
+def test_an_opened_picture_says_by_its_header_what_it_will_hold_and_is_decoded_later(name):
     body = encoded(Image.fromarray(scene()).resize((40, 20)), name)
-    held = 200 if name == "JPEG" else 800  # libjpeg shrinks a picture while it reads it
-    assert decode(body, RGB, max_held=held).shape == RGB.shape
-    with pytest.raises(LargeImage, match="40 x 20"):
-        decode(body, RGB, max_held=held - 1)
-    with pytest.raises(ImageTooLarge):  # what never may be decoded need not be asked for alone
-        decode(body, RGB, max_held=held - 1, max_pixels=799)
+    opened = OpenedImage(body, RGB, max_pixels=800)
+    assert opened.pixels == 800
+    assert opened.held_pixels == (200 if name == "JPEG" else 800)  # libjpeg shrinks a picture while it reads it
+    np.testing.assert_array_equal(opened.set_aside().decode(), decode(body, RGB))
+    with pytest.raises(ImageTooLarge, match="40 x 20"):
+        OpenedImage(body, RGB, max_pixels=799)
+
+
+def test_a_picture_set_aside_holds_none_of_the_text_that_its_header_unfolds_to():
+    texts = PngInfo()
+    for number in range(20):
+        texts.add_text(f"text{number}", "x" * 1_000_000, zip=True)
+    body = encoded(noise(64, 64), "PNG", pnginfo=texts)
+    tracemalloc.start()
+    try:
+        opened = OpenedImage(body, RGB, MAX_PIXELS)
+        assert tracemalloc.get_traced_memory()[0] > 20_000_000
+        opened.set_aside()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(opened.decode(), decode(body, RGB))
 
 
 def test_the_limit_is_below_the_one_from_which_pillow_complains():

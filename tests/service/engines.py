@@ -12,9 +12,9 @@ import numpy as np
 class HeldEngine:
     """An engine whose answers come when the test says so."""
 
-    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    name, precision, device, streams, max_in_flight = "openvino", "float32", "a fake", 1, 1
     infers_here = False
-    in_turn = False
+    one_stream = False
 
     def __init__(self) -> None:
         self.alone: list[bool] = []  # of each batch

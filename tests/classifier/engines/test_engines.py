@@ -22,11 +22,11 @@ from classifier.engines import (
     Engine,
     EngineOptions,
     batch_sizes,
+    bucket_size,
     close_enough,
     default_engine,
     open_engine,
     padded,
-    whole_batch,
 )
 from classifier.errors import BrokenModel, EngineUnavailable
 from classifier.store import ModelStore
@@ -148,13 +148,13 @@ def test_engines_say_how_they_run(engine):
 
 
 def test_batches_come_in_few_sizes():
-    assert [whole_batch(images) for images in range(10)] == [0, 1, 2, 2, 4, 4, 4, 4, 8, 8]
-    assert sorted({whole_batch(images) for images in range(1, 65)}) == [1, 2, 4, 8, 16, 32, 64]
+    assert [bucket_size(images) for images in range(10)] == [0, 1, 2, 2, 4, 4, 4, 4, 8, 8]
+    assert sorted({bucket_size(images) for images in range(1, 65)}) == [1, 2, 4, 8, 16, 32, 64]
 
 
 @pytest.mark.parametrize("images", [0, 1, 5, 63, 64, 1000])
 def test_a_whole_batch_is_more_than_half_of_what_there_is(images):
-    assert images <= 2 * whole_batch(images) <= 2 * images
+    assert images <= 2 * bucket_size(images) <= 2 * images
 
 
 # Padding

@@ -340,7 +340,7 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
     engine.infer(np.zeros((1, 8, 8, 3), np.uint8))
     threads = {thread for thread in set(threading.enumerate()) - before if thread.name == "openvino"}
-    assert len(threads) == engine.places + 1
+    assert len(threads) == engine.max_in_flight + 1
     gone = weakref.ref(engine)
     engine.close()
     del engine
@@ -350,9 +350,9 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
 
 
 def test_batches_in_turn_have_one_stream_of_one_thread_and_one_waits_in_the_engine(models):
-    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(in_turn=True, streams=3))
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(one_stream=True, streams=3))
     together = engine._together._lanes[0]._compiled
-    assert (engine.in_turn, engine.streams, engine.places) == (True, 1, 2)
+    assert (engine.one_stream, engine.streams, engine.max_in_flight) == (True, 1, 2)
     assert together.get_property("INFERENCE_NUM_THREADS") == 1
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     both = [engine.submit(pixels), engine.submit(pixels[::-1])]

@@ -41,9 +41,9 @@ Told = tuple[int, str]
 class Stuck:
     """An engine that does not answer until it is released."""
 
-    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    name, precision, device, streams, max_in_flight = "openvino", "float32", "a fake", 1, 1
     infers_here = False
-    in_turn = False
+    one_stream = False
 
     def __init__(self) -> None:
         self.running: list[Future[Any]] = []

@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from classifier.errors import BrokenModel, EngineUnavailable, LargeImage, SightlineError
+from classifier.errors import BrokenModel, EngineUnavailable, SightlineError
 from classifier.images import decode
 from classifier.loaded_model import LoadedModel
 from service import errors
@@ -25,7 +25,6 @@ NEVER_SENT = {
     errors.MethodNotAllowed,
     BrokenModel,
     EngineUnavailable,
-    LargeImage,
 }
 SENT = [kind for kind in SERVED if not kind.__subclasses__() and kind not in NEVER_SENT]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from classifier.errors import BrokenModel, EngineUnavailable, LargeImage, SightlineError
+from classifier.errors import BrokenModel, EngineUnavailable, SightlineError
 from service.client import errors
 from service.client.errors import (
     BadImage,
@@ -26,7 +26,7 @@ from service.client.errors import (
 from service.errors import CallerGone, SettingsError, TryLater, problem
 
 # These stop a start, answer nobody or stand for those below them.
-NEVER_SENT = {SettingsError, CallerGone, BrokenModel, EngineUnavailable, LargeImage, TryLater}
+NEVER_SENT = {SettingsError, CallerGone, BrokenModel, EngineUnavailable, TryLater}
 
 
 def below(error: type[SightlineError]) -> Iterator[type[SightlineError]]:

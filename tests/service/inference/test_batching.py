@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from classifier.engines import whole_batch
+from classifier.engines import bucket_size
 from classifier.errors import OutOfMemory
 from service.errors import BrokenForward, Closing, DeadlinePassed, QueueFull
 from service.inference.batching import Batcher, BatchScheduler, RunningBatch
@@ -408,7 +408,7 @@ async def test_close_gives_up_on_a_batch_that_does_not_finish(device: Device) ->
 
 
 async def test_everybody_gets_their_own_row_whatever_comes_when(device: Device) -> None:
-    limits = {"max_batch": 7, "max_in_flight": 3, "queue_limit": 500, "bucket_size": whole_batch}
+    limits = {"max_batch": 7, "max_in_flight": 3, "queue_limit": 500, "bucket_size": bucket_size}
     batcher = a_batcher(device.forward, BatchScheduler(3), **limits)
     rows: list[asyncio.Future[int]] = []
     for item in range(400):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from classifier.engines import EngineOptions
-from classifier.engines.pace import SIZES, Pace
+from classifier.engines.throughput import SIZES, Throughput
 from classifier.errors import OutOfMemory, UnknownModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
@@ -138,19 +138,19 @@ async def test_a_set_batch_is_kept_and_the_speed_measured_all_the_same(
 ) -> None:
     asked: list[Any] = []
 
-    def measured(*about: Any) -> Pace:
+    def measured(*about: Any) -> Throughput:
         asked.append(about[2])
-        return Pace(2, 1e6)
+        return Throughput(2, 1e6)
 
     opened: list[EngineOptions] = []
     load = LoadedModel.open
     monkeypatch.setattr(LoadedModel, "open", lambda *about: opened.append(about[3]) or load(*about))
-    monkeypatch.setattr("classifier.engines.pace.measured", measured)
+    monkeypatch.setattr("classifier.engines.throughput.measure", measured)
     catalog = Catalog(dataclasses.replace(settings, models=models, max_batch=5, streams=2))
     await catalog.load()
     assert [catalog.find(name).max_batch for name in (COLOUR, GREY)] == [5, 5]
     assert set(asked) == {5}
-    assert catalog.find(COLOUR).model.engine.in_turn  # as a network is run that is faster than HTTP
+    assert catalog.find(COLOUR).model.engine.one_stream  # as a network is run that is faster than HTTP
     assert {options.warm_batch_sizes for options in opened} == {(1, 2, 4, 5)}
     await catalog.close()
 
@@ -158,7 +158,7 @@ async def test_a_set_batch_is_kept_and_the_speed_measured_all_the_same(
 async def test_a_measured_batch_fits_the_queue(
     models: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("classifier.engines.pace.measured", lambda *_: Pace(32, 100.0))
+    monkeypatch.setattr("classifier.engines.throughput.measure", lambda *_: Throughput(32, 100.0))
     catalog = Catalog(dataclasses.replace(settings, models=models, queue_limit=6, max_images=6))
     await catalog.load()
     assert catalog.find(COLOUR).max_batch == 6
@@ -185,11 +185,11 @@ class Cramped:
     """An engine in place of another, with memory for two images at a time."""
 
     infers_here = False
-    in_turn = False
+    one_stream = False
 
     def __init__(self, engine: Any) -> None:
         self.name, self.precision, self.device = engine.name, engine.precision, engine.device
-        self.streams, self.places, self.close = engine.streams, engine.places, engine.close
+        self.streams, self.max_in_flight, self.close = engine.streams, engine.max_in_flight, engine.close
         self.sizes: list[int] = []
         self._engine = engine
 
@@ -250,27 +250,27 @@ async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Cata
 async def test_a_network_faster_than_http_is_loaded_to_run_its_batches_in_turn_also_after_a_failure(
     unloaded: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.inference.catalog.is_faster_than_http", lambda engine, pace: True)
+    monkeypatch.setattr("service.inference.catalog.is_faster_than_http", lambda *_: True)
     await unloaded.load()
     classifier = unloaded.find(COLOUR)
-    assert (classifier.model.engine.in_turn, classifier.model.engine.streams) == (True, 1)
+    assert (classifier.model.engine.one_stream, classifier.model.engine.streams) == (True, 1)
     await asyncio.to_thread(classifier.model.close)
     failing: Any = Failing()
-    failing.in_turn = True
+    failing.one_stream = True
     classifier.model.engine = failing
     with pytest.raises(BrokenForward):
         await classifier.classify(classifier.model.sample, asyncio.get_running_loop().time() + 10)
     while not unloaded.is_ready:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    assert unloaded.find(COLOUR).model.engine.in_turn
+    assert unloaded.find(COLOUR).model.engine.one_stream
 
 
 class Failing:
     """An engine that fails as OpenVINO's do, and goes on failing."""
 
-    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    name, precision, device, streams, max_in_flight = "openvino", "float32", "a fake", 1, 1
     infers_here = False
-    in_turn = False
+    one_stream = False
 
     def submit(self, pixels_u8: object, *, alone: bool = False) -> Future[None]:
         future: Future[None] = Future()

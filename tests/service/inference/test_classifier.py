@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing
@@ -11,14 +12,14 @@ import numpy as np
 import pytest
 
 from classifier.engines import Engine
-from classifier.engines.pace import Pace
+from classifier.engines.throughput import Throughput
 from classifier.errors import ImageTooLarge, NotAnImage, UndecodableImage
-from classifier.images import decode
+from classifier.images import OpenedImage
 from classifier.loaded_model import LoadedModel
 from service.errors import BrokenForward, Closing, QueueFull
 from service.inference.batching import BatchScheduler
 from service.inference.classifier import AHEAD, Classifier, is_faster_than_http
-from service.inference.decode_pool import Decoders
+from service.inference.decode_pool import BESIDE_OTHERS_PIXELS, DecodePool
 from service.inference.timing import Classified
 from service.settings import Settings
 from tests.service.engines import HeldEngine
@@ -27,7 +28,7 @@ from tests.service.pictures import TEXT, jpeg, of_one_colour, slow_to_decode, tr
 pytestmark = pytest.mark.anyio
 
 
-class CountingDecoders(Decoders):
+class CountingPool(DecodePool):
     jobs = alone = 0
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -45,22 +46,22 @@ def engine() -> HeldEngine:
 
 
 @pytest.fixture
-def decoders() -> Iterator[CountingDecoders]:
-    with closing(CountingDecoders(2)) as threads:
+def pool() -> Iterator[CountingPool]:
+    with closing(CountingPool(2)) as threads:
         yield threads
 
 
 @pytest.fixture
-def held(offline: LoadedModel, engine: HeldEngine, decoders: CountingDecoders, settings: Settings) -> Classifier:
+def held(offline: LoadedModel, engine: HeldEngine, pool: CountingPool, settings: Settings) -> Classifier:
     """A classifier of the colour model with a fake in place of its engine, and room for four images."""
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     small = dataclasses.replace(settings, queue_limit=4, max_batch=2, max_images=4)
-    return Classifier(model, BatchScheduler(1), decoders, small)
+    return Classifier(model, BatchScheduler(1), pool, small)
 
 
 @pytest.fixture
-def classifier(offline: LoadedModel, decoders: CountingDecoders, settings: Settings) -> Classifier:
-    return Classifier(offline, BatchScheduler(2), decoders, settings)
+def classifier(offline: LoadedModel, pool: CountingPool, settings: Settings) -> Classifier:
+    return Classifier(offline, BatchScheduler(2), pool, settings)
 
 
 def soon() -> float:
@@ -96,61 +97,61 @@ async def test_each_image_of_several_is_judged_on_its_own(classifier: Classifier
     assert [type(error) for error in rest] == [NotAnImage, UndecodableImage]
 
 
-async def test_a_thumbnail_is_decoded_on_the_loop(classifier: Classifier, decoders: CountingDecoders) -> None:
+async def test_a_thumbnail_is_decoded_on_the_loop(classifier: Classifier, pool: CountingPool) -> None:
     await classifier.classify(jpeg(), soon())
-    assert decoders.jobs == 0
+    assert pool.jobs == 0
 
 
 @pytest.mark.parametrize("body", [jpeg(900, 700), of_one_colour(600, 600)], ids=["many bytes", "many pixels"])
-async def test_a_large_picture_is_decoded_in_a_thread(
-    classifier: Classifier, decoders: CountingDecoders, body: bytes
-) -> None:
+async def test_a_large_picture_is_decoded_in_a_thread(classifier: Classifier, pool: CountingPool, body: bytes) -> None:
     await classifier.classify(body, soon())
-    assert decoders.jobs == 1
+    assert pool.jobs == 1
 
 
 async def test_pictures_that_hold_much_memory_are_decoded_one_at_a_time_and_nobody_else_waits_for_them(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_once, most = [0], [0]
+    at_once, most, photo_answered = [0], [0], threading.Event()
+    decode = OpenedImage.decode
 
-    def counted(body: bytes, spec: Any, **limits: Any) -> Any:
-        if limits.get("max_held") is not None:  # at the first look, which only the headers get
-            return decode(body, spec, **limits)
+    def counted(opened: OpenedImage) -> Any:
+        if opened.held_pixels <= BESIDE_OTHERS_PIXELS:
+            return decode(opened)
         at_once[0] += 1
         most.append(at_once[0])
+        photo_answered.wait(10)
         try:
-            return decode(body, spec, **limits)
+            return decode(opened)
         finally:
             at_once[0] -= 1
 
-    monkeypatch.setattr("classifier.loaded_model.decode", counted)
-    large = [asyncio.create_task(classifier.classify(slow_to_decode(), soon())) for _ in range(4)]
+    monkeypatch.setattr(OpenedImage, "decode", counted)
+    later = soon() + 50  # the machine may be busy
+    large = [asyncio.create_task(classifier.classify(slow_to_decode(), later)) for _ in range(4)]
     await asyncio.sleep(0.03)
     await classifier.classify(jpeg(900, 700), soon())
-    assert not all(task.done() for task in large)
+    assert not any(task.done() for task in large)
+    photo_answered.set()
     rows = [answer.row for answer in await asyncio.gather(*large)]
     np.testing.assert_allclose(rows, [classifier.model.classify([slow_to_decode()])[0]] * 4, atol=1e-5)
     assert max(most) == 1
 
 
-async def test_a_photo_from_a_phone_is_not_large(classifier: Classifier, decoders: CountingDecoders) -> None:
+async def test_a_photo_from_a_phone_is_not_large(classifier: Classifier, pool: CountingPool) -> None:
     await classifier.classify(of_one_colour(5_000, 5_000), soon())
-    assert (decoders.jobs, decoders.alone) == (1, 0)
+    assert (pool.jobs, pool.alone) == (1, 0)
     await classifier.classify(of_one_colour(5_100, 5_000), soon())
-    assert (decoders.jobs, decoders.alone) == (2, 1)
+    assert (pool.jobs, pool.alone) == (2, 1)
 
 
-async def test_the_decision_on_a_large_picture_is_explained_too(
-    classifier: Classifier, decoders: CountingDecoders
-) -> None:
+async def test_the_decision_on_a_large_picture_is_explained_too(classifier: Classifier, pool: CountingPool) -> None:
     await classifier.explain(slow_to_decode(), None, soon())
-    assert decoders.alone == 1
+    assert pool.alone == 1
 
 
 async def test_more_pixels_than_allowed_are_refused(offline: LoadedModel, settings: Settings) -> None:
     few = dataclasses.replace(settings, max_pixels=1_000)
-    with closing(Decoders(1)) as threads, pytest.raises(ImageTooLarge, match="1,000 pixels"):
+    with closing(DecodePool(1)) as threads, pytest.raises(ImageTooLarge, match="1,000 pixels"):
         await Classifier(offline, BatchScheduler(1), threads, few).classify(jpeg(40, 30), soon())
 
 
@@ -167,17 +168,17 @@ async def test_a_full_queue_refuses_before_anything_is_decoded(held: Classifier,
 
 
 async def test_of_many_pictures_only_those_that_will_soon_run_are_decoded(
-    offline: LoadedModel, engine: HeldEngine, decoders: CountingDecoders, settings: Settings
+    offline: LoadedModel, engine: HeldEngine, pool: CountingPool, settings: Settings
 ) -> None:
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, BatchScheduler(1), decoders, dataclasses.replace(settings, max_batch=2))
+    classifier = Classifier(model, BatchScheduler(1), pool, dataclasses.replace(settings, max_batch=2))
     work = [asyncio.create_task(classifier.classify(jpeg(600, 400), soon())) for _ in range(20)]
     await asyncio.sleep(0.2)
-    at_first = decoders.jobs
+    at_first = pool.jobs
     while not all(task.done() for task in work):  # how many travel together is left to chance
         await engine.answer(0.2, 0.3, 0.5)
         await asyncio.sleep(0.01)
-    assert (at_first, decoders.jobs) == ((AHEAD + 1) * 2, 20)
+    assert (at_first, pool.jobs) == ((AHEAD + 1) * 2, 20)
 
 
 async def test_images_that_are_still_being_decoded_count_against_the_queue(held: Classifier) -> None:
@@ -219,11 +220,11 @@ async def test_a_batch_has_all_processors_unless_others_wait(held: Classifier, e
 
 
 async def test_a_batch_is_not_alone_beside_one_of_another_model(
-    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
+    offline: LoadedModel, pool: CountingPool, settings: Settings
 ) -> None:
     scheduler, engines = BatchScheduler(2), (HeldEngine(), HeldEngine())
     models = [LoadedModel(offline.card, engine, offline.sample) for engine in engines]  # type: ignore[arg-type]
-    work = [asyncio.create_task(Classifier(m, scheduler, decoders, settings).classify(jpeg(), soon())) for m in models]
+    work = [asyncio.create_task(Classifier(m, scheduler, pool, settings).classify(jpeg(), soon())) for m in models]
     for engine in engines:
         await engine.answer(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
@@ -231,10 +232,10 @@ async def test_a_batch_is_not_alone_beside_one_of_another_model(
 
 
 async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its_place(
-    offline: LoadedModel, decoders: CountingDecoders, settings: Settings, engine: HeldEngine
+    offline: LoadedModel, pool: CountingPool, settings: Settings, engine: HeldEngine
 ) -> None:
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, BatchScheduler(2), decoders, settings, pace=Pace(2, 50_000))
+    classifier = Classifier(model, BatchScheduler(2), pool, settings, throughput=Throughput(2, 50_000))
     work = [asyncio.create_task(classifier.explain(jpeg(), None, soon()))]
     await asyncio.sleep(0.05)
     work.append(asyncio.create_task(classifier.classify(jpeg(), soon())))
@@ -249,31 +250,31 @@ async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its
 
 
 @pytest.fixture
-def in_turn(engine: HeldEngine) -> HeldEngine:
-    engine.places, engine.in_turn = 2, True
+def one_stream(engine: HeldEngine) -> HeldEngine:
+    engine.max_in_flight, engine.one_stream = 2, True
     return engine
 
 
 async def test_where_batches_run_in_turn_only_a_full_one_is_brought_while_another_runs(
-    offline: LoadedModel, decoders: CountingDecoders, settings: Settings, in_turn: HeldEngine
+    offline: LoadedModel, pool: CountingPool, settings: Settings, one_stream: HeldEngine
 ) -> None:
-    model = LoadedModel(offline.card, in_turn, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, BatchScheduler(2), decoders, settings, pace=Pace(4, 50_000))
+    model = LoadedModel(offline.card, one_stream, offline.sample)  # type: ignore[arg-type]
+    classifier = Classifier(model, BatchScheduler(2), pool, settings, throughput=Throughput(4, 50_000))
     work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]
     await asyncio.sleep(0.01)
     work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(3)]
     await asyncio.sleep(0.01)
-    assert in_turn.batches.qsize() == 1
+    assert one_stream.batches.qsize() == 1
     work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(2)]
     await asyncio.sleep(0.01)
     sizes = []
     while not all(task.done() for task in work):
-        pixels, running = await in_turn.batches.get()
+        pixels, running = await one_stream.batches.get()
         sizes.append(len(pixels))
         running.set_result(np.array([[0.2, 0.3, 0.5]] * len(pixels), np.float32))
         await asyncio.sleep(0.01)
     assert sizes == [1, 4, 1]
-    assert not any(in_turn.alone)
+    assert not any(one_stream.alone)
     await classifier.close()
 
 
@@ -294,13 +295,19 @@ class PromptEngine(HeldEngine):
 
 
 async def test_an_image_alone_of_less_than_a_millisecond_runs_on_the_loop(
-    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
+    offline: LoadedModel, pool: CountingPool, settings: Settings
 ) -> None:
     engine, beside, slow = PromptEngine(), HeldEngine(), PromptEngine()
     scheduler = BatchScheduler(2)
     fast, other, slower = (
-        Classifier(LoadedModel(offline.card, e, offline.sample), scheduler, decoders, settings, pace=Pace(4, per_s))  # type: ignore[arg-type]
-        for e, per_s in ((engine, 3_000), (beside, 3_000), (slow, 999))
+        Classifier(
+            LoadedModel(offline.card, each, offline.sample),  # type: ignore[arg-type]
+            scheduler,
+            pool,
+            settings,
+            throughput=Throughput(4, per_s),
+        )
+        for each, per_s in ((engine, 3_000), (beside, 3_000), (slow, 999))
     )
     image = await fast.classify(jpeg(), soon())
     assert image.row.tolist() == pytest.approx([0.2, 0.3, 0.5])
@@ -318,11 +325,11 @@ async def test_an_image_alone_of_less_than_a_millisecond_runs_on_the_loop(
 
 
 async def test_a_batch_that_fails_on_the_loop_is_run_again_image_by_image(
-    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
+    offline: LoadedModel, pool: CountingPool, settings: Settings
 ) -> None:
     engine, mended = PromptEngine(), []
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, BatchScheduler(1), decoders, settings, mended.append, Pace(4, 3_000))
+    classifier = Classifier(model, BatchScheduler(1), pool, settings, mended.append, Throughput(4, 3_000))
     with pytest.raises(BrokenForward):
         await classifier.classify(of_one_colour(30, 20, "black"), soon())
     assert (engine.ran_here, mended) == ([1], [classifier])
@@ -347,9 +354,9 @@ async def test_an_engine_that_fails_says_nothing_of_it_to_the_client(held: Class
 class FragileEngine:
     """A real engine that fails on every batch with a black image in it."""
 
-    name, precision, device, streams, places = "openvino", "float32", "a fake", 1, 1
+    name, precision, device, streams, max_in_flight = "openvino", "float32", "a fake", 1, 1
     infers_here = False
-    in_turn = False
+    one_stream = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -363,10 +370,10 @@ class FragileEngine:
 
 
 async def test_an_image_on_which_the_engine_fails_fails_alone_among_32(
-    offline: LoadedModel, decoders: CountingDecoders, settings: Settings
+    offline: LoadedModel, pool: CountingPool, settings: Settings
 ) -> None:
     model = LoadedModel(offline.card, FragileEngine(offline.engine), offline.sample)  # type: ignore[arg-type]
-    classifier = Classifier(model, BatchScheduler(1), decoders, settings)
+    classifier = Classifier(model, BatchScheduler(1), pool, settings)
     good = [jpeg(seed=seed) for seed in range(31)]
     images = await classifier.classify_each([*good[:20], of_one_colour(30, 20, "black"), *good[20:]], soon())
     assert isinstance(images.pop(20), BrokenForward)
@@ -412,16 +419,16 @@ def test_a_network_is_faster_than_http_where_one_of_its_streams_is(
 ) -> None:
     engine: Any = HeldEngine()
     engine.name, engine.streams = engine_name, streams
-    assert is_faster_than_http(engine, Pace(8, images_per_s)) is is_faster
+    assert is_faster_than_http(engine, Throughput(8, images_per_s)) is is_faster
 
 
 async def test_images_worth_less_than_a_stream_wait_for_the_batch_that_runs(
-    offline: LoadedModel, decoders: CountingDecoders, engine: HeldEngine
+    offline: LoadedModel, pool: CountingPool, engine: HeldEngine
 ) -> None:
-    engine.streams = engine.places = 2
+    engine.streams = engine.max_in_flight = 2
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     # 3 images take 1.5 ms, and come in fours.
-    classifier = Classifier(model, BatchScheduler(2), decoders, Settings(), pace=Pace(8, 4_000))
+    classifier = Classifier(model, BatchScheduler(2), pool, Settings(), throughput=Throughput(8, 4_000))
     work = [asyncio.create_task(classifier.classify(jpeg(), soon()))]
     await asyncio.sleep(0.01)
     work += [asyncio.create_task(classifier.classify(jpeg(), soon())) for _ in range(3)]

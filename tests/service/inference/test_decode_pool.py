@@ -5,53 +5,56 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from classifier.errors import UndecodableImage
 from service.errors import Closing
-from service.inference.decode_pool import MOST_BYTES, Decoders
+from service.inference.decode_pool import MOST_BYTES, DecodePool
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def decoders() -> Iterator[Decoders]:
-    with closing(Decoders(2)) as threads:
+def pool() -> Iterator[DecodePool]:
+    with closing(DecodePool(2)) as threads:
         yield threads
 
 
-def counted(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pieces of work went to a thread in one go, each time."""
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pieces of work went to a thread at once, each time. To be asked for before `pool`."""
     sizes: list[int] = []
-    submit = decoders._many._pool.submit
 
-    def noted(do: Callable[..., None], group: list[object], *rest: object) -> object:
-        sizes.append(len(group))
-        return submit(do, group, *rest)
+    class Noting(ThreadPoolExecutor):
+        def submit(self, do: Any, group: Any, *rest: Any) -> Any:
+            sizes.append(len(group))
+            return super().submit(do, group, *rest)
 
-    monkeypatch.setattr(decoders._many._pool, "submit", noted)
+    monkeypatch.setattr("service.inference.decode_pool.ThreadPoolExecutor", Noting)
     return sizes
 
 
-async def test_work_is_done_in_another_thread(decoders: Decoders) -> None:
-    assert await decoders.run(threading.current_thread) is not threading.current_thread()
+async def test_work_is_done_in_another_thread(pool: DecodePool) -> None:
+    assert await pool.run(threading.current_thread) is not threading.current_thread()
 
 
-async def test_each_caller_gets_the_result_or_failure_of_its_own_work(decoders: Decoders) -> None:
+async def test_each_caller_gets_the_result_or_failure_of_its_own_work(pool: DecodePool) -> None:
     def fail() -> None:
         raise ValueError("mine")
 
-    work = [decoders.run(lambda n=n: n, 10) for n in range(4)] + [decoders.run(fail, 10)]  # type: ignore[misc]
+    work = [pool.run(lambda n=n: n, 10) for n in range(4)] + [pool.run(fail, 10)]  # type: ignore[misc]
     *results, failure = await asyncio.gather(*work, return_exceptions=True)
     assert results == [0, 1, 2, 3]
     assert (type(failure), str(failure)) == (ValueError, "mine")
 
 
-async def test_a_failure_by_the_work_itself_keeps_none_of_it_in_memory(decoders: Decoders) -> None:
+async def test_a_failure_by_the_work_itself_keeps_none_of_it_in_memory(pool: DecodePool) -> None:
     pictures: list[weakref.ref[Image.Image]] = []
 
     def fail() -> None:
@@ -63,42 +66,40 @@ async def test_a_failure_by_the_work_itself_keeps_none_of_it_in_memory(decoders:
             raise UndecodableImage("mine") from error
 
     with pytest.raises(UndecodableImage, match="mine"):
-        await decoders.run(fail)
+        await pool.run(fail)
     assert [picture() for picture in pictures] == [None]
 
 
-async def test_what_waits_is_shared_out_among_the_threads(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = counted(decoders, monkeypatch)
-    await asyncio.gather(*(decoders.run(int, 10) for _ in range(5)))
-    assert sizes == [3, 2]
+async def test_what_waits_is_shared_out_among_the_threads(together: list[int], pool: DecodePool) -> None:
+    await asyncio.gather(*(pool.run(int, 10) for _ in range(5)))
+    assert together == [3, 2]
 
 
 async def test_large_work_keeps_nobody_waiting_behind_it_in_the_same_thread(
-    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+    together: list[int], pool: DecodePool
 ) -> None:
-    sizes = counted(decoders, monkeypatch)
-    await asyncio.gather(*(decoders.run(int, size) for size in (MOST_BYTES, 10, MOST_BYTES, 10)))
-    assert sizes == [1, 1, 1, 1]
+    await asyncio.gather(*(pool.run(int, size) for size in (MOST_BYTES, 10, MOST_BYTES, 10)))
+    assert together == [1, 1, 1, 1]
 
 
-async def test_work_of_a_caller_who_left_is_not_begun(decoders: Decoders) -> None:
+async def test_work_of_a_caller_who_left_is_not_begun(pool: DecodePool) -> None:
     begun: list[int] = []
-    work = [decoders.run(lambda n=n: begun.append(n), 10) for n in range(3)]  # type: ignore[misc]
+    work = [pool.run(lambda n=n: begun.append(n), 10) for n in range(3)]  # type: ignore[misc]
     work[1].cancel()
     await asyncio.gather(*work, return_exceptions=True)
     assert sorted(begun) == [0, 2]
 
 
 async def test_who_still_waits_at_the_end_is_called_off_and_nobody_else_is_let_in() -> None:
-    decoders, held = Decoders(1), threading.Event()
-    work = [decoders.run(held.wait) for _ in range(2)]
+    pool, held = DecodePool(1), threading.Event()
+    work = [pool.run(held.wait) for _ in range(2)]
     await asyncio.sleep(0.01)
-    decoders.close()
+    pool.close()
     held.set()
     assert [type(answer) for answer in await asyncio.gather(*work, return_exceptions=True)] == [
         asyncio.CancelledError,
         asyncio.CancelledError,
     ]
     with pytest.raises(Closing):
-        decoders.run(int)
-    decoders.close()
+        pool.run(int)
+    pool.close()

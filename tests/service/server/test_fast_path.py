@@ -14,6 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
+from classifier.images import OpenedImage
 from classifier.loaded_model import LoadedModel
 from service.api.hot_routes import HotRoutes
 from service.api.middleware import RequestMiddleware
@@ -388,8 +389,8 @@ async def test_nobody_gets_past_the_keys(app: Starlette, catalog: Catalog) -> No
     assert not let_in.asked
 
 
-async def test_a_failure_of_ours_is_500_and_tells_nothing(caller: Caller, catalog: Catalog, monkeypatch: Any) -> None:
-    monkeypatch.setattr(catalog.find(COLOUR).model, "decode", lambda *_, **__: 1 / 0)
+async def test_a_failure_of_ours_is_500_and_tells_nothing(caller: Caller, monkeypatch: Any) -> None:
+    monkeypatch.setattr(OpenedImage, "decode", lambda _: 1 / 0)
     answer = await caller.answer(post())
     assert (answer.status, answer.body["code"]) == (500, "internal")
     assert "division" not in orjson.dumps(answer.body).decode()
@@ -451,7 +452,7 @@ class Failing:
         self.patch.setattr(self.classifier.model, "engine", FailingEngine())
 
     def in_the_decoder(self) -> None:
-        self.patch.setattr(self.classifier.model, "decode", lambda *_, **__: 1 / 0)
+        self.patch.setattr(OpenedImage, "decode", lambda _: 1 / 0)
 
     def in_time(self) -> HeldEngine:
         self.patch.setattr(self.classifier.model, "engine", engine := HeldEngine())

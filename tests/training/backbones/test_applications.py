@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classifier import keras_archive
+from classifier.engines import keras_archive
 from training.backbones import EFFICIENTNET_V2_B0, FEATURES, MOBILENET_V2, Backbone, BackboneError
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from service.errors import BrokenForward, DeadlinePassed, QueueFull
 from service.inference.batching import BatchScheduler
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
-from service.inference.decode_pool import Decoders
+from service.inference.decode_pool import DecodePool
 from service.settings import Settings
 from tests.pictures import noise, png
 from tests.service.engines import HeldEngine
@@ -34,7 +34,7 @@ def held(offline: LoadedModel, engine: HeldEngine, settings: Settings) -> Iterat
     """A classifier of the colour model with a fake in place of its engine, and room for four images."""
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]
     small = dataclasses.replace(settings, queue_limit=4, max_batch=2, max_images=4)
-    with closing(Decoders(1)) as threads:
+    with closing(DecodePool(1)) as threads:
         yield Classifier(model, BatchScheduler(1), threads, small)
 
 

@@ -14,7 +14,7 @@ from service.api.oip import metadata
 from service.inference.batching import BatchScheduler
 from service.inference.catalog import Broken, Catalog, Loading
 from service.inference.classifier import Classifier
-from service.inference.decode_pool import Decoders
+from service.inference.decode_pool import DecodePool
 from service.settings import Settings
 from tests.tiny_models import COLOUR, GREY
 
@@ -94,9 +94,10 @@ async def test_the_configuration_says_what_triton_s_tools_look_for(
 async def test_the_configuration_says_what_runs_the_network(
     offline: LoadedModel, settings: Settings, engine: str, device: str, kind: str, platform: str
 ) -> None:
-    fake = SimpleNamespace(name=engine, device=device, streams=2, places=3, in_turn=False, precision="float32")
+    running = {"streams": 2, "max_in_flight": 3, "one_stream": False, "precision": "float32"}
+    fake = SimpleNamespace(name=engine, device=device, **running)
     model = LoadedModel(offline.card, fake, offline.sample)  # type: ignore[arg-type]
-    with closing(Decoders(1)) as threads:
+    with closing(DecodePool(1)) as threads:
         config = metadata.config(Classifier(model, BatchScheduler(1), threads, settings), settings)
     assert config["platform"] == platform
     assert config["instance_group"] == [{"name": device, "kind": kind, "count": 2}]

@@ -1,4 +1,4 @@
-"""Promises of `classifier.keras_archive`: a `.keras` file is Keras's own layers and weights, or it is not opened."""
+"""Promises of `classifier.engines.keras_archive`: a `.keras` file is Keras's layers and weights, or not opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from classifier import keras_archive, store
+from classifier import store
+from classifier.engines import keras_archive
 from classifier.errors import BrokenModel
 from tests.tiny_models import COLOUR
 

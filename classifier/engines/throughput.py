@@ -17,21 +17,20 @@ SIZES = (1, 2, 4, 8, 16, 32)
 SIZES_ON_A_GPU = (*SIZES, 64)
 BUDGET_S, BUDGET_ON_A_GPU_S = 0.15, 1.0
 
-# What a server spends on a batch besides running it, whatever its size: from 2 to 16 images a batch the event loop's
-# time per request fell from 0.65 to 0.31 ms (cats-vs-dogs 1, 32 connections, 2 cores).
-BATCH_COST_S = 0.8e-3
+# What a server spends on a batch besides running it, whatever its size.
+BATCH_COST_S = 0.8e-3  # docs/tuning.md#cost-of-a-batch
 
 _GOOD = 0.95  # of the best images/s; a smaller batch answers sooner and needs less memory
 
 
-class Pace(NamedTuple):
+class Throughput(NamedTuple):
     """The batch size that pays, and the images/s of all streams together at that size."""
 
     max_batch: int
     images_per_s: float
 
 
-def measured(engine: Engine, shape: tuple[int, int, int], most: int | None = None) -> Pace:
+def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None) -> Throughput:
     """The smallest batch within 5 % of the best images/s, with as many batches in flight as the engine has streams.
 
     `shape` is of one image: height, width, channels. No batch of more than `most` images is run, where that is given.
@@ -56,7 +55,7 @@ def measured(engine: Engine, shape: tuple[int, int, int], most: int | None = Non
 
     size, size_per_s = best_batch(seconds, sizes, budget_s, clock)
     # Processor time of all streams is their wall time as often as there are streams on processors of their own.
-    return Pace(size, size_per_s * engine.streams * (processors if has_all else 1))
+    return Throughput(size, size_per_s * engine.streams * (processors if has_all else 1))
 
 
 def best_batch(
@@ -64,7 +63,7 @@ def best_batch(
     sizes: Sequence[int],
     budget_s: float,
     clock: Callable[[], float],
-) -> Pace:
+) -> Throughput:
     """The smallest of `sizes` within 5 % of the best images/s; `sizes` ascend.
 
     `seconds(size)` runs batches of this size and says how long they took. Of several rounds over all sizes the
@@ -82,7 +81,7 @@ def best_batch(
         round_s = clock() - round_began
     speeds = {size: size / max(shortest[size], 1e-9) for size in tried}
     best = min(size for size in tried if speeds[size] >= _GOOD * max(speeds.values()))
-    return Pace(best, speeds[best])
+    return Throughput(best, speeds[best])
 
 
 def _affordable(

@@ -1,4 +1,4 @@
-"""Promises of `classifier.engines.pace`: the batch size comes from a short measurement that survives a busy machine."""
+"""Promises of `classifier.engines.throughput`: the batch size is measured, also on a busy machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import cycle
 import pytest
 
 from classifier.engines import EngineOptions, open_engine
-from classifier.engines.pace import SIZES, best_batch, measured
+from classifier.engines.throughput import SIZES, best_batch, measure
 from classifier.errors import OutOfMemory
 from tests.tiny_models import COLOUR
 
@@ -100,7 +100,7 @@ def test_a_real_engine_is_measured_with_a_batch_in_every_stream(models, engine_n
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions(engine_name, "float32", 2))
     sizes, submit = [], engine.submit
     engine.submit = lambda pixels, **how: sizes.append(len(pixels)) or submit(pixels, **how)
-    assert measured(engine, (8, 8, 3)).max_batch in SIZES
+    assert measure(engine, (8, 8, 3)).max_batch in SIZES
     engine.close()
     assert sizes[: 2 * engine.streams] == [1] * engine.streams + [2] * engine.streams
 
@@ -109,6 +109,6 @@ def test_no_batch_is_tried_that_is_larger_than_any_may_be(models):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions("openvino", "float32", 2))
     sizes, submit = set(), engine.submit
     engine.submit = lambda pixels, **how: sizes.add(len(pixels)) or submit(pixels, **how)
-    assert measured(engine, (8, 8, 3), 5).max_batch in (1, 2, 4)
+    assert measure(engine, (8, 8, 3), 5).max_batch in (1, 2, 4)
     engine.close()
     assert sizes == {1, 2, 4}
