@@ -50,17 +50,12 @@ def supports_bfloat16() -> bool:
 class OpenVinoEngine:
     """Runs several batches at once, each on a part of the processors, or one image on all of them.
 
-    Batches that share the processors do not wait for each other's threads layer by layer: 25 % more images/s for 32
-    connections (cats-vs-dogs 1, bfloat16, 2 processors, n=2 alternating). An image alone takes 4.2 ms in place of 6.5.
-    So the network is compiled for both, with OpenVINO's two hints. For an image alone it is compiled for just that
-    shape, which takes 3 to 22 % less time than for any number of images (84.7 us in place of 100.8 for asl 1, 244 in
-    place of 289 for cifar-10 1, 1.07 ms in place of 1.10 and 1.64 in place of 2.10 for cats-vs-dogs 1 and 2; medians of
-    n=15 alternating rounds), and keeps nothing prepared for others.
+    Batches that share the processors do not wait for each other's threads layer by layer. So the network is compiled
+    for both, with OpenVINO's two hints; for an image alone it is compiled for just that shape, which takes less time
+    and keeps nothing prepared for others. docs/tuning.md#two-compiled-networks
 
     A stream goes to whichever processor is free. OpenVINO would pin it to one, where it and the event loop get in each
-    other's way while another processor idles: 9 to 33 % fewer images/s of a network that runs one batch at a time (asl
-    1, 32 and 128 connections, 2 processors, n=2 alternating), of the larger ones the same within 1 % (n=12). A batch
-    alone stays pinned: its answer comes 8 and 15 % sooner (asl 1, one connection, n=2).
+    other's way while another processor idles. A batch alone stays pinned. docs/tuning.md#streams-without-pinning
     """
 
     name: Literal["openvino"] = "openvino"
@@ -77,12 +72,12 @@ class OpenVinoEngine:
         self.streams = int(together.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.one_stream = options.one_stream
         self._shape = card.input.shape
-        # From 2 batches under way to 3: 5 to 15 % more images/s (cifar-10 1 and cats-vs-dogs 1, 32 connections, n=2).
+        # docs/tuning.md#infer-requests
         self.max_in_flight = self.streams + 1 if self.streams > 1 or self.one_stream else 1
-        self._together = _Lanes(together, self.max_in_flight)
+        self._together = _InferRequestPool(together, self.max_in_flight)
         alone = _compile(_for_one(network, path), path, precision, "LATENCY")
-        self._alone = _Lanes(alone, 1)
-        self._here = _Here(alone)
+        self._alone = _InferRequestPool(alone, 1)
+        self._here = _CallersRequest(alone)
         self._closing = threading.Lock()
         atexit.register(self.close)  # OpenVINO's threads are to be at rest when the interpreter ends
         try:
@@ -96,8 +91,8 @@ class OpenVinoEngine:
             raise BrokenModel(f"{folder / store.ONNX}: OpenVINO cannot run it: {_said(error)}") from error
 
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
-        lanes = self._alone if alone and len(pixels_u8) == 1 else self._together
-        return lanes.start(self._shared(pixels_u8))
+        pool = self._alone if alone and len(pixels_u8) == 1 else self._together
+        return pool.start(self._shared(pixels_u8))
 
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
         if len(pixels_u8) > 1:
@@ -131,12 +126,12 @@ class _Batch(NamedTuple):
     future: Future[Probabilities]
 
 
-class _Lanes:
+class _InferRequestPool:
     """The infer requests of a compiled network, as many as it runs at once."""
 
     def __init__(self, compiled: ov.CompiledModel, count: int) -> None:
-        self._idle: queue.SimpleQueue[_Lane | None] = queue.SimpleQueue()  # None: closed
-        self._lanes = [_Lane(compiled, self._idle) for _ in range(count)]
+        self._idle: queue.SimpleQueue[_PooledRequest | None] = queue.SimpleQueue()  # None: closed
+        self._requests = [_PooledRequest(compiled, self._idle) for _ in range(count)]
 
     def start(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
         """Run a batch, when a request is free. Raises EngineUnavailable once closed."""
@@ -144,20 +139,20 @@ class _Lanes:
 
     def close(self) -> None:
         """Let what runs finish. Closing again does nothing."""
-        for lane in [self._take_idle() for _ in self._lanes]:
-            lane.close()
-        self._lanes.clear()
+        for request in [self._take_idle() for _ in self._requests]:
+            request.close()
+        self._requests.clear()
         self._idle.put(None)
 
-    def _take_idle(self) -> _Lane:
-        lane = self._idle.get()
-        if lane is None:
+    def _take_idle(self) -> _PooledRequest:
+        request = self._idle.get()
+        if request is None:
             self._idle.put(None)  # for the next who waits
             raise EngineUnavailable(_CLOSED)
-        return lane
+        return request
 
 
-class _Here:
+class _CallersRequest:
     """An infer request that runs in the thread of whoever asks, one batch at a time.
 
     With one thread to run on, OpenVINO 2026.4 loses what such a run fails with and leaves the last answer in its place,
@@ -194,7 +189,7 @@ class _Here:
                 self._compiled = None
 
 
-class _Lane:
+class _PooledRequest:
     """An infer request, which runs one batch at a time, and a thread that waits for it. Joins `idle` when it is free.
 
     A batch is started by whoever brings it, so it need not wait for the thread to get the interpreter. OpenVINO could
@@ -202,7 +197,7 @@ class _Lane:
     its way out of a callback when the interpreter ends aborts the process (seen in 1 of 24 runs on a busy machine).
     """
 
-    def __init__(self, compiled: ov.CompiledModel, idle: queue.SimpleQueue[_Lane | None]) -> None:
+    def __init__(self, compiled: ov.CompiledModel, idle: queue.SimpleQueue[_PooledRequest | None]) -> None:
         self._compiled = compiled
         self._request = compiled.create_infer_request()
         self._idle = idle
@@ -239,7 +234,9 @@ class _Lane:
                 self._request = self._compiled.create_infer_request()  # the old one would go on raising this error
                 self._idle.put(self)
             else:
-                self._idle.put(self)  # first: who hears the answer starts the next batch, and would wait for this lane
+                self._idle.put(
+                    self
+                )  # first: who hears the answer starts the next batch, and would wait for this request
                 batch.future.set_result(answer)
 
 
@@ -315,13 +312,8 @@ def _fold_scale(network: ov.Model) -> None:
     """Let the weights of the first convolution carry the factor that the pixels are multiplied with.
 
     The pixels then reach it as the whole numbers 0..255, which bfloat16 holds exactly, where 1/255 of them is rounded
-    to eight bits. Networks that also shift the pixels stay as they are.
+    to eight bits. Networks that also shift the pixels stay as they are. docs/tuning.md#scale-in-the-first-convolution
     """
-    # cats-vs-dogs 1 in bfloat16 kept the top class of 1,997 of its 2,000 test images and 1,000 of 1,000 validation
-    # images without this, of 2,000 and 999 with it; every one that changed lay within 0.005 of one half. The mean
-    # change of a probability fell from 0.0011 to 0.0006, and 29 alternating rounds took 5 % less time (median).
-    # Keeping the last layer in float32 would not do: rounding its weights alone moves a logit by 0.0015 (standard
-    # deviation), rounding those of the first convolution by 0.016.
     scaling: list[tuple[ov.Node, int]] = []  # with the place of the pixels among the step's inputs
     total, at = 1.0, network.inputs[0]
     while (follower := _only_follower(at)) is not None:

@@ -121,7 +121,7 @@ def test_every_stream_is_warm_when_the_engine_is_handed_out(models, monkeypatch)
 
 def test_streams_go_to_any_processor_and_an_image_alone_stays_on_its_own(models):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
-    together, alone = (lanes._lanes[0]._compiled for lanes in (engine._together, engine._alone))
+    together, alone = (pool._requests[0]._compiled for pool in (engine._together, engine._alone))
     pinned = [compiled.get_property("ENABLE_CPU_PINNING") for compiled in (together, alone)]
     engine.close()
     assert pinned == [False, True]
@@ -129,7 +129,7 @@ def test_streams_go_to_any_processor_and_an_image_alone_stays_on_its_own(models)
 
 def test_an_image_alone_has_a_network_of_just_its_shape(models):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
-    together, alone = (lanes._lanes[0]._compiled.inputs[0] for lanes in (engine._together, engine._alone))
+    together, alone = (pool._requests[0]._compiled.inputs[0] for pool in (engine._together, engine._alone))
     engine.close()
     assert (together.partial_shape.is_static, alone.partial_shape.to_shape()) == (False, [1, 8, 8, 3])
 
@@ -137,7 +137,7 @@ def test_an_image_alone_has_a_network_of_just_its_shape(models):
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=has_bfloat16)])
 def test_the_precision_reported_is_the_one_that_runs(models, precision):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision=precision))
-    compiled = [lanes._lanes[0]._compiled for lanes in (engine._together, engine._alone)]
+    compiled = [pool._requests[0]._compiled for pool in (engine._together, engine._alone)]
     steps = [step.get_rt_info() for one in compiled for step in one.get_runtime_model().get_ops()]
     runs = {step["runtimePrecision"].value for step in steps if step["layerType"].value == "Convolution"}
     engine.close()
@@ -351,7 +351,7 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
 
 def test_batches_in_turn_have_one_stream_of_one_thread_and_one_waits_in_the_engine(models):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(one_stream=True, streams=3))
-    together = engine._together._lanes[0]._compiled
+    together = engine._together._requests[0]._compiled
     assert (engine.one_stream, engine.streams, engine.max_in_flight) == (True, 1, 2)
     assert together.get_property("INFERENCE_NUM_THREADS") == 1
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
