@@ -1,50 +1,34 @@
-"""Imports between the rooms point one way (see CONTRIBUTING.md)."""
+"""Imports point one way, between the rooms and inside them (see CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-ROOMS = ("classifier", "training", "service", "load_tests", "tests", "docs")
+from tests.sources import ROOMS, ROOT, circles, imported_files, imports, modules, name_of
+
 MAY_IMPORT = {
     "classifier": {"classifier"},
     "training": {"training", "classifier"},
     "service": {"service", "classifier"},
     "load_tests": {"load_tests", "classifier"},  # the network itself, to be measured; the server by HTTP only
 }
-HEAVY = {"tensorflow", "keras", "openvino"}
-MODULES = [path for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))]
-
-
-def imported(path: Path) -> Iterator[str]:
-    """The top-level names of everything a module imports, at its head or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.split(".")[0]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=[str(p.relative_to(ROOT)) for p in MODULES])
-def test_a_room_imports_only_what_it_may(path: Path):
-    room = path.relative_to(ROOT).parts[0]
-    assert set(imported(path)) & set(ROOMS) <= MAY_IMPORT[room]
-
-
-@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
-def test_an_engines_library_is_imported_by_that_engine_alone_in_what_serves(engine: str):
-    names = {"tensorflow": {"tensorflow", "keras"}, "openvino": {"openvino"}}[engine]
-    users = [p for room in ("classifier", "service") for p in (ROOT / room).rglob("*.py") if names & set(imported(p))]
-    allowed = {ROOT / "classifier" / "engines" / f"{engine}.py", ROOT / "classifier" / "exporting.py"}
-    assert set(users) <= allowed
-
-
+ORDER = {  # what stands in a line may import its own line and those below; training has its own test
+    "service": (
+        {"commands"},
+        {"app"},
+        {"server"},
+        {"api"},
+        {"inference"},
+        {"metrics"},
+        {"settings"},
+        {"errors"},
+    ),
+}
+SERVER_LIBRARIES = ("uvicorn", "click", "bentoml._internal", "_bentoml_impl", "_bentoml_sdk")
 HTTP_LIBRARIES = {
     "starlette",
     "uvicorn",
@@ -57,11 +41,88 @@ HTTP_LIBRARIES = {
     "python_multipart",
 }
 
+MODULES = modules(*MAY_IMPORT)
+EVERY_MODULE = {name_of(path): path for path in modules(*ROOMS)}
+IMPORTED = {path: imported_files(path, EVERY_MODULE) for path in EVERY_MODULE.values()}
+SERVICE = [path for path in MODULES if path.is_relative_to(ROOT / "service")]
+CLIENT = ROOT / "service" / "client"
 
-@pytest.mark.parametrize("module", ["classifier", "catalog"])
-def test_importing_what_infers_imports_no_http_library(module: str):
-    code = f"import sys, service.inference.{module}; print(*sys.modules)"
+
+def short(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
+def part_of(path: Path) -> str:
+    """The folder or file of its room that a file is in, or is."""
+    return name_of(path).split(".")[1]
+
+
+def libraries(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=short)
+def test_a_room_imports_only_what_it_may(path: Path):
+    assert libraries(path) & set(ROOMS) <= MAY_IMPORT[room_of(path)]
+
+
+def level(path: Path) -> int:
+    """Which line of its room's order a file stands in. Raises StopIteration for a new folder that has no place yet."""
+    return next(n for n, parts in enumerate(ORDER[room_of(path)]) if part_of(path) in parts)
+
+
+ORDERED = [
+    path for path in MODULES if room_of(path) in ORDER and "." in name_of(path) and not path.is_relative_to(CLIENT)
+]
+
+
+@pytest.mark.parametrize("path", ORDERED, ids=short)
+def test_inside_a_room_imports_point_down(path: Path):
+    beside = [other for other in IMPORTED[path] if room_of(other) == room_of(path) and "." in name_of(other)]
+    client = [other for other in beside if other.is_relative_to(CLIENT)]
+    assert part_of(path) == "commands" or not client  # the client is its own small distribution
+    assert [short(other) for other in set(beside) - set(client) if level(other) < level(path)] == []
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to(CLIENT)], ids=short)
+def test_the_client_imports_nothing_else_of_ours(path: Path):
+    assert [short(other) for other in IMPORTED[path] if not other.is_relative_to(CLIENT)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=short)
+def test_only_the_server_room_knows_what_serves(path: Path):
+    known = {name for name in imports(path) for library in SERVER_LIBRARIES if f"{name}.".startswith(f"{library}.")}
+    if path.is_relative_to(ROOT / "service" / "server") or path.is_relative_to(ROOT / "load_tests" / "peers"):
+        return  # the other servers to compare with are started as their users do
+    assert known == set()
+
+
+@pytest.mark.parametrize("path", [p for p in SERVICE if p.is_relative_to(ROOT / "service" / "inference")], ids=short)
+def test_what_infers_names_no_http_library(path: Path):
+    assert libraries(path) & HTTP_LIBRARIES == set()
+
+
+@pytest.mark.slow
+def test_importing_what_infers_imports_no_http_library():
+    code = "import sys, service.inference.classifier, service.inference.catalog; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
     )
     assert {name.split(".")[0] for name in loaded.stdout.split()} & HTTP_LIBRARIES == set()
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_an_engines_library_is_imported_by_that_engine_alone_in_what_serves(engine: str):
+    names = {"tensorflow": {"tensorflow", "keras"}, "openvino": {"openvino"}}[engine]
+    users = {path for path in modules("classifier", "service") if names & libraries(path)}
+    allowed = {ROOT / "classifier" / "engines" / f"{engine}.py", ROOT / "classifier" / "exporting.py"}
+    assert {short(path) for path in users} <= {short(path) for path in allowed}
+
+
+def test_a_circle_would_be_found():
+    a, b, c, d = (Path(name) for name in "abcd")
+    assert circles({a: [b], b: [c], c: [a], d: [a]}) == {frozenset({a, b, c})}
