@@ -54,7 +54,7 @@ def export(models: store.ModelStore, name: str, version: int | None, kind: Forma
         raise PlaceTaken(f"{out} exists; remove it or choose another place with --out")
     if not importlib.util.find_spec("tensorflow"):
         raise EngineUnavailable("exporting needs TensorFlow, which is not installed: install sightline[train]")
-    write, answer = _FORMATS[kind]
+    write, answer = FORMATS[kind]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as draft:
         written = Path(draft) / out.name
@@ -112,7 +112,7 @@ def _check(card: Card, probabilities: Probabilities) -> None:
 
 
 _ENDINGS: dict[Format, str] = {"savedmodel": "-savedmodel", "tflite": ".tflite"}
-_FORMATS: dict[Format, tuple[Callable[[Any, Card, Path], None], Callable[[Path, Pixels], Probabilities]]] = {
+FORMATS: dict[Format, tuple[Callable[[Any, Card, Path], None], Callable[[Path, Pixels], Probabilities]]] = {
     "savedmodel": (_write_savedmodel, _savedmodel_answer),
     "tflite": (_write_tflite, _tflite_answer),
 }

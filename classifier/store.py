@@ -130,7 +130,7 @@ def _complete_versions(home: Path) -> tuple[int, ...]:
 def _publish(draft: Path, card: Card, home: Path) -> Card:
     if missing := [file for file in REQUIRED if not (draft / file).is_file()]:
         raise BrokenModel(f"a version needs {', '.join(REQUIRED)}; {', '.join(missing)} was not written")
-    files = {file: _record(draft / file) for file in HASHED if (draft / file).is_file()}
+    files = {file: file_record(draft / file) for file in HASHED if (draft / file).is_file()}
     draft.chmod(0o755)  # mkdtemp makes it private, but a server may run as another user
     home.mkdir(exist_ok=True)
     version = max(_complete_versions(home), default=0) + 1
@@ -146,7 +146,7 @@ def _publish(draft: Path, card: Card, home: Path) -> Card:
             version += 1  # another writer, or a folder without a card, took this number
 
 
-def _record(path: Path) -> FileRecord:
+def file_record(path: Path) -> FileRecord:
     with path.open("rb") as file:
         return FileRecord(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
 
@@ -158,7 +158,7 @@ def _compare(folder: Path, file: str, record: FileRecord) -> None:
     if not path.is_file():
         raise BrokenModel(f"{path}: the card names this file, but it is not there")
     try:
-        found = _record(path)
+        found = file_record(path)
     except OSError as error:
         raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
     if found != record:

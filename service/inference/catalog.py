@@ -23,7 +23,7 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 
 
-_MENDING_PAUSES_S = (1, 5, 25, 125)  # between attempts to load an engine that failed
+MENDING_PAUSES_S = (1, 5, 25, 125)  # between attempts to load an engine that failed
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Catalog:
     async def _mended(self, classifier: Classifier) -> None:
         card, options = classifier.card, self.settings.engine_options_for(classifier.max_batch)
         options = replace(options, one_stream=classifier.model.engine.one_stream)
-        for pause_s in _MENDING_PAUSES_S:
+        for pause_s in MENDING_PAUSES_S:
             try:
                 model = await asyncio.to_thread(LoadedModel.open, self._store, card.name, card.version, options)
             except Exception:

@@ -45,7 +45,7 @@ def test_a_tflite_file_takes_pixels_and_gives_probabilities(models, tmp_path, tf
 @pytest.mark.slow
 def test_an_export_with_another_answer_is_not_written(models, tmp_path, monkeypatch):
     monkeypatch.setitem(
-        exporting._FORMATS,
+        exporting.FORMATS,
         "savedmodel",
         (lambda network, card, out: out.mkdir(), lambda path, pixels: np.asarray([[1, 0, 0]], np.float32)),
     )
@@ -78,7 +78,7 @@ def test_without_tensorflow_the_error_says_what_to_install(models, tmp_path, mon
 def test_a_network_with_code_inside_is_not_exported(own_models, tmp_path):
     path, card = own_models.folder(COLOUR) / store.KERAS, own_models.card(COLOUR)
     rewritten(path, tmp_path / "evil.keras", first_layer(class_name="TFSMLayer")).rename(path)
-    vouched = card.model_copy(update={"files": card.files | {store.KERAS: store._record(path)}})
+    vouched = card.model_copy(update={"files": card.files | {store.KERAS: store.file_record(path)}})
     store.write_card(vouched, path.parent / store.CARD)
     with pytest.raises(BrokenModel, match="holds TFSMLayer"):
         export(own_models, COLOUR, None, "savedmodel", tmp_path / "out")

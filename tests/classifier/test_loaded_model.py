@@ -141,7 +141,7 @@ def test_another_answer_than_the_cards_is_broken_and_gives_the_memory_back(own_m
 def test_a_sample_that_does_not_decode_is_the_models_fault(own_models, closed_engines):
     sample = own_models.folder(COLOUR) / store.SAMPLE
     sample.write_bytes(b"no picture")
-    record = store._record(sample)
+    record = store.file_record(sample)
     change_card(own_models, lambda card: card.model_copy(update={"files": card.files | {store.SAMPLE: record}}))
     with pytest.raises(BrokenModel, match=r"sample\.png: expected a JPEG"):
         LoadedModel.open(own_models, COLOUR, options=FLOAT32)

@@ -31,7 +31,7 @@ def test_an_engine_that_disagrees_is_the_verdict(own_models):
     path = own_models.folder(COLOUR, 2) / store.KERAS
     path.write_bytes(other.read_bytes())
     card = own_models.card(COLOUR)
-    card = card.model_copy(update={"files": card.files | {store.KERAS: store._record(path)}})
+    card = card.model_copy(update={"files": card.files | {store.KERAS: store.file_record(path)}})
     store.write_card(card, path.with_name(store.CARD))
     verdict = verify(own_models, COLOUR, 2, ("openvino", "tensorflow"))
     assert "off by" in str(verdict.fault)

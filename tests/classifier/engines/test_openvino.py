@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from classifier import store
@@ -28,6 +29,19 @@ RNG = np.random.default_rng(0)
 
 def options(**changes: object) -> EngineOptions:
     return EngineOptions(**({"engine": "openvino", "precision": "float32"} | changes))
+
+
+@pytest.fixture
+def compiled(monkeypatch) -> list[tuple[ov.Model, ov.CompiledModel]]:
+    """What OpenVINO is given to compile and what it makes of it: for many batches at once, then for an image alone."""
+    made, compile_model = [], ov.Core.compile_model
+
+    def noted(core, network, *how):
+        made.append((network.clone(), compile_model(core, network, *how)))
+        return made[-1][1]
+
+    monkeypatch.setattr(ov.Core, "compile_model", noted)
+    return made
 
 
 @has_bfloat16
@@ -119,26 +133,24 @@ def test_every_stream_is_warm_when_the_engine_is_handed_out(models, monkeypatch)
     assert sizes == [*((1, alone) for alone in [*together, True]), *((4, alone) for alone in together)]
 
 
-def test_streams_go_to_any_processor_and_an_image_alone_stays_on_its_own(models):
+def test_streams_go_to_any_processor_and_an_image_alone_stays_on_its_own(models, compiled):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
-    together, alone = (pool._requests[0]._compiled for pool in (engine._together, engine._alone))
-    pinned = [compiled.get_property("ENABLE_CPU_PINNING") for compiled in (together, alone)]
+    pinned = [runs.get_property("ENABLE_CPU_PINNING") for _, runs in compiled]
     engine.close()
     assert pinned == [False, True]
 
 
-def test_an_image_alone_has_a_network_of_just_its_shape(models):
+def test_an_image_alone_has_a_network_of_just_its_shape(models, compiled):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
-    together, alone = (pool._requests[0]._compiled.inputs[0] for pool in (engine._together, engine._alone))
+    together, alone = (runs.inputs[0] for _, runs in compiled)
     engine.close()
     assert (together.partial_shape.is_static, alone.partial_shape.to_shape()) == (False, [1, 8, 8, 3])
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=has_bfloat16)])
-def test_the_precision_reported_is_the_one_that_runs(models, precision):
+def test_the_precision_reported_is_the_one_that_runs(models, precision, compiled):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision=precision))
-    compiled = [pool._requests[0]._compiled for pool in (engine._together, engine._alone)]
-    steps = [step.get_rt_info() for one in compiled for step in one.get_runtime_model().get_ops()]
+    steps = [step.get_rt_info() for _, runs in compiled for step in runs.get_runtime_model().get_ops()]
     runs = {step["runtimePrecision"].value for step in steps if step["layerType"].value == "Convolution"}
     engine.close()
     assert (engine.precision, runs) == (precision, {"float32": {"f32"}, "bfloat16": {"bf16"}}[precision])
@@ -150,17 +162,17 @@ def test_the_precision_reported_is_the_one_that_runs(models, precision):
     ids=["scaled", "enlarged", "scaled and shifted"],
 )
 def test_pixels_reach_the_first_convolution_as_whole_numbers_unless_they_are_shifted(
-    tmp_path, factor, shift, comes_from
+    tmp_path, factor, shift, comes_from, compiled
 ):
     path = tmp_path / store.ONNX
     expected = save_network_that_scales(path, factor, shift)
-    network = module._core().read_model(path)
-    module._fold_scale(network)
-    (convolution,) = [step for step in network.get_ops() if step.get_type_name() == "Convolution"]
-    transposed = convolution.input_value(0).get_node().input_value(0).get_node()
-    assert transposed.get_type_name() == comes_from
-    pixels = RNG.integers(0, 256, (4, 8, 8, 3), np.uint8)
     engine = open_engine(tiny_card(), tmp_path, options())
+    for network, _ in compiled:
+        (convolution,) = [step for step in network.get_ops() if step.get_type_name() == "Convolution"]
+        transposed = convolution.input_value(0).get_node().input_value(0).get_node()
+        assert transposed.get_type_name() == comes_from
+    assert len(compiled) == 2
+    pixels = RNG.integers(0, 256, (4, 8, 8, 3), np.uint8)
     np.testing.assert_allclose(engine.infer(pixels), expected(pixels), atol=1e-5)
     engine.close()
 
@@ -349,9 +361,9 @@ def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
     assert gone() is None
 
 
-def test_batches_in_turn_have_one_stream_of_one_thread_and_one_waits_in_the_engine(models):
+def test_batches_in_turn_have_one_stream_of_one_thread_and_one_waits_in_the_engine(models, compiled):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(one_stream=True, streams=3))
-    together = engine._together._requests[0]._compiled
+    _, together = compiled[0]
     assert (engine.one_stream, engine.streams, engine.max_in_flight) == (True, 1, 2)
     assert together.get_property("INFERENCE_NUM_THREADS") == 1
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)

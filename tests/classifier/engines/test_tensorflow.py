@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,36 @@ from classifier.errors import BrokenModel, OutOfMemory
 from tests.tiny_models import COLOUR, GREY, passed_check
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
+
+
+class Frozen:
+    """What TensorFlow froze, and what it was asked since."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.batches: list[int] = []
+        self.error: Exception | None = None  # to be raised instead of an answer
+
+    def __call__(self, pixels: Any) -> Any:
+        self.batches.append(len(pixels))
+        if self.error:
+            raise self.error
+        return self.function(pixels)
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> list[Frozen]:
+    """Every function that an engine has TensorFlow freeze."""
+    from classifier.engines import tensorflow as module
+
+    made, freeze = [], module.convert_variables_to_constants_v2
+
+    def noted(traced: Any) -> Frozen:
+        made.append(Frozen(freeze(traced)))
+        return made[-1]
+
+    monkeypatch.setattr(module, "convert_variables_to_constants_v2", noted)
+    return made
 
 
 def options(**changes: object) -> EngineOptions:
@@ -76,44 +105,36 @@ def test_the_processor_is_asked_whether_it_multiplies_bfloat16(monkeypatch, cpui
     assert module.has_native_bfloat16() is native
 
 
-def test_the_network_runs_frozen_with_its_weights_as_constants(models):
+def test_the_network_runs_frozen_with_its_weights_as_constants(models, frozen):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
-    steps = {step.type for step in engine._run.graph.get_operations()}
-    assert not engine._run.variables
+    (runs,) = frozen
+    steps = {step.type for step in runs.function.graph.get_operations()}
+    assert not runs.function.variables
     assert "Const" in steps
     assert "ReadVariableOp" not in steps
     engine.close()
 
 
-def test_a_batch_that_memory_is_short_for_is_said_to_be(models, monkeypatch):
+def test_a_batch_that_memory_is_short_for_is_said_to_be(models, frozen):
     import tensorflow as tf
 
-    def short(_: Any) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options())
-    with monkeypatch.context() as during:
-        during.setattr(engine, "_run", short)
-        with pytest.raises(OutOfMemory, match="a batch of 64"):
-            engine.infer(PIXELS)
+    frozen[0].error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    with pytest.raises(OutOfMemory, match="a batch of 64"):
+        engine.infer(PIXELS)
+    frozen[0].error = None
     assert engine.infer(PIXELS[:2]).shape == (2, 3)
     engine.close()
 
 
-def test_the_network_is_traced_once_whatever_the_batch_size(models, monkeypatch):
-    from classifier.engines import tensorflow as module
-
-    traces = []
-
-    def counted(network: Any, _: str) -> Callable[..., Any]:
-        return lambda pixels, training: traces.append(pixels.shape) or network(pixels, training=training)
-
-    monkeypatch.setattr(module, "_lowered", counted)
+def test_the_network_is_traced_once_whatever_the_batch_size(models, frozen):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(warm_batch_sizes=()))
     for size in (1, 2, 5):
         engine.infer(PIXELS[:size])
     engine.close()
-    assert [tuple(shape) for shape in traces] == [(None, 8, 8, 3)]
+    (runs,) = frozen
+    assert [tuple(tensor.shape) for tensor in runs.function.inputs] == [(None, 8, 8, 3)]
+    assert runs.batches == [1, 2, 5]
 
 
 def test_the_engine_is_warm_when_it_is_handed_out(models, monkeypatch):

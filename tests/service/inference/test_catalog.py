@@ -305,7 +305,7 @@ async def test_an_engine_that_cannot_be_loaded_anew_stays_out_and_the_log_says_w
     unloaded: Catalog, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await unloaded.load()
-    monkeypatch.setattr("service.inference.catalog._MENDING_PAUSES_S", (0, 0))
+    monkeypatch.setattr("service.inference.catalog.MENDING_PAUSES_S", (0, 0))
     (models / COLOUR / "2" / "model.onnx").write_bytes(b"gone bad meanwhile")
     classifier = unloaded.find(COLOUR)
     classifier.model.close()
