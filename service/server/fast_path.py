@@ -51,7 +51,6 @@ class Asked(NamedTuple):
     """What a URL asks for."""
 
     path: str
-    query: bytes
     model: str
     version: int | None
     top_k: int | None
@@ -64,14 +63,17 @@ class FastPathProtocol(ConnectionProtocol):
     _classifier: Classifier
     _body = b""
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.deadlines = deadlines_of(self.loop)
+
+    def body_is_late(self) -> None:
         if self._asked is not None:  # the rest may come never, or slowly; the middleware watches over that
             self._take_the_slow_path()
 
-    def begin(self) -> None:
-        if (asked := self._plainly_asked()) is None:
-            super().begin()
+    def begin(self, is_idle: bool) -> None:
+        if not is_idle or (asked := self._plainly_asked()) is None:
+            super().begin(is_idle)
         else:
             self._asked, self._body = asked, b""
 
@@ -85,7 +87,7 @@ class FastPathProtocol(ConnectionProtocol):
         if self._asked is None:
             super().on_message_complete()
             return
-        self.body_came()
+        self.in_body = False
         asked, self._asked = self._asked, None
         exchange = Exchange(self, asked, self._classifier)
         self.cycle = cast("RequestResponseCycle", exchange)
@@ -93,7 +95,7 @@ class FastPathProtocol(ConnectionProtocol):
 
     def _take_the_slow_path(self) -> None:
         self._asked = None
-        super().begin()
+        super().begin(is_idle=True)
         if self._body:
             super().on_body(self._body)
 
@@ -104,12 +106,13 @@ class FastPathProtocol(ConnectionProtocol):
             return None
         if self.parser.get_method() != b"POST" or (asked := asked_by(self.url)) is None:
             return None
-        if not self.is_idle or self.parser.get_http_version() != "1.1" or (length := _image_bytes(self.headers)) == 0:
+        if self.parser.get_http_version() != "1.1" or (length := _image_bytes(self.headers)) == 0:
             return None
-        if length > traffic.settings.max_body_bytes or not traffic.has_room(length):
+        if length > traffic.settings.max_body_bytes:
             return None
         try:
-            traffic.access.check(asked.path, self.headers)
+            if not traffic.access.is_open:
+                traffic.access.check(asked.path, self.headers)
             self._classifier = self.context.catalog.find(asked.model, asked.version)
         except SightlineError:
             return None
@@ -134,7 +137,7 @@ class Exchange:
         self._classifier = classifier
         self._scope = cast("dict[str, Any]", connection.scope)
         self._request_id = request_id_of(connection.headers)
-        self._deadlines = deadlines_of(connection.loop)
+        self._deadlines = connection.deadlines
         self._reason: SightlineError | None = None  # to give up, where it was not the server that closes
         self.response_complete = self.disconnected = False
         self.keep_alive = True
@@ -145,15 +148,16 @@ class Exchange:
         self.when = connection.loop.time() + traffic.settings.request_timeout_ms / 1000
         self._bytes = len(body)
         try:
+            traffic.hold(self._bytes)
             row = self._classifier.classify_soon(body, self.when)
         except Exception as error:
+            traffic.let_go(self._bytes)
             self._fail(error)
             return
         self._row = row
         row.add_done_callback(self._settle)
         self._deadlines.add(self)
         traffic.tasks.add(row)
-        traffic.hold(self._bytes)
         connection.hang_up_listeners.add(self.leave)
 
     def expire(self) -> None:
@@ -216,7 +220,8 @@ class Exchange:
         if not self.disconnected:
             connection.transport.write(response)
         self.response_complete = True
-        self._traffic.count(self._asked.path, status, time.perf_counter() - self._began)
+        traffic, took_s = self._traffic, time.perf_counter() - self._began
+        traffic.metrics.answered(traffic.endpoints.template(self._asked.path), status, took_s)
         if not self.keep_alive:
             connection.transport.close()
         connection.on_response_complete()
@@ -229,7 +234,7 @@ def asked_by(url: bytes) -> Asked | None:
         return None
     found = {name: text.decode() for name, text in match.groupdict().items() if text is not None}
     version, top_k = (int(found[name]) if name in found else None for name in ("version", "top_k"))
-    return Asked(found["path"], url.partition(b"?")[2], found["model"], version, top_k)
+    return Asked(found["path"], found["model"], version, top_k)
 
 
 def _image_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -38,7 +39,7 @@ class ConnectionProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _refused = False
-    _in_body = False
+    in_body = False  # the head has come, and not yet the whole body
     _leaves = False  # is answered, and closed once the request has come as a whole
     _head_ended = False  # in what is being read, so that some of it is no head
     _head_bytes = 0  # of the lines that are complete
@@ -72,8 +73,10 @@ class ConnectionProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
-        began_in_body, self._head_ended = self._in_body, False
+        began_in_body, self._head_ended = self.in_body, False
         super().data_received(data)
+        if self.in_body:
+            self.body_is_late()
         if self.is_idle:
             self._await_head()  # also for the bytes of an answered request's body: they may not trickle for ever
         if self._head_timer is not None and not (began_in_body or self._head_ended or self._refused):
@@ -99,7 +102,7 @@ class ConnectionProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_message_complete(self) -> None:
-        self.body_came()
+        self.in_body = False
         self.scope[BODY_IS_HERE] = True  # type: ignore[literal-required]
         super().on_message_complete()
         if self._leaves:
@@ -109,27 +112,27 @@ class ConnectionProtocol(HttpToolsProtocol):
         if self.transport.is_closing():  # what else came in the same piece
             return
         self._head_came()
-        self._in_body = self._head_ended = True
+        self.in_body = self._head_ended = True
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refused = True
             self.transport.close()
             raise ValueError("too many requests sent ahead")  # ends the parsing of what else has come
-        if self.is_idle and self._is_overloaded():
+        is_idle = self.is_idle
+        if is_idle and self._is_overloaded():
             self._shed()
         else:
-            self.begin()
+            self.begin(is_idle)
 
     @property
     def is_idle(self) -> bool:
         """Whether every request that came is answered."""
         return self.cycle is None or self.cycle.response_complete
 
-    def body_came(self) -> None:
-        """The request has come as a whole."""
-        self._in_body = False
+    def body_is_late(self) -> None:
+        """What came ended within a body."""
 
-    def begin(self) -> None:
-        """Have the app answer the request whose head has come."""
+    def begin(self, is_idle: bool) -> None:
+        """Have the app answer the request whose head has come, now or after the requests before it."""
         super().on_headers_complete()
         self.cycle.transport = cast("asyncio.Transport", WholeResponses(self.transport, self.loop))
 
@@ -155,7 +158,7 @@ class ConnectionProtocol(HttpToolsProtocol):
             await self.loop.connect_accepted_socket(another, accepted, ssl=self.config.ssl)
 
     def _is_overloaded(self) -> bool:
-        if self.context.lag.seconds * 1000 > self.settings.max_lag_ms:
+        if (time.monotonic() - self.context.lag.due) * 1000 > self.settings.max_lag_ms:
             return self.url.decode("latin-1") not in PROBES
         return self.context.traffic.is_shed(self.url.partition(b"?")[0])
 
