@@ -24,8 +24,9 @@ from tests.service.pictures import TEXT, jpeg
 pytestmark = pytest.mark.anyio
 
 
-def traffic_of(settings: Settings, app: Starlette, address: str = "127.0.0.1") -> Traffic:
-    return Traffic(settings, Access(settings, lambda: [address]), Endpoints(app.routes, []), app.state.catalog.metrics)
+def traffic_of(settings: Settings, app: Starlette, address: str = "127.0.0.1", **shedding: float) -> Traffic:
+    access = Access(settings, lambda: [address])
+    return Traffic(settings, access, Endpoints(app.routes, []), app.state.catalog.metrics, **shedding)
 
 
 def behind_middleware(traffic: Traffic, app: Any) -> httpx.AsyncClient:

@@ -296,13 +296,14 @@ async def test_what_is_sent_ahead_waits_also_behind_an_error(caller: Caller, hel
 
 @pytest.mark.parametrize("body", [jpeg(), jpeg(400, 300)], ids=["small", "for a thread"])
 async def test_a_full_queue_is_429_without_the_app_and_soon_not_even_asked(
-    caller: Caller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: bytes
+    app: Starlette, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     def full(_: bytes, deadline: float) -> Any:
         raise QueueFull("no room", retry_after_s=3)
 
     caplog.set_level(logging.INFO, "service")
     monkeypatch.setattr(catalog.find(COLOUR), "classify_soon", full)
+    caller = Caller(app, catalog, traffic_of(catalog.settings, app, shed_for_s=60))
     caller.send(post(body=body, x_request_id="mine"))
     (answer,) = parsed(caller.wire.written)  # at once, so nothing was asked that would take a turn of the loop
     assert (answer.status, answer.body["code"], answer.headers["retry-after"]) == (429, "queue-full", "3")
