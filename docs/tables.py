@@ -1,6 +1,6 @@
-"""The parts of README.md that code and model cards already say: `make docs` writes them, a test holds them to it.
+"""What code and model cards already say: `make docs` writes it into README.md and docs/, tests hold them to it.
 
-Each stands between `<!-- name -->` and `<!-- /name -->`.
+In README.md each part stands between `<!-- name -->` and `<!-- /name -->`. The pages are written whole.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 LIMITS = ROOT / "docs" / "limits.md"
 METRICS = ROOT / "docs" / "metrics.md"
+RECIPES_PAGE = ROOT / "docs" / "recipes.md"
+SETTINGS = ROOT / "docs" / "settings.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 STORE = ModelStore(ROOT / "models")
 
@@ -34,12 +36,14 @@ def main() -> None:
     README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
     LIMITS.write_text(limits_page(), encoding="utf-8")
     METRICS.write_text(metrics_page(), encoding="utf-8")
+    RECIPES_PAGE.write_text(recipes_page(), encoding="utf-8")
+    SETTINGS.write_text(settings_page(), encoding="utf-8")
     PERFORMANCE.write_text(performance_page(), encoding="utf-8")
 
 
 def written(text: str) -> str:
     """The document with every part made anew."""
-    parts = {"models": models, "answer": answer, "recipes": recipes, "settings": settings, "peers": peers}
+    parts = {"models": models, "answer": answer, "peers": peers}
     for name, part in parts.items():
         text, places = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
@@ -75,23 +79,6 @@ def answer() -> Iterable[str]:
     ]
 
 
-def recipes() -> Iterable[str]:
-    """One row per recipe with what its article states."""
-    rows = []
-    for recipe in RECIPES.values():
-        article = recipe.article
-        figure = f"{article.split} {article.accuracy:.4g}" if article.accuracy else "(the comparison)"
-        rows.append((f"`{recipe.name}`", article.title, figure, str(recipe.epochs), f"{recipe.parameters:,}"))
-    return table(("recipe", "article", "it states", "epochs", "parameters"), rows)
-
-
-def settings() -> Iterable[str]:
-    """One row per setting of the server."""
-    return table(
-        ("variable", "default", "meaning"), [(f"`{row.variable}`", row.default, row.meaning) for row in describe()]
-    )
-
-
 def peers() -> Iterable[str]:
     """Our server beside others, in short."""
     return page.summary(Results.read())
@@ -113,6 +100,42 @@ def limits_page() -> str:
             "code, on `/v1` as the problem's `code`, and everywhere in the header `x-error-code`.",
             "",
             *rows,
+            "",
+        ]
+    )
+
+
+def recipes_page() -> str:
+    """All of docs/recipes.md: one row per recipe with what its article states."""
+    rows = []
+    for recipe in RECIPES.values():
+        article = recipe.article
+        figure = f"{article.split} {article.accuracy:.4g}" if article.accuracy else "(the comparison)"
+        rows.append((f"`{recipe.name}`", article.title, figure, str(recipe.epochs), f"{recipe.parameters:,}"))
+    return "\n".join(
+        [
+            "# Recipes",
+            "",
+            "Written by `make docs` from `training/recipes/`. `sightline fit RECIPE --data DATA` trains one. What each",
+            "reached here: [reproduction](reproduction.md).",
+            "",
+            *table(("recipe", "article", "it states", "epochs", "parameters"), rows),
+            "",
+        ]
+    )
+
+
+def settings_page() -> str:
+    """All of docs/settings.md: one row per setting of the server."""
+    rows = [(f"`{row.variable}`", row.default, row.meaning) for row in describe()]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "Written by `make docs` from `service/settings.py`. Environment variables, read once at the start. A wrong",
+            "value or an unknown name stops it with a line that says what was expected.",
+            "",
+            *table(("variable", "default", "meaning"), rows),
             "",
         ]
     )

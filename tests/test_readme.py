@@ -10,7 +10,7 @@ import pytest
 from classifier import commands
 from classifier.commands.cli import load
 from classifier.store import ModelStore
-from docs.tables import README, ROOT, written
+from docs.tables import README, RECIPES_PAGE, ROOT, SETTINGS, recipes_page, settings_page, written
 from training.__main__ import COMMANDS as TRAINING_COMMANDS
 
 TEXT = README.read_text(encoding="utf-8")
@@ -24,6 +24,15 @@ COMMANDS = [
 
 def test_tables_and_answer_are_what_code_and_cards_say():
     assert written(TEXT) == TEXT, "run `make docs`"
+
+
+def test_the_pages_of_recipes_and_settings_are_what_the_code_says():
+    assert RECIPES_PAGE.read_text(encoding="utf-8") == recipes_page(), "run `make docs`"
+    assert SETTINGS.read_text(encoding="utf-8") == settings_page(), "run `make docs`"
+
+
+def test_the_readme_can_be_read_in_one_go():
+    assert len(TEXT.splitlines()) < 150
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
