@@ -64,6 +64,7 @@ except SettingsError as wrong:
 
 SETTINGS = _SERVER.settings
 startup.install(_SERVER)
+startup.report_nothing()
 
 # BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
 # request for the whole time, so it should not be much longer.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import atexit
 import functools
-import os
 import queue
 import re
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -22,8 +22,9 @@ from classifier.card import Card, Precision
 from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough, read_file
 from classifier.errors import BrokenModel, EngineUnavailable, OutOfMemory
 
-os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
-import openvino as ov
+# By this package OpenVINO reports every import to its makers, and writes an id below HOME; no setting stops that.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it fails
+import openvino as ov  # noqa: E402
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _PRECISIONS: dict[str, Precision] = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}

@@ -24,6 +24,14 @@ def install(context: ServerContext) -> None:
     uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(FastPathProtocol, context)  # type: ignore[assignment]
 
 
+def report_nothing() -> None:
+    """Keep BentoML from reporting starts to its makers, unless the operator set BENTOML_DO_NOT_TRACK otherwise."""
+    from bentoml._internal.utils.analytics import usage_stats  # brings in all of BentoML, which app.py has anyway
+
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    usage_stats.do_not_track.cache_clear()  # it was asked before this process knew of us
+
+
 def running_server(context: ServerContext) -> uvicorn.Server:
     """The uvicorn that serves this process: it takes SIGTERM. Raises SettingsError where it does not run our protocol.
 
