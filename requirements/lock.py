@@ -4,6 +4,7 @@ Every set is constrained by the one it contains, so `serve.txt` has the same ver
 `peers.txt`, for the servers that ours is compared with, comes from `peers.in` and shares its versions where it can.
 `kserve.txt`, for KServe's client, comes from `kserve.in`; it keeps protobuf and others below the versions in `dev.txt`.
 `perf-analyzer.txt`, for NVIDIA's load generator, comes from `perf-analyzer.in`.
+`kubernetes.txt`, for the check of the manifests, and `sbom.txt`, for the image's bill of materials, come from theirs.
 """
 
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 EXTRAS = {"dev": ["--extra", "dev"], "train": ["--extra", "transfer"], "gpu": ["--extra", "gpu"]}
-ALONE = ("kserve", "perf-analyzer")  # each in an environment of its own
+ALONE = ("kserve", "kubernetes", "perf-analyzer", "sbom")  # each in an environment of its own
 SETS = EXTRAS | {"serve": [], "peers": []} | {name: [] for name in ALONE}
 
 
