@@ -1,0 +1,47 @@
+"""The unit of deploy/systemd/, read by systemd's own checks; the unit itself is not started."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from service.settings import describe
+
+UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "sightline.service"
+MOST_EXPOSED = 2.5  # of 10, in systemd's own rating
+LINES = [line for line in UNIT.read_text(encoding="utf-8").splitlines() if line and not line.startswith(("#", "["))]
+
+
+@pytest.fixture(autouse=True)
+def analyze() -> str:
+    return shutil.which("systemd-analyze") or pytest.skip("no systemd-analyze")
+
+
+def test_systemd_rates_the_unit_as_little_exposed(analyze: str) -> None:
+    command = [analyze, "security", "--offline=true", f"--threshold={10 * MOST_EXPOSED:.0f}", UNIT]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    rated = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
+    assert rated, done.stderr
+    assert float(rated[1]) <= MOST_EXPOSED
+    assert done.returncode == 0
+
+
+def test_systemd_finds_nothing_wrong_but_that_the_program_is_not_installed(analyze: str) -> None:
+    done = subprocess.run([analyze, "verify", UNIT], check=False, capture_output=True, text=True, timeout=60)
+    complaints = [line for line in done.stderr.splitlines() if "sightline.service" in line]
+    assert [line for line in complaints if "is not executable" not in line] == []
+
+
+def test_the_unit_waits_for_what_was_accepted() -> None:
+    waits = next(int(line.partition("=")[2]) for line in LINES if line.startswith("TimeoutStopSec="))
+    seconds = [float(row.default.strip("`")) / 1000 for row in describe() if "SHUTDOWN" in row.variable]
+    assert waits > sum(seconds)
+
+
+def test_its_settings_are_settings_that_there_are() -> None:
+    given = {name for line in LINES for name in re.findall(r"(SIGHTLINE_\w+)=", line)}
+    assert given <= {row.variable for row in describe()}
