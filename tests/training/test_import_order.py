@@ -20,6 +20,7 @@ ORDER = (  # a folder imports its own line and those below
     {"layers"},
     {"backbones"},
     {"datasets"},
+    {"progress"},
 )
 MAX_FILES = 12
 

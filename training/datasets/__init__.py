@@ -11,6 +11,7 @@ from training.datasets.cifar10 import Cifar10
 from training.datasets.dataset import Dataset, DatasetError, Reader, Skipped, Split
 from training.datasets.folders import LAYOUT, Folders
 from training.datasets.sign_mnist import SignMnist
+from training.progress import Progress, silent
 
 __all__ = [
     "READERS",
@@ -34,14 +35,24 @@ READERS: dict[str, Reader] = {
 }
 
 
-def load_dataset(path: Path, reader: Reader, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+def load_dataset(
+    path: Path,
+    reader: Reader,
+    spec: InputSpec,
+    *,
+    limit: int | None = None,
+    folders: Folders = Folders(),
+    progress: Progress = silent,
+) -> Dataset:
     """Read `path` (a folder or an archive) with `reader` if it knows the layout, else as class folders of images.
 
-    `limit` is the most images a split may have, spread evenly over the classes. Raises DatasetError.
+    `limit` is the most images a split may have, spread evenly over the classes. `folders` says how class folders are
+    read. Raises DatasetError.
     """
-    for candidate in (reader, Folders()):
+    path = path.expanduser()
+    for candidate in (folders,) if isinstance(reader, Folders) else (reader, folders):
         if candidate.recognises(path):
-            return candidate.load(path, spec, limit=limit)
+            return candidate.load(path, spec, limit=limit, progress=progress)
     if isinstance(reader, Folders):
         raise DatasetError(f"{path}: expected class folders, it holds {_glimpse(path)}; lay photos out as {LAYOUT}")
     raise DatasetError(

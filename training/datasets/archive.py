@@ -21,7 +21,20 @@ from threading import Lock
 from types import TracebackType
 from typing import Protocol
 
-from training.datasets.dataset import DatasetError
+from training.datasets.dataset import DatasetError, Skipped
+
+# What operating systems, network drives and archivers leave behind, in lower case; hidden files are another matter.
+_LEFTOVERS = {
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+}
 
 ONE_FOLDER_ON_TOP = r"(?:[^/]+/)?"  # for the readers' patterns: zips are often made of the folder, not of its content
 
@@ -30,7 +43,12 @@ _UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
 
 
 class _Store(Protocol):
-    """Names (a folder's ends in `/`) to bytes; the kinds differ in nothing else. `read` is safe in several threads."""
+    """Names (a folder's ends in `/`) to bytes; the kinds differ in nothing else. `read` is safe in several threads.
+
+    `left_out` is complete once all names were taken.
+    """
+
+    left_out: list[Skipped]
 
     def names(self) -> Iterable[str]: ...
 
@@ -41,8 +59,9 @@ class Archive:
     """The files of a folder, zip or tar at `path`. Use it in a `with` block; `read` is safe in several threads.
 
     `names` are the files, `folders` (each with a final `/`) those recorded as such; a zip need not record any. Hidden
-    files, `.DS_Store` and `__MACOSX` are in neither. Raises DatasetError when nothing is there, when it is damaged,
-    or when a name or a link in it leads out of it.
+    files and what systems leave behind (`.DS_Store`, `__MACOSX`, `@eaDir`, `Thumbs.db`) are in neither. Links in a
+    folder are followed, also out of it. `left_out` names the links and folders that cannot be, with the reason.
+    Raises DatasetError when nothing is there, when it is damaged, or when a name in a zip or tar leads out of it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,6 +78,7 @@ class Archive:
             raise
         self.names = tuple(name for name in found if not name.endswith("/"))
         self.folders = tuple(name for name in found if name.endswith("/"))
+        self.left_out = tuple(self._store.left_out)
         self._known = frozenset(self.names)
 
     def __enter__(self) -> Archive:
@@ -111,32 +131,51 @@ def _store(path: Path, open_files: ExitStack) -> _Store:
 
 class _Folder:
     def __init__(self, root: Path) -> None:
+        self.left_out: list[Skipped] = []
         self._root = root
-        self._real_root = root.resolve()
 
     def names(self) -> Iterator[str]:
-        return self._below(self._root, "")
+        return self._below(self._root, "", frozenset({_identity(self._root)}))
 
-    def _below(self, folder: Path, prefix: str) -> Iterator[str]:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = prefix + entry.name
-                if not _is_wanted(name):
-                    continue
-                if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._real_root):
-                    raise DatasetError(f"{self._root}: the link {name} leads out of the folder; put the files there")
-                if entry.is_dir(follow_symlinks=False):
-                    yield f"{name}/"
-                    yield from self._below(Path(entry.path), f"{name}/")
-                elif entry.is_file():
-                    yield name
+    def _below(self, folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+        """`above` are the folders that lead here: a link back to one of them would never end."""
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            if not prefix:
+                raise
+            self.left_out.append(Skipped(prefix, f"the folder cannot be opened ({error.strerror})"))
+            return
+        for entry in entries:
+            name = prefix + entry.name
+            if not _is_wanted(name):
+                continue
+            if entry.is_dir():
+                yield from self._folder(Path(entry.path), name, above)
+            elif entry.is_file():
+                yield name
+            elif entry.is_symlink():
+                self.left_out.append(Skipped(name, "a link that leads nowhere"))
+
+    def _folder(self, folder: Path, name: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+        if (here := _identity(folder)) in above:
+            self.left_out.append(Skipped(name, "a link to a folder that it lies in"))
+            return
+        yield f"{name}/"
+        yield from self._below(folder, f"{name}/", above | {here})
 
     def read(self, name: str) -> bytes:
         return (self._root / name).read_bytes()
 
 
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.left_out: list[Skipped] = []
         self._archive = archive
         self._members = {_inside(member.filename): member for member in archive.infolist()}
         self._lock = Lock()  # ZipFile counts its open members without one; decoding is the slow part, not reading
@@ -151,6 +190,7 @@ class _Zip:
 
 class _Tar:
     def __init__(self, archive: tarfile.TarFile) -> None:
+        self.left_out: list[Skipped] = []
         self._archive = archive
         self._members = {_inside(member.name): member for member in archive if member.isfile()}
         self._folders = [f"{_inside(member.name)}/" for member in archive if member.isdir()]
@@ -178,7 +218,7 @@ def _seekable_tar(path: Path, open_files: ExitStack) -> tarfile.TarFile:
 
 
 def _is_wanted(name: str) -> bool:
-    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return not any(part.startswith(".") or part.lower() in _LEFTOVERS for part in name.split("/"))
 
 
 def _inside(name: str) -> str:

@@ -12,6 +12,7 @@ from classifier.card import InputSpec
 from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
 from training.datasets.dataset import Dataset, DatasetError
 from training.datasets.decoding import LabelledFile, decode_splits
+from training.progress import Progress, silent
 
 LABELS = ("cat", "dog")
 
@@ -50,13 +51,13 @@ class CatsVsDogs:
     def recognises(self, path: Path) -> bool:
         return {kind for kind, _ in _numbered(names_in(path))} == set(LABELS)
 
-    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None, progress: Progress = silent) -> Dataset:
         with Archive(path) as archive:
             numbered = _numbered(archive.names)
             for split, numbers in self._ranges():
                 _check_range(path, numbered, split, numbers, limit)
             plan = {split: list(_files(numbered, numbers)) for split, numbers in self._ranges()}
-            splits, skipped = decode_splits(archive, plan, spec, limit)
+            splits, skipped = decode_splits(archive, plan, spec, limit, progress=progress)
         return Dataset(self.name, LABELS, splits, skipped)
 
     def _ranges(self) -> list[tuple[str, range]]:

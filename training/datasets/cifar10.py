@@ -18,6 +18,7 @@ from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
 from training.datasets.decoding import IMAGE_ENDINGS, LabelledFile, decode_splits, prepare_arrays
 from training.datasets.restricted_pickle import loads
 from training.datasets.sampling import Indices, check_fraction, hold_out, spread
+from training.progress import Progress, silent
 
 # The official column order, which happens to be alphabetical.
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -55,14 +56,14 @@ class Cifar10:
         names = names_in(path)
         return bool(_batch_files(names)) or {file for _, file in _class_folders(names)} == set(LABELS)
 
-    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None, progress: Progress = silent) -> Dataset:
         with Archive(path) as archive:
             read = self._from_batches if _batch_files(archive.names) else self._from_folders
-            splits, skipped = read(archive, spec, limit)
+            splits, skipped = read(archive, spec, limit, progress)
         return Dataset(self.name, LABELS, splits, skipped)
 
     def _from_folders(
-        self, archive: Archive, spec: InputSpec, limit: int | None
+        self, archive: Archive, spec: InputSpec, limit: int | None, progress: Progress
     ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
         folders = _class_folders(archive.names)
         _check_folders(archive.path, folders)
@@ -73,10 +74,10 @@ class Cifar10:
             "validation": [train[i] for i in held],
             "test": _in_column_order(folders, "test"),
         }
-        return decode_splits(archive, plan, spec, limit)
+        return decode_splits(archive, plan, spec, limit, progress=progress)
 
     def _from_batches(
-        self, archive: Archive, spec: InputSpec, limit: int | None
+        self, archive: Archive, spec: InputSpec, limit: int | None, progress: Progress
     ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
         train, test = _read_batches(archive)
         kept, held = hold_out(len(train.labels), self.validation_fraction, self.split_seed)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from classifier.card import DatasetRecord, InputSpec
 from classifier.errors import SightlineError
+from training.progress import Progress, silent
 
 
 class DatasetError(SightlineError):
@@ -59,22 +60,29 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Skipped:
-    """A file that was passed over, and why."""
+    """A file that was left out, and why. `file` may hold bytes that are not UTF-8, as `os.fsdecode` gives them."""
 
     file: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.file.encode('utf-8', 'backslashreplace').decode()}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """Splits by name ("train", "validation", "test"), label names in column order, and what was passed over."""
+    """Splits by name ("train", "validation", "test"), label names in column order, and what was left out.
+
+    `warnings` are sentences for a person, as on class names that differ in capitals alone.
+    """
 
     name: str
     labels: tuple[str, ...]
     splits: Mapping[str, Split]
     skipped: tuple[Skipped, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         for name, split in self.splits.items():
@@ -102,6 +110,12 @@ class Dataset:
         images = {name: len(split) for name, split in self.splits.items()}
         return DatasetRecord(name=self.name, fingerprint=self.fingerprint, images=images)
 
+    @property
+    def class_counts(self) -> dict[str, dict[str, int]]:
+        """Images by label, in column order, and by split."""
+        counts = {name: np.bincount(split.labels, minlength=len(self.labels)) for name, split in self.splits.items()}
+        return {label: {n: int(c[i]) for n, c in counts.items()} for i, label in enumerate(self.labels)}
+
     def describe(self) -> str:
         """One line for a person: `cats-vs-dogs: train 2,000, validation 1,000, test 2,000 images; 2 classes`."""
         sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
@@ -118,7 +132,7 @@ class Reader(Protocol):
     def recognises(self, path: Path) -> bool:
         """Whether `path` (a folder or a zip) looks like this layout. Never raises for a path that exists."""
 
-    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None, progress: Progress = silent) -> Dataset:
         """Read, check and decode. `limit` is the most images a split may have, spread evenly over the classes.
 
         Raises DatasetError.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +16,12 @@ from classifier.errors import ImageError
 from classifier.images import Pixels, decode, from_array
 from training.datasets.archive import Archive
 from training.datasets.dataset import DatasetError, Skipped, Split
+from training.datasets.foreign_formats import format_by_content
 from training.datasets.sampling import spread
+from training.progress import Progress, silent
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
-_COPIES_STAY_IN = ("test", "validation", "train")
 _FILES_PER_TASK = 64  # to hand over one 32x32 JPEG costs about as much as to decode it
 # Threads fight over the interpreter when files are tiny: docs/tuning.md#threads-that-read-data-sets.
 _WORTH_A_THREAD_BYTES = 4_000
@@ -41,26 +40,37 @@ def decode_splits(
     spec: InputSpec,
     limit: int | None,
     *,
-    drop_copies: bool = False,
+    may_be_empty: bool = False,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
     """Decode the files of each split, in their order; those that do not decode are left out and returned by name.
 
-    `limit` is applied before anything is decoded. With `drop_copies`, of byte-identical files one is kept: in test
-    rather than in validation, there rather than in train. Raises DatasetError when a split has no readable image.
+    `limit` is applied before anything is decoded. Raises DatasetError when a split has no readable image, unless it
+    `may_be_empty`.
     """
+    chosen = {name: [files[i] for i in spread([f.label for f in files], limit)] for name, files in plan.items()}
+    counted = _Counted(progress, sum(len(files) for files in chosen.values()))
     splits: dict[str, Split] = {}
     skipped: list[Skipped] = []
-    first_with: dict[bytes, str] | None = {} if drop_copies else None
-    for split_name in sorted(plan, key=_COPIES_STAY_IN.index):
-        listed = plan[split_name]
-        files = [listed[i] for i in spread([file.label for file in listed], limit)]
-        splits[split_name], left_out = _decode_files(archive, files, spec, first_with)
+    for name, files in chosen.items():
+        splits[name], left_out = _decode_files(archive, files, spec, counted)
         skipped += left_out
-        if files and not len(splits[split_name]):
-            raise DatasetError(
-                f"{archive.path}: none of {len(files)} {split_name} images decodes: {skipped[-1].reason}"
-            )
-    return {split_name: splits[split_name] for split_name in plan}, tuple(skipped)
+        if files and not len(splits[name]) and not may_be_empty:
+            raise DatasetError(f"{archive.path}: none of {len(files)} {name} images decodes: {skipped[-1].reason}")
+    return splits, tuple(skipped)
+
+
+class _Counted:
+    """Counts the images of all splits together."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def add(self, images: int) -> None:
+        self._done += images
+        self._progress("reading images", self._done, self._total)
 
 
 def prepare_arrays(images: Iterable[npt.NDArray[np.uint8]], count: int, spec: InputSpec) -> Pixels:
@@ -72,58 +82,60 @@ def prepare_arrays(images: Iterable[npt.NDArray[np.uint8]], count: int, spec: In
 
 
 def _decode_files(
-    archive: Archive, files: Sequence[LabelledFile], spec: InputSpec, first_with: dict[bytes, str] | None
+    archive: Archive, files: Sequence[LabelledFile], spec: InputSpec, counted: _Counted
 ) -> tuple[Split, list[Skipped]]:
     pixels = np.empty((len(files), *spec.shape), np.uint8)
-    digests = [b""] * len(files)
 
     def decode_one(i: int) -> tuple[int, str] | None:
-        body = archive.read(files[i].name)
-        digests[i] = hashlib.sha256(body).digest() if first_with is not None else b""
         try:
+            body = archive.read(files[i].name)
             pixels[i] = decode(body, spec)
-        except ImageError as error:
+        except DatasetError as error:
             return i, str(error)
+        except ImageError as error:
+            found = format_by_content(body)
+            return i, f"{found} is not read; convert it to JPEG or PNG" if found else str(error)
         return None
 
-    reasons = _run(decode_one, len(files), _threads(archive, files))
-    if first_with is not None:
-        reasons |= _copies(files, digests, reasons, first_with)
+    reasons = _run(decode_one, len(files), _threads(archive, files), counted)
     kept = [i for i in range(len(files)) if i not in reasons]
     split = Split(_close_gaps(pixels, kept), np.array([files[i].label for i in kept], np.int64))
     return split, [Skipped(files[i].name, reason) for i, reason in sorted(reasons.items())]
 
 
-def _run(decode_one: Callable[[int], tuple[int, str] | None], count: int, threads: int) -> dict[int, str]:
+def _run(
+    decode_one: Callable[[int], tuple[int, str] | None], count: int, threads: int, counted: _Counted
+) -> dict[int, str]:
     """Decode images 0..count; returns why, by index, for those that did not."""
 
     def decode_some(start: int) -> list[tuple[int, str]]:
         return [fault for i in range(start, min(start + _FILES_PER_TASK, count)) if (fault := decode_one(i))]
 
+    reasons: dict[int, str] = {}
+    starts = range(0, count, _FILES_PER_TASK)
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # damaged EXIF: the pixels are fine
-        return dict(chain.from_iterable(pool.map(decode_some, range(0, count, _FILES_PER_TASK))))
+        for start, faults in zip(starts, pool.map(decode_some, starts), strict=True):
+            reasons.update(faults)
+            counted.add(min(_FILES_PER_TASK, count - start))
+    return reasons
 
 
 def _threads(archive: Archive, files: Sequence[LabelledFile]) -> int:
-    if not files or len(archive.read(files[0].name)) < _WORTH_A_THREAD_BYTES:
+    if not files or _bytes(archive, files[0]) < _WORTH_A_THREAD_BYTES:
         return 1
     return min(8, os.cpu_count() or 1)
 
 
-def _copies(
-    files: Sequence[LabelledFile], digests: Sequence[bytes], unreadable: Container[int], first_with: dict[bytes, str]
-) -> dict[int, str]:
-    """Why, by index, for each file whose bytes were met before; the others are noted in `first_with`."""
-    reasons = {}
-    for i, (file, digest) in enumerate(zip(files, digests, strict=True)):
-        if i not in unreadable and (first := first_with.setdefault(digest, file.name)) != file.name:
-            reasons[i] = f"a copy, byte for byte, of {first}"
-    return reasons
+def _bytes(archive: Archive, file: LabelledFile) -> int:
+    try:
+        return len(archive.read(file.name))
+    except DatasetError:
+        return 0
 
 
 def _close_gaps(pixels: Pixels, kept: Sequence[int]) -> Pixels:
-    """Move the kept images to the front, in place: a copy would need the memory twice."""
+    """Move the kept images to the front: a copy would need the memory twice."""
     if len(kept) < len(pixels):
         for to, origin in enumerate(kept):
             pixels[to] = pixels[origin]

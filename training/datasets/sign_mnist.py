@@ -20,6 +20,7 @@ from training.datasets.archive import Archive, names_in
 from training.datasets.dataset import Dataset, DatasetError, Split
 from training.datasets.decoding import prepare_arrays
 from training.datasets.sampling import Indices, check_fraction, hold_out, spread
+from training.progress import Progress, silent
 
 LABELS = tuple("ABCDEFGHIKLMNOPQRSTUVWXY")  # J and Z are movements, no picture shows them
 SIDE = 28
@@ -58,7 +59,7 @@ class SignMnist:
     def recognises(self, path: Path) -> bool:
         return bool(_csv_files(names_in(path)))
 
-    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None) -> Dataset:
+    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None, progress: Progress = silent) -> Dataset:
         with Archive(path) as archive:
             train, test = _read_both(archive)
         columns = _columns(train, test)

@@ -56,14 +56,35 @@ def test_a_member_that_leads_out_of_the_archive_is_refused(pack: Pack, name: str
         Archive(pack(tmp_path / "packed", {name: b""}))
 
 
-def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "files", FILES)
+def test_links_to_files_and_folders_are_followed_wherever_they_lead(tmp_path: Path) -> None:
+    folder, elsewhere = folder_of(tmp_path / "files", FILES), folder_of(tmp_path / "elsewhere", {"x/2.txt": b"two"})
     (folder / "b/link.txt").symlink_to(folder / "a/1.txt")
+    (folder / "c").symlink_to(elsewhere / "x")
     with Archive(folder) as archive:
         assert archive.read("b/link.txt") == b"one"
-    (folder / "away").symlink_to("/etc")
-    with pytest.raises(DatasetError, match="the link away leads out of the folder"):
-        Archive(folder)
+        assert archive.read("c/2.txt") == b"two"
+        assert archive.left_out == ()
+
+
+def test_links_in_a_circle_and_links_to_nothing_are_named(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "files", FILES)
+    (folder / "a/again").symlink_to(folder)
+    (folder / "a/self").symlink_to(folder / "a")
+    (folder / "gone.txt").symlink_to(tmp_path / "nothing")
+    with Archive(folder) as archive:
+        assert {f.file: f.reason for f in archive.left_out} == {
+            "a/again": "a link to a folder that it lies in",
+            "a/self": "a link to a folder that it lies in",
+            "gone.txt": "a link that leads nowhere",
+        }
+
+
+def test_what_systems_leave_behind_is_no_file(tmp_path: Path) -> None:
+    leftovers = ("@eaDir/1.jpg/SYNO.jpg", ".DS_Store", "__MACOSX/._1.jpg", "a/Thumbs.db", "a/desktop.ini", "#recycle/1")
+    files = dict.fromkeys((*leftovers, "a/1.jpg"), b"")
+    for path in (folder_of(tmp_path / "files", files), zip_of(tmp_path / "files.zip", files)):
+        with Archive(path) as archive:
+            assert archive.names == ("a/1.jpg",)
 
 
 def test_a_file_that_is_not_listed_cannot_be_read(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_an_empty_test_range_makes_no_test_split(tmp_path: Path) -> None:
 def test_microsofts_damaged_files_are_skipped_and_counted(tmp_path: Path) -> None:
     files = pet_images_files(8) | {"PetImages/Cat/1.jpg": b"", "PetImages/Dog/1001.jpg": b"<html>"}
     dataset = SMALL.load(zip_of(tmp_path / "a.zip", files), SPEC)
-    assert [file.file for file in dataset.skipped] == ["PetImages/Dog/1001.jpg", "PetImages/Cat/1.jpg"]
+    assert [file.file for file in dataset.skipped] == ["PetImages/Cat/1.jpg", "PetImages/Dog/1001.jpg"]
     assert len(dataset.splits["train"]) == 7
     assert len(dataset.splits["validation"]) == 5
     assert "files skipped: 2" in dataset.describe()

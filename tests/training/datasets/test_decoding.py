@@ -13,6 +13,7 @@ from tests.archives import jpeg, picture, zip_of
 from training.datasets.archive import Archive
 from training.datasets.dataset import DatasetError
 from training.datasets.decoding import LabelledFile, decode_splits, prepare_arrays
+from training.datasets.foreign_formats import format_by_content
 
 SPEC = InputSpec(height=20, width=24, channels=3)
 
@@ -63,14 +64,18 @@ def test_a_split_without_one_readable_image_is_an_error(tmp_path: Path) -> None:
         decode_splits(archive, {"train": _plan(["0.jpg", "1.jpg"])}, SPEC, None)
 
 
-def test_a_copy_stays_in_test_and_goes_from_train(tmp_path: Path) -> None:
-    bodies = _pictures(8)
-    bodies["001.jpg"] = bodies["007.jpg"]
-    plan = {"train": _plan(sorted(bodies)[:4]), "test": _plan(sorted(bodies)[4:])}
+def test_heic_and_avif_are_known_by_their_content() -> None:
+    assert format_by_content(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC"
+    assert format_by_content(b"\0\0\0\x1cftypavif\0\0\0\0") == "AVIF"
+    assert format_by_content(b"\xff\xd8\xff\xe0") is None
+
+
+def test_every_image_counts_in_the_progress(tmp_path: Path) -> None:
+    bodies, seen = _pictures(70), []
+    plan = {"train": _plan(sorted(bodies)[:68]), "test": _plan(sorted(bodies)[68:])}
     with Archive(zip_of(tmp_path / "a.zip", bodies)) as archive:
-        splits, skipped = decode_splits(archive, plan, SPEC, None, drop_copies=True)
-    assert {name: len(split) for name, split in splits.items()} == {"train": 3, "test": 4}
-    assert [(file.file, file.reason) for file in skipped] == [("001.jpg", "a copy, byte for byte, of 007.jpg")]
+        decode_splits(archive, plan, SPEC, None, progress=lambda *step: seen.append(step))
+    assert seen == [("reading images", done, 70) for done in (64, 68, 70)]
 
 
 def test_raw_arrays_become_what_serving_makes_of_them() -> None:

@@ -1,0 +1,166 @@
+"""Reads class folders: into the splits of a data set, or as they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from classifier.card import InputSpec
+from training.datasets.archive import Archive, stem_of
+from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
+from training.datasets.decoding import LabelledFile, decode_splits
+from training.datasets.folders.assignment import Digest, assign
+from training.datasets.folders.contents import PlacedFile, read_digests, without_repetitions
+from training.datasets.folders.labels import in_order, lookalikes
+from training.datasets.folders.layout import ALL, LAYOUT, labels_of, read_layout
+from training.datasets.foreign_formats import format_by_name
+from training.datasets.sampling import check_fraction
+from training.progress import Progress, silent
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """`CLASS/*.jpg`, or `train/CLASS/*.jpg` beside `validation/` (`valid`, `val`, `dev`, `eval`) and `test/`.
+
+    Without split folders, `assign` says from its content which split each image belongs to. A validation or test
+    folder that is missing is split off train in the same way. A fraction is the part of the images that is expected
+    there; every class has one image at least in every split.
+
+    Labels are the folders' names in natural order (`class2` before `class10`). Sub-folders of a class belong to it.
+    What does not decode, lies in no class folder, or is a byte-for-byte copy is left out and named in
+    `Dataset.skipped`; a copy stays in test rather than in validation, there rather than in train. One image under two
+    labels is an error, or with `drop_conflicts` left out too. The order of images follows from their contents.
+    """
+
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    drop_conflicts: bool = False
+
+    @property
+    def name(self) -> str:
+        return "folders"
+
+    def __post_init__(self) -> None:
+        check_fraction("validation_fraction", self.validation_fraction)
+        check_fraction("test_fraction", self.test_fraction)
+        check_fraction("validation_fraction + test_fraction", self.validation_fraction + self.test_fraction)
+
+    def recognises(self, path: Path) -> bool:
+        """Whether any picture lies in a class folder, be it of a format or a layout that `load` then refuses."""
+        try:
+            with Archive(path) as archive:
+                try:
+                    layout = read_layout(archive)
+                except DatasetError:
+                    return True
+                return bool(layout.files) or any("/" in f.file and format_by_name(f.file) for f in layout.left_out)
+        except DatasetError:
+            return False
+
+    def load(self, path: Path, spec: InputSpec, *, limit: int | None = None, progress: Progress = silent) -> Dataset:
+        with Archive(path) as archive:
+            layout = read_layout(archive)
+            labels = labels_of(path, layout)
+            digests, unreadable = read_digests(archive, layout.files, progress)
+            readable = [file for file in layout.files if file.name in digests]
+            files, repeated = without_repetitions(readable, digests, self.drop_conflicts)
+            left_out = [*layout.left_out, *unreadable, *repeated]
+            splits, damaged = self._decode(archive, files, digests, labels, spec, limit, progress)
+        return Dataset(stem_of(path), labels, splits, (*left_out, *damaged), lookalikes(labels))
+
+    def _decode(
+        self,
+        archive: Archive,
+        files: Sequence[PlacedFile],
+        digests: Mapping[str, Digest],
+        labels: Sequence[str],
+        spec: InputSpec,
+        limit: int | None,
+        progress: Progress,
+    ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
+        """The splits of the images that decode.
+
+        Where all images of a class in a split turn out to be damaged, the splits are assigned anew without them.
+        """
+        damaged: dict[str, Skipped] = {}
+        while True:
+            sound = [file for file in files if file.name not in damaged]
+            plan = self._plan(archive.path, sound, digests, labels, {*damaged})
+            splits, skipped = decode_splits(archive, plan, spec, limit, may_be_empty=True, progress=progress)
+            damaged |= {each.file: each for each in skipped}
+            if not skipped or all(_has_every_class(split, len(labels)) for split in splits.values()):
+                return splits, tuple(damaged.values())
+
+    def _plan(
+        self,
+        path: Path,
+        files: Sequence[PlacedFile],
+        digests: Mapping[str, Digest],
+        labels: Sequence[str],
+        damaged: Set[str],
+    ) -> dict[str, list[LabelledFile]]:
+        """The files of the three splits: those that are given, and the others assigned out of train."""
+        given = {file.split for file in files}
+        fractions = {"test": self.test_fraction, "validation": self.validation_fraction}
+        missing = {name: fraction for name, fraction in fractions.items() if name not in given}
+        plan: dict[str, list[LabelledFile]] = {name: [] for name in SPLITS}
+        for column, label in enumerate(labels):
+            in_class = [file for file in files if file.label == label]
+            dealt = [file for file in in_class if file.split in (ALL, "train")]
+            _check_enough(path, label, len(dealt), ("train", *sorted(missing, reverse=True)), damaged)
+            assigned = assign([digests[file.name] for file in dealt], missing, self.split_seed)
+            for file, split in (
+                *zip(dealt, assigned, strict=True),
+                *((f, f.split) for f in in_class if f not in dealt),
+            ):
+                plan[split].append(LabelledFile(file.name, column))
+        return plan
+
+
+def _check_enough(path: Path, label: str, images: int, splits: Sequence[str], damaged: Set[str]) -> None:
+    if images < len(splits):
+        besides = f" besides {len(damaged):,} damaged files" if damaged else ""
+        raise DatasetError(
+            f"{path}: class {label} has {images} images{besides}, and {', '.join(splits)} need one each at least; "
+            "add photos or remove the class"
+        )
+
+
+def _has_every_class(split: Split, classes: int) -> bool:
+    return len({*split.labels.tolist()}) == classes
+
+
+class ClassFolders(NamedTuple):
+    """Images as they lie in class folders: their labels count within `labels`, which may be one only.
+
+    `split` is "all" where there are no split folders.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    split: str
+    images: Split
+    skipped: tuple[Skipped, ...]
+
+
+def read_class_folders(path: Path, spec: InputSpec, split: str, progress: Progress = silent) -> ClassFolders:
+    """Every image of one split folder, or of all where there are none; nothing is dealt out or asked to be complete.
+
+    Raises DatasetError.
+    """
+    with Archive(path) as archive:
+        layout = read_layout(archive)
+        found = split if split in layout.splits else ALL
+        if found not in layout.splits:
+            there = f"it has {', '.join(layout.splits)}" if layout.splits else f"layout: {LAYOUT}"
+            raise DatasetError(f"{path}: found no images in class folders below {split}/; {there}")
+        files = [file for file in layout.files if file.split == found]
+        labels = in_order(file.label for file in files)
+        plan = {"test": [LabelledFile(f.name, c) for c, label in enumerate(labels) for f in files if f.label == label]}
+        decoded, skipped = decode_splits(archive, plan, spec, limit=None, progress=progress)
+    return ClassFolders(stem_of(path), labels, found, decoded["test"], (*layout.left_out, *skipped))
