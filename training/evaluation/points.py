@@ -48,7 +48,7 @@ def read_points(path: Path) -> list[Point]:
             rows = list(csv.DictReader(file))
         return [Point(**{name: kind(row[name]) for name, kind in kinds.items()}) for row in rows]
     except (KeyError, ValueError, TypeError) as error:
-        raise RecipeError(f"{path}: not the points that `images-per-class` writes: {error}") from error
+        raise RecipeError(f"{path}: not the points that `learning-curve` writes: {error}") from error
 
 
 def write_points(points: Sequence[Point], path: Path) -> None:

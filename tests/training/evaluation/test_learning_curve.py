@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.archives import photo_folders
+from tests.archives import folder_of, photo_files
 from tests.training.tiny_backbone import on_tiny
 from training.__main__ import main
 from training.datasets.dataset import Dataset, DatasetError, Split
@@ -19,7 +19,7 @@ from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.recipes.recipe import RecipeError
 
 LABELS = np.repeat(np.arange(3), (20, 30, 40))
-COUNTS, SEEDS = ("4", "8"), ("0", "1")
+COUNTS, SEEDS = ("4", "8"), "0,1"
 
 
 def point(recipe: str = "features", images: int = 10, seed: int = 0, test_accuracy: float = 0.9) -> Point:
@@ -95,7 +95,11 @@ def test_an_epoch_has_enough_batches_to_learn_from_few_images():
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photo_folders(tmp_path_factory.mktemp("photos") / "cups", ("cup", "plate"), per_class=20, side=32)
+    """Of each class 12 images to train on, 4 to validate on and 4 to test on."""
+    splits = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+    files = photo_files(("cup", "plate"), per_class=20, side=32)
+    placed = {f"{split}/{name}": body for (name, body), split in zip(files.items(), splits * 2, strict=True)}
+    return folder_of(tmp_path_factory.mktemp("photos") / "cups", placed)
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def measured(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     monkeypatch.setitem(FOR_ANY_IMAGES, "features", on_tiny())
 
     def run(*more: str, counts: tuple[str, ...] = COUNTS) -> tuple[int, list[Point]]:
-        command = ["images-per-class", "features", "--data", str(photos), "--counts", *counts, "--seeds", *SEEDS]
+        command = ["learning-curve", "features", "--data", str(photos), "--counts", ",".join(counts), "--seeds", SEEDS]
         out = tmp_path / "points.csv"
         return main([*command, "--out", str(out), "--runs", str(tmp_path / "runs"), *more]), read_points(out)
 
