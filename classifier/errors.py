@@ -22,7 +22,7 @@ class ImageError(SightlineError):
 
 
 class NotAnImage(ImageError):
-    """The bytes are not one of the formats in `images.FORMATS`."""
+    """The bytes are not in one of `formats.FORMATS`."""
 
     status = 415
     code = "not-an-image"
@@ -42,6 +42,27 @@ class ImageTooLarge(ImageError):
     status = 413
     code = "too-many-pixels"
     title = "The image has too many pixels"
+
+
+class TooComplexImage(ImageError):
+    """The file is in more parts than any honest picture, and would take long to read for what it shows."""
+
+    code = "too-complex-image"
+    title = "The image's file is too complex"
+
+
+class TooSlowToDecode(ImageError):
+    """Decoding took more of a processor's time than one picture gets, and was ended."""
+
+    code = "too-slow-to-decode"
+    title = "The image takes too long to decode"
+
+
+class TooMuchToDecode(ImageError):
+    """Decoding wanted more memory than its pixels explain, and was ended."""
+
+    code = "too-much-memory-to-decode"
+    title = "The image takes too much memory to decode"
 
 
 class UnknownModel(SightlineError):

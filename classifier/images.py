@@ -1,25 +1,29 @@
 """Image bytes to pixels: the one decoding that training, serving and the command line share.
 
-identify -> refuse too many pixels -> decode (JPEG at a reduced DCT scale) -> EXIF orientation -> RGB or grey -> resize
+outline -> refuse too many pixels -> decode (JPEG at a reduced DCT scale) -> EXIF orientation -> RGB or grey -> resize
 -> contrast. A plain JPEG of the network's own size takes a shorter way to the same pixels. Nothing else in the project
 opens an image, so what a network was trained on is what it is served.
 """
 
 from __future__ import annotations
 
+import atexit
 import io
+import os
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from classifier.card import InputSpec
-from classifier.errors import ImageTooLarge, NotAnImage, SightlineError, UndecodableImage
+from classifier.decode_process import LONGEST_S, DecodeProcesses
+from classifier.decode_process.messages import Spec
+from classifier.errors import ImageTooLarge, SightlineError, TooMuchToDecode, UndecodableImage
+from classifier.formats import outline
 
 MAX_PIXELS = 50_000_000  # phones stop short of it by default; up to 16 bytes of memory each while they are decoded
 
@@ -27,16 +31,6 @@ MAX_PIXELS = 50_000_000  # phones stop short of it by default; up to 16 bytes of
 _HELD = {"JPEG": 0.25}
 
 Pixels = npt.NDArray[np.uint8]
-
-# Pillow's own sniffing accepts dozens of formats, some of which run external programs; these six are all we open.
-FORMATS = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "WEBP": (b"RIFF",),
-    "GIF": (b"GIF87a", b"GIF89a"),
-    "BMP": (b"BM",),
-    "TIFF": (b"II*\x00", b"MM\x00*"),
-}
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -59,10 +53,8 @@ _TURN = {
 }
 _LYING = (5, 6, 7, 8)  # height and width change places
 
-_MAY_TURN = (b"Exif\0\0", b"http://ns.adobe.com/xap/")  # a JPEG's metadata that can hold an orientation
-
-# Opened, these hold about their own bytes. A PNG's texts and a TIFF's tags may unfold to hundreds of times that.
-_SMALL_WHEN_OPENED = ("JPEG", "GIF", "BMP")
+# What Pillow says where its decoders were given no memory.
+_OUT_OF_MEMORY = ("decoder error -9", "out of memory when reading image file")
 
 _STRIP = 256  # rows whose colours are changed at a time: what that needs in between is several times the picture
 
@@ -73,105 +65,94 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def identify(body: bytes) -> str:
-    """Name the format of encoded image bytes by their first bytes, never by what a client claims.
-
-    Raises NotAnImage for anything but the formats in FORMATS.
-    """
-    for name, magics in FORMATS.items():
-        if body.startswith(magics) and (name != "WEBP" or body[8:12] == b"WEBP"):
-            return name
-    came = f"{len(body)} bytes beginning {body[:8].hex(' ')}" if body else "no bytes at all"
-    raise NotAnImage(f"expected a {', '.join(FORMATS)} image, got {came}; send the file itself, unwrapped")
-
-
 class OpenedImage:
-    """An encoded image of which the header has been read, and nothing decoded.
+    """An encoded image of which the structure has been read, and nothing decoded.
 
     `pixels` is its width times its height. `held_pixels` says how many of them are in memory at once while it is
-    decoded, in up to 16 bytes each: of a JPEG a quarter.
+    decoded, in up to 16 bytes each: of a JPEG a quarter. `is_plain` says that decoding it takes time in proportion to
+    its pixels and bytes, some tenths of a second at most; of any other picture that is not known.
     """
 
-    __slots__ = ("_body", "_image", "_is_plain", "_kind", "_max_pixels", "_spec", "held_pixels", "pixels")
+    __slots__ = ("_max_pixels", "_outline", "_spec", "held_pixels", "is_plain", "pixels")
 
-    def __init__(self, body: bytes, spec: InputSpec, max_pixels: int) -> None:
-        self._body = body
+    def __init__(self, body: bytes, spec: Spec, max_pixels: int) -> None:
+        found = self._outline = outline(body)
         self._spec = spec
         self._max_pixels = max_pixels
-        self._kind = identify(body)
-        self._image: Image.Image | None = None
-        self._is_plain = self._kind == "JPEG" and _has_size_of(body, spec)
-        try:
-            width, height = (spec.width, spec.height) if self._is_plain else self._size()
-        except SightlineError:
-            raise
-        except Exception as error:
-            raise self._explained(error) from error
-        self.pixels = width * height
-        self.held_pixels = self.pixels * _HELD.get(self._kind, 1.0)
-        self._check_size(width, height)
+        self.is_plain = found.is_plain
+        self.pixels = found.width * found.height
+        self.held_pixels = self.pixels * _HELD.get(found.kind, 1.0)
+        self._check_size(found.width, found.height)
+
+    @property
+    def is_heic(self) -> bool:
+        return self._outline.kind == "HEIC"
 
     def decode(self) -> Pixels:
-        """The pixels, as `decode` gives and raises."""
+        """The pixels, as `images.decode` gives and raises."""
         try:
-            pixels = self._thumbnail() if self._is_plain else None
+            pixels = self._thumbnail()
             if pixels is None:
-                pixels = _fitted(_upright(self._take(), self._spec), self._spec)
+                pixels = _fitted(_upright(self._opened(), self._spec), self._spec)
             return _contrasted(pixels, self._spec)
         except SightlineError:
             raise
         except Exception as error:
             raise self._explained(error) from error
 
-    def set_aside(self) -> OpenedImage:
-        """Hold little more than the file until `decode`, which reads a header again where it may be large."""
-        if self._kind not in _SMALL_WHEN_OPENED:
-            self._image = None
-        return self
-
-    def _size(self) -> tuple[int, int]:
-        if self._kind == "WEBP":  # libwebp makes room for the whole canvas when the file is opened, others when read
-            return _webp_canvas(self._body)
-        self._image = _open(self._body, self._kind)
-        return self._image.size
+    def decode_apart(self, processes: DecodeProcesses, timeout_s: float) -> Pixels:
+        """The same from another process. Raises TooSlowToDecode and TooMuchToDecode besides."""
+        return processes.decode(self._outline.body, self._spec, max_pixels=self._max_pixels, timeout_s=timeout_s)
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._max_pixels:
             raise ImageTooLarge(f"{width} x {height} is over {self._max_pixels:,} pixels; scale the picture down first")
 
     def _thumbnail(self) -> Pixels | None:
-        """The pixels of a plain JPEG; None where it has the least damage, which is left to Pillow."""
+        """The pixels of a plain JPEG of the network's size, which need not be scaled or turned; None for any other.
+
+        Pillow and simplejpeg hold the same libjpeg-turbo, with the same defaults. docs/tuning.md#thumbnails
+        """
+        found, spec = self._outline, self._spec
+        if not found.is_plain or found.may_turn or (found.height, found.width) != (spec.height, spec.width):
+            return None
+        if found.kind != "JPEG" or not _has_usual_colours(found.body):
+            return None
         try:
-            pixels: Pixels = simplejpeg.decode_jpeg(self._body, "GRAY" if self._spec.channels == 1 else "RGB")
-        except ValueError:  # what libjpeg warns of, too
+            pixels: Pixels = simplejpeg.decode_jpeg(found.body, "GRAY" if spec.channels == 1 else "RGB")
+        except ValueError:  # the least damage, of which libjpeg only warns, is left to Pillow
             return None
         return pixels
 
-    def _take(self) -> Image.Image:
-        """The opened file, which the caller alone holds from now on."""
-        image = _open(self._body, self._kind) if self._image is None else self._image
-        self._image = None
+    def _opened(self) -> Image.Image:
+        image = _open(self._outline.body, self._outline.kind)
         self._check_size(*image.size)  # a WebP's header may have said something else
         return image
 
     def _explained(self, error: Exception) -> SightlineError:
         if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
             return ImageTooLarge(f"{error}; at most {self._max_pixels:,} pixels are read, scale the picture down first")
+        if isinstance(error, MemoryError) or str(error) in _OUT_OF_MEMORY:
+            return TooMuchToDecode("decoding it takes far more memory than its pixels do; save it anew")
         # Damaged files were seen to raise a dozen kinds, and a Pillow release may add one.
-        return UndecodableImage(f"the {self._kind} image is damaged or incomplete: {_said(error)}")
+        return UndecodableImage(f"the {self._outline.kind} image is damaged or incomplete: {_said(error)}")
 
 
-def decode(body: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(body: bytes, spec: Spec, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Turn one encoded image into the pixels a network was trained on.
 
     Returns uint8, shape (spec.height, spec.width, spec.channels), values 0..255; scaling lives inside the network.
     The first frame or page counts. Transparency is laid on white. Raises NotAnImage, ImageTooLarge (from the header,
-    before any pixel is decoded) or UndecodableImage.
+    before any pixel is decoded), TooComplexImage, TooMuchToDecode or UndecodableImage. HEIC, whose libraries are the
+    youngest, is decoded in a process of its own, and may raise TooSlowToDecode.
     """
-    return OpenedImage(body, spec, max_pixels).decode()
+    opened = OpenedImage(body, spec, max_pixels)
+    if opened.is_heic:
+        return opened.decode_apart(_processes(), LONGEST_S)
+    return opened.decode()
 
 
-def from_array(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> Pixels:
+def from_array(pixels: npt.NDArray[np.uint8], spec: Spec) -> Pixels:
     """Bring pixels that never were a file (a CSV row, a pickle, a camera frame) to the network's input.
 
     `pixels` is uint8, shape (height, width) or (height, width, 1 or 3). From the colour step on this is `decode`.
@@ -191,37 +172,34 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _has_size_of(body: bytes, spec: InputSpec) -> bool:
-    """Whether a JPEG is of just this size, and plain: then nothing is to be scaled or turned.
+@cache
+def _processes() -> DecodeProcesses:
+    """For whoever has none of their own. They start when they are needed."""
+    processes = DecodeProcesses(os.cpu_count() or 1)
+    atexit.register(processes.close)
+    return processes
 
-    Pillow and simplejpeg hold the same libjpeg-turbo, with the same defaults. docs/tuning.md#thumbnails
-    """
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(body)
-    except ValueError:  # what libjpeg warns of, too
-        return False
-    # Other colours Pillow converts by rules of its own.
-    fits = (height, width) == (spec.height, spec.width) and colours in ("Gray", "YCbCr")
-    return fits and _MAY_TURN[0] not in body and _MAY_TURN[1] not in body
+
+def _has_usual_colours(body: bytes) -> bool:
+    """Whether a JPEG is grey or in YCbCr; others Pillow converts by rules of its own."""
+    if body[6:11] == b"JFIF\0":  # then libjpeg takes three components to be that
+        return True
+    return simplejpeg.decode_jpeg_header(body)[2] in ("Gray", "YCbCr")
 
 
 def _open(body: bytes, kind: str) -> Image.Image:
     if kind == "JPEG":  # past Image.open, which looks for several pictures in the file; the first is what we read
         return JpegImageFile(io.BytesIO(body))
+    if kind == "AVIF":
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # whoever has many pictures decodes them side by side
+    if kind == "HEIC":
+        from pillow_heif import HeifImageFile  # an extra, whose libraries only a process of its own loads
+
+        return HeifImageFile(io.BytesIO(body))
     return Image.open(io.BytesIO(body), formats=(kind,))
 
 
-def _webp_canvas(body: bytes) -> tuple[int, int]:
-    """Width and height from the first chunk, whichever of the three kinds it is (RFC 9649, section 2)."""
-    if body[12:16] == b"VP8X":
-        return 1 + int.from_bytes(body[24:27], "little"), 1 + int.from_bytes(body[27:30], "little")
-    if body[12:16] == b"VP8L":
-        packed = int.from_bytes(body[21:25], "little")
-        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
-    return int.from_bytes(body[26:28], "little") & 0x3FFF, int.from_bytes(body[28:30], "little") & 0x3FFF
-
-
-def _upright(image: Image.Image, spec: InputSpec) -> Image.Image:
+def _upright(image: Image.Image, spec: Spec) -> Image.Image:
     """Decode and turn as EXIF says; a JPEG no finer than the resize can use."""
     if image.format == "JPEG":
         orientation = _orientation(image) if "exif" in image.info or "xmp" in image.info else 1
@@ -242,7 +220,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _fitted(image: Image.Image, spec: InputSpec) -> Pixels:
+def _fitted(image: Image.Image, spec: Spec) -> Pixels:
     """In the colours and the size of the network's input."""
     image = _colour(image, "L" if spec.channels == 1 else "RGB")
     if image.size != (spec.width, spec.height):
@@ -287,7 +265,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return white
 
 
-def _contrasted(pixels: Pixels, spec: InputSpec) -> Pixels:
+def _contrasted(pixels: Pixels, spec: Spec) -> Pixels:
     """Spread one image's values to 0..255 where the card says so; a flat image stays as it is."""
     if spec.contrast == "none":
         return pixels

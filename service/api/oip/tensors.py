@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from classifier.card import InputSpec
 from classifier.errors import NotAnImage
-from classifier.images import FORMATS, Pixels, identify
+from classifier.formats import FORMATS, identify
+from classifier.images import Pixels
 from service.api.oip.protocol import Infer, InputTensor
 from service.errors import BodyTooLarge, MalformedRequest
 
