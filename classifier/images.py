@@ -195,7 +195,8 @@ def _open(body: bytes, kind: str) -> Image.Image:
     if kind == "HEIC":
         from pillow_heif import HeifImageFile  # an extra, whose libraries only a process of its own loads
 
-        return HeifImageFile(io.BytesIO(body))
+        heic: Image.Image = HeifImageFile(io.BytesIO(body))
+        return heic
     return Image.open(io.BytesIO(body), formats=(kind,))
 
 

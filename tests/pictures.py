@@ -18,6 +18,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_OPTIONS = {"JPEG": {"quality": 95}, "AVIF": {"quality": 95, "speed": 10}, "WEBP": {"lossless": True}}
 ORIENTATIONS = tuple(range(1, 9))
 
 RED, GREEN, BLUE, YELLOW = (230, 20, 10), (20, 200, 30), (10, 40, 220), (240, 220, 20)
@@ -50,7 +51,9 @@ def noise(height: int = 16, width: int = 24, channels: int = 3, seed: int = 0) -
 
 def encoded(picture: Pixels | Image.Image, format: str = "PNG", **options: Any) -> bytes:  # noqa: A002 (Pillow's word)
     """One picture in one format, by Pillow; WebP without loss, JPEG and AVIF at quality 95 unless told otherwise."""
-    options = {"JPEG": {"quality": 95}, "AVIF": {"quality": 95, "speed": 10}, "WEBP": {"lossless": True}}.get(format, {}) | options
+    options = {"JPEG": {"quality": 95}, "AVIF": {"quality": 95, "speed": 10}, "WEBP": {"lossless": True}}.get(
+        format, {}
+    ) | options
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     out = io.BytesIO()
     image.save(out, format, **options)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from classifier.decode_process import messages
-from classifier.decode_process.messages import BYTES_PER_PIXEL, CPU_S, MEMORY_BYTES, Order
+from classifier.decode_process.messages import BYTES_PER_PIXEL, MEMORY_BYTES, Order
 from classifier.errors import SightlineError
 from classifier.images import OpenedImage
 
@@ -46,7 +46,7 @@ def _next_order(server: socket.socket) -> tuple[Order, bytes] | None:
 
 
 def _answer(order: Order, body: bytes, at_start: int) -> bytes:
-    signal.setitimer(signal.ITIMER_PROF, CPU_S)
+    signal.setitimer(signal.ITIMER_PROF, order.cpu_s)
     try:
         opened = OpenedImage(body, order, order.max_pixels)
         _limit_memory(at_start + 3 * len(body) + opened.pixels * BYTES_PER_PIXEL + MEMORY_BYTES)

@@ -41,10 +41,12 @@ class Spec(Protocol):
     def resize(self) -> str: ...
     @property
     def contrast(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
 
 
 class Order(NamedTuple):
-    """A network's input, and the most pixels that a picture for it may have."""
+    """A network's input, the most pixels that a picture for it may have, and the time of a processor that it gets."""
 
     height: int
     width: int
@@ -52,6 +54,7 @@ class Order(NamedTuple):
     resize: str
     contrast: str
     max_pixels: int
+    cpu_s: float
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,7 +62,7 @@ class Order(NamedTuple):
 
 
 def order(spec: Spec, max_pixels: int) -> Order:
-    return Order(spec.height, spec.width, spec.channels, spec.resize, spec.contrast, max_pixels)
+    return Order(spec.height, spec.width, spec.channels, spec.resize, spec.contrast, max_pixels, CPU_S)
 
 
 def packed_order(what: Order, body: bytes) -> bytes:

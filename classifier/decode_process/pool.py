@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.decode_process import messages
-from classifier.decode_process.messages import CPU_S, Order, Spec
+from classifier.decode_process.messages import Order, Spec
 from classifier.errors import ImageError, TooMuchToDecode, TooSlowToDecode, UndecodableImage
 
 IDLE_S = 30.0  # a process that had nothing to do for so long is ended; starting one takes 0.2 s
-LONGEST_S = 30.0  # from order to answer, on a machine so busy that CPU_S of a processor takes that long
+LONGEST_S = 30.0  # from order to answer, on a machine so busy that two seconds of a processor takes that long
 
 Buffer = TypeVar("Buffer", bytearray, memoryview)
 
@@ -37,6 +37,7 @@ class DecodeProcesses:
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
         self._ending: threading.Timer | None = None
+        self._closed = False
 
     @property
     def idle_ids(self) -> list[int]:
@@ -49,11 +50,12 @@ class DecodeProcesses:
     ) -> npt.NDArray[np.uint8]:
         """As `images.decode`, elsewhere: uint8 (spec.height, spec.width, spec.channels).
 
-        Raises as `images.decode` does; TooSlowToDecode beyond CPU_S of a processor or `timeout_s`; TooMuchToDecode.
+        Raises as `images.decode` does; TooSlowToDecode beyond messages.CPU_S of a processor or `timeout_s`; TooMuchToDecode.
         """
-        until = time.monotonic() + min(timeout_s, LONGEST_S)
-        if not self._free.acquire(timeout=max(0.0, until - time.monotonic())):
-            raise TooSlowToDecode(f"no decode process was free within {timeout_s:g} s; send it again later")
+        timeout_s = min(timeout_s, LONGEST_S)
+        until = time.monotonic() + timeout_s
+        if timeout_s <= 0 or not self._free.acquire(timeout=timeout_s):
+            raise TooSlowToDecode(f"no decode process was free within {timeout_s:.3g} s; send it again later")
         try:
             process = self._take()
             try:
@@ -70,8 +72,9 @@ class DecodeProcesses:
             self._free.release()
 
     def close(self) -> None:
-        """End those that wait for a picture. A later picture starts one anew."""
+        """End those that wait for a picture now, and any other once it has answered."""
         with self._lock:
+            self._closed = True
             processes, self._idle = self._idle, []
             if self._ending is not None:
                 self._ending.cancel()
@@ -90,8 +93,11 @@ class DecodeProcesses:
             return
         process.idle_since = time.monotonic()
         with self._lock:
-            self._idle.append(process)
-            self._end_idle_later()
+            if not self._closed:
+                self._idle.append(process)
+                self._end_idle_later()
+                return
+        process.end()
 
     def _end_idle_later(self) -> None:
         if self._ending is None and self._idle:
@@ -171,7 +177,9 @@ class _Process:
             status = 0
         self.end()
         if status in _OUT_OF_TIME:
-            return TooSlowToDecode(f"decoding it takes over {CPU_S:g} s of a processor; save it anew, as a small JPEG")
+            return TooSlowToDecode(
+                f"decoding it takes over {messages.CPU_S:g} s of a processor; save it anew, as a small JPEG"
+            )
         if status == -signal.SIGKILL:
             return TooMuchToDecode("decoding it was ended by the system, most likely for its memory; save it anew")
         return UndecodableImage("the image is damaged: the decoder broke down over it")

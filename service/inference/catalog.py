@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 
 MENDING_PAUSES_S = (1, 5, 25, 125)  # between attempts to load an engine that failed
 
+# Plain pictures take some tenths of a second; this is for a decoder that never comes back.
+STUCK_S = 20.0  # the server is not ready
+DEAD_S = 60.0  # only a new start can help
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -111,12 +115,16 @@ class Catalog:
     @property
     def is_ready(self) -> bool:
         served = (isinstance(entry, Classifier) and not entry.reason for _, _, entry in self.all())
-        return self._loaded and not self.is_closing and bool(self.entries) and all(served)
+        return self._loaded and not self.is_closing and bool(self.entries) and self._decodes and all(served)
 
     @property
     def is_alive(self) -> bool:
-        """False when loading itself failed, say because the folder may not be read: only a new start can help."""
-        return self._loaded or self._loading is None or not self._loading.done()
+        """False when loading itself failed, or no decoder comes back for a long time: only a new start can help."""
+        return self._pool.stuck_s < DEAD_S and (self._loaded or self._loading is None or not self._loading.done())
+
+    @property
+    def _decodes(self) -> bool:
+        return self._pool.stuck_s < STUCK_S
 
     def check_ready(self) -> None:
         """Raise NotReady, naming what is missing, until every version has given its sample's answer; then Closing."""
@@ -128,6 +136,8 @@ class Catalog:
             raise NotReady(
                 "the models are still being loaded" if self.is_alive else "the models could not be looked up"
             )
+        if not self._decodes:
+            raise NotReady(f"no decoder has been heard of for {self._pool.stuck_s:.0f} s, and all have work")
         if not self.entries:
             raise NotReady(f"there is no complete model version in the folder {self.settings.models.name}")
         raise NotReady(

@@ -183,7 +183,7 @@ class Classifier:
         self._behind.check_room(PASSES + 1)
         pixels = await self._decoder.decode(body)
         if isinstance(pixels, OpenedImage):
-            pixels = await self._decoder.decode_alone(pixels)
+            pixels = await self._decoder.decode_apart(pixels, deadline)
         painted = await self._pool.run(lambda: list(occluded(pixels)))
         self._behind.check_room(PASSES + 1)  # others came while this one was decoded
         whole, *rows = await asyncio.gather(*(self._behind.submit(p, deadline) for p in (pixels, *painted)))
@@ -218,8 +218,9 @@ class Classifier:
                 decoded = await self._decoder.decode(image)
                 if not isinstance(decoded, OpenedImage):
                     return await self._queued(decoded, token, came, began, deadline)
-            began = time.perf_counter_ns()  # a large picture gets out of the way while it waits for others of its kind
-            return await self._queued(await self._decoder.decode_alone(decoded), token, came, began, deadline)
+            began = time.perf_counter_ns()  # it gets out of the way of plain pictures while it waits for others like it
+            pixels = await self._decoder.decode_apart(decoded, deadline)
+            return await self._queued(pixels, token, came, began, deadline)
 
     def _queued(
         self, pixels: Pixels, token: object, came_ns: int, began_ns: int, deadline: float

@@ -1,14 +1,16 @@
-"""Which picture is decoded where: on the event loop, in a pool of threads, or alone in a thread for large ones.
+"""Which picture is decoded where: on the event loop, in a pool of threads, or in a process of its own.
 
 To hand a picture to a thread and hear back costs the event loop as much as a thumbnail, and takes a processor from the
-networks twice. So small pictures are decoded on the loop, and threads are given several at once where several wait. A
-picture that holds very much memory while it is decoded waits for others of its kind, so that the memory does not grow
-with the number of threads. Belongs to one event loop.
+networks twice. So small pictures are decoded on the loop, and threads are given several at once where several wait.
+Both get plain pictures only, of which it is known what they cost. All others go to decode processes, which can be
+ended. A picture that holds very much memory while it is decoded waits for others of its kind, so that the memory does
+not grow with the number of processes. Belongs to one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 from classifier.card import InputSpec
+from classifier.decode_process import DecodeProcesses
 from classifier.errors import SightlineError
 from classifier.images import OpenedImage, Pixels, from_array
 from service.errors import Closing, QueueFull
@@ -29,10 +32,10 @@ INLINE_PIXELS = 64 * 64
 
 MOST_BYTES = 128 * 1024  # go to a thread at once, but for a larger picture; docs/tuning.md#several-pictures-a-thread
 
-# What a picture may hold to be decoded beside others, in pixels of up to 16 bytes: 100 MB a thread. Most that is larger
-# is a JPEG, and of those a quarter counts: 25 megapixels, more than almost any camera's.
+# What a picture may hold to be decoded beside others, in pixels of up to 16 bytes: 100 MB a process.
 BESIDE_OTHERS_PIXELS = 6_250_000
 
+APART_WAITING = 256  # pictures that are not plain; a photo takes some milliseconds, none over two seconds
 LARGE_WAITING = 64  # a whole batch of them; of 50 megapixels each takes a second or two
 
 
@@ -45,35 +48,36 @@ class PictureDecoder:
         self._max_pixels = max_pixels
 
     def decode_here(self, body: bytes) -> Pixels | OpenedImage:
-        """Decode a small picture now; a larger one is only opened. Raises as `images.decode` does."""
+        """Decode a small plain picture now; any other is only opened. Raises as `images.decode` does."""
         opened = OpenedImage(body, self._spec, self._max_pixels)
-        return opened.decode() if opened.pixels <= INLINE_PIXELS else opened.set_aside()
+        return opened.decode() if opened.is_plain and opened.pixels <= INLINE_PIXELS else opened
 
     async def decode(self, image: bytes | OpenedImage | Pixels) -> Pixels | OpenedImage:
-        """The network's input; or the opened picture, if it is so large that `decode_alone` is to be asked.
+        """The network's input; or the opened picture, if it is not plain and `decode_apart` is to be asked.
 
         Raises as `images.decode` does. Pixels have the card's size, and are brought to its contrast.
         """
         if isinstance(image, bytes):
             if len(image) > INLINE_BYTES:
-                return await self._pool.run(partial(self._decode_unless_large, image), len(image))
+                return await self._pool.run(partial(self._decode_if_plain, image), len(image))
             image = self.decode_here(image)
-            return await self._decode_opened(image) if isinstance(image, OpenedImage) else image
-        return await (self._decode_opened(image) if isinstance(image, OpenedImage) else self._contrasted(image))
+            if not isinstance(image, OpenedImage):
+                return image
+        if isinstance(image, OpenedImage):
+            return await self._pool.run(image.decode, INLINE_BYTES) if image.is_plain else image
+        return await self._contrasted(image)
 
-    async def decode_alone(self, opened: OpenedImage) -> Pixels:
-        """Decode a large picture after those that came before. Raises QueueFull where LARGE_WAITING wait or run."""
-        return await self._pool.run_alone(opened.decode)
+    async def decode_apart(self, opened: OpenedImage, deadline: float) -> Pixels:
+        """Decode what is not plain, in a process that ends at `deadline`, in the loop's clock, at the latest.
 
-    async def _decode_opened(self, opened: OpenedImage) -> Pixels | OpenedImage:
-        if opened.held_pixels > BESIDE_OTHERS_PIXELS:
-            return opened
-        return await self._pool.run(opened.decode, INLINE_BYTES)
+        Raises as `images.decode` does; TooSlowToDecode, TooMuchToDecode; QueueFull where too many such pictures wait.
+        """
+        return await self._pool.run_apart(opened, deadline)
 
-    def _decode_unless_large(self, body: bytes) -> Pixels | OpenedImage:
+    def _decode_if_plain(self, body: bytes) -> Pixels | OpenedImage:
         """In a thread."""
         opened = OpenedImage(body, self._spec, self._max_pixels)
-        return opened.decode() if opened.held_pixels <= BESIDE_OTHERS_PIXELS else opened.set_aside()
+        return opened.decode() if opened.is_plain else opened
 
     async def _contrasted(self, pixels: Pixels) -> Pixels:
         if self._spec.contrast == "none":
@@ -90,11 +94,21 @@ class _Work(NamedTuple):
 
 
 class DecodePool:
-    """So many threads for pictures, and one for the large ones, shared by all versions."""
+    """So many threads for pictures and as many decode processes, and one more for large pictures; for all versions.
+
+    A process is started when the first picture for it comes, and ended when none has come for a while.
+    """
 
     def __init__(self, threads: int) -> None:
         self._many = _Threads(threads)
+        self._apart = _Threads(threads)
         self._one = _Threads(1)
+        self._processes = DecodeProcesses(threads + 1)
+
+    @property
+    def stuck_s(self) -> float:
+        """For how long no thread that decodes has been heard of, where all of them have work; else 0."""
+        return self._many.stuck_s
 
     def run(self, do: Callable[[], Result], size: int = MOST_BYTES) -> asyncio.Future[Result]:
         """The result of `do`, called in a thread; cancel the future to leave.
@@ -103,19 +117,30 @@ class DecodePool:
         """
         return self._many.run(do, size)
 
-    def run_alone(self, do: Callable[[], Result]) -> asyncio.Future[Result]:
-        """As `run`, but one after the other. Raises QueueFull where LARGE_WAITING wait or run already."""
-        if (waiting := self._one.unfinished) >= LARGE_WAITING:
+    def run_apart(self, opened: OpenedImage, deadline: float) -> asyncio.Future[Pixels]:
+        """The pixels of a picture from a decode process, large pictures one after the other.
+
+        Raises QueueFull where LARGE_WAITING large ones, or APART_WAITING others, wait or are decoded already.
+        """
+        is_large = opened.held_pixels > BESIDE_OTHERS_PIXELS
+        threads, most = (self._one, LARGE_WAITING) if is_large else (self._apart, APART_WAITING)
+        if (waiting := threads.unfinished) >= most:
+            kind = "very large" if is_large else "such"
             raise QueueFull(
-                f"{waiting} very large pictures wait, as many as may; scale yours down, or send it again later",
-                retry_after_s=waiting,
+                f"{waiting} {kind} pictures wait, as many as may; scale yours down, or send it again later",
+                retry_after_s=waiting if is_large else 1,
             )
-        return self._one.run(do, MOST_BYTES)
+        return threads.run(partial(self._decode_apart, opened, deadline), MOST_BYTES)
+
+    def _decode_apart(self, opened: OpenedImage, deadline: float) -> Pixels:
+        """In a thread."""
+        return opened.decode_apart(self._processes, deadline - time.monotonic())
 
     def close(self) -> None:
         """Call off whatever is not running, and expect nothing of what is. Closing again does nothing."""
-        self._many.close()
-        self._one.close()
+        for threads in (self._many, self._apart, self._one):
+            threads.close()
+        self._processes.close()
 
 
 class _Threads:
@@ -126,6 +151,7 @@ class _Threads:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._waiting: deque[_Work] = deque()
         self._unfinished: set[asyncio.Future[Any]] = set()
+        self._running: dict[int, float] = {}  # since when, by the id of a group
         self._woken = False
         self._closed = False
 
@@ -133,6 +159,11 @@ class _Threads:
     def unfinished(self) -> int:
         """How much work waits or runs, for callers who are still there."""
         return len(self._unfinished)
+
+    @property
+    def stuck_s(self) -> float:
+        """How long ago the last of these threads was given work, where none of them has come back since."""
+        return 0.0 if self._idle or not self._running else time.monotonic() - max(self._running.values())
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -161,6 +192,7 @@ class _Threads:
         self._woken = False
         while self._idle and not self._closed and (group := self._next_group()):
             self._idle -= 1
+            self._running[id(group)] = time.monotonic()
             self._pool.submit(_done, group, self._loop, self._hear)
 
     def _next_group(self) -> list[_Work]:
@@ -177,6 +209,7 @@ class _Threads:
 
     def _hear(self, group: list[_Work], answers: list[Any]) -> None:
         self._idle += 1
+        del self._running[id(group)]
         for work, answer in zip(group, answers, strict=True):
             if work.result.done():
                 continue

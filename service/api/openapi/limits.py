@@ -8,7 +8,10 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from classifier.errors import ImageTooLarge, SightlineError
+from classifier.decode_process.messages import BYTES_PER_PIXEL, CPU_S, MEMORY_BYTES
+from classifier.errors import ImageTooLarge, SightlineError, TooComplexImage, TooMuchToDecode, TooSlowToDecode
+from classifier.formats import bmp, gif, heif, jpeg, png, tiff, webp
+from classifier.formats.outline import MOST_SIDE
 from service.api.traffic import MOST_PIPELINED
 from service.errors import (
     BodyTooLarge,
@@ -22,7 +25,7 @@ from service.errors import (
     UploadTooSlow,
 )
 from service.inference.classifier import EXPLANATIONS_WAITING
-from service.inference.decode_pool import BESIDE_OTHERS_PIXELS, LARGE_WAITING
+from service.inference.decode_pool import APART_WAITING, BESIDE_OTHERS_PIXELS, LARGE_WAITING
 from service.settings import PREFIX, Settings
 
 
@@ -43,6 +46,7 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)
 LIMITS = (
     Limit("bytes of a body, as sent and unfolded", "max_body_bytes", BodyTooLarge),
     Limit("pixels of a picture, by its header", "max_pixels", ImageTooLarge),
+    Limit("pixels along one side of a picture", f"{MOST_SIDE:,}", ImageTooLarge),
     Limit("images in one predict-batch or infer", "max_images", BodyTooLarge),
     Limit("images being decoded or waiting, per model version", "queue_limit", QueueFull),
     Limit("explanations waiting, per model version", f"{EXPLANATIONS_WAITING}", QueueFull),
@@ -52,6 +56,24 @@ LIMITS = (
         f"{LARGE_WAITING}",
         QueueFull,
     ),
+    Limit("smaller pictures waiting that are neither plain JPEG nor plain PNG", f"{APART_WAITING}", QueueFull),
+    Limit("seconds of a processor to decode such a picture", f"{CPU_S}", TooSlowToDecode),
+    Limit(
+        f"bytes of memory to decode such a picture, beyond {BYTES_PER_PIXEL} for each pixel",
+        f"{MEMORY_BYTES:,}",
+        TooMuchToDecode,
+    ),
+    Limit("segments of a JPEG before its pixels", f"{jpeg.MOST_SEGMENTS:,}", TooComplexImage),
+    Limit("bytes of filling between them", f"{jpeg.MOST_FILLING:,}", TooComplexImage),
+    Limit("scans of a JPEG", f"{jpeg.MOST_SCANS:,}", TooComplexImage),
+    Limit("chunks of a PNG", f"{png.MOST_CHUNKS:,}", TooComplexImage),
+    Limit("chunks of a WebP", f"{webp.MOST_CHUNKS:,}", TooComplexImage),
+    Limit("blocks of a GIF before its pixels", f"{gif.MOST_SUB_BLOCKS:,}", TooComplexImage),
+    Limit("entries in the first directory of a TIFF", f"{tiff.MOST_ENTRIES:,}", TooComplexImage),
+    Limit("strips or tiles of a TIFF", f"{tiff.MOST_STRIPS:,}", TooComplexImage),
+    Limit("run-length encoded pixels of a BMP", f"{bmp.MOST_RLE_PIXELS:,}", TooComplexImage),
+    Limit("bytes that they are in", f"{bmp.MOST_RLE_BYTES:,}", TooComplexImage),
+    Limit("boxes of an AVIF or HEIC around the size", f"{heif.MOST_BOXES:,}", TooComplexImage),
     Limit("bytes of all bodies held at once", "max_held_bytes", TooManyBytes),
     Limit("milliseconds for a request, unless it says otherwise", "request_timeout_ms", DeadlinePassed),
     Limit("milliseconds that `X-Request-Timeout-Ms` gets at most", "max_timeout_ms", DeadlinePassed),

@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import orjson
 import pytest
 import uvicorn
 
+from classifier.decode_process import messages
 from classifier.errors import ImageTooLarge, SightlineError
 from docs.tables import LIMITS as PAGE
 from docs.tables import limits_page
@@ -23,9 +25,10 @@ from service.api.routes import create_app, serve_catalog
 from service.errors import BrokenForward
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
-from service.inference.decode_pool import LARGE_WAITING
+from service.inference.decode_pool import APART_WAITING, LARGE_WAITING
 from service.server.shutdown import Shutdown
 from service.settings import Settings
+from tests.hostile import MAKERS
 from tests.service.api.test_middleware import Upload, behind_middleware, traffic_of
 from tests.service.api.test_routes import BATCH, PREDICT
 from tests.service.pictures import jpeg, of_one_colour, slow_to_decode
@@ -143,6 +146,28 @@ async def too_many_large_pictures(catalog: Catalog) -> Told:
         return await told_first(client.post(PREDICT, content=body) for _ in range(LARGE_WAITING + 2))
 
 
+async def too_many_pictures_apart(catalog: Catalog) -> Told:
+    body = next(maker for maker in MAKERS if maker.name == "png-one-column-interlaced")(0).body
+    async with server(catalog, queue_limit=2 * APART_WAITING, max_body_bytes=100_000) as (client, _, _):
+        return await told_first(client.post(PREDICT, content=body) for _ in range(APART_WAITING + 4))
+
+
+def hostile(name: str, size: int = 300_000) -> Callable[[Catalog], Awaitable[Told]]:
+    """What is answered to such a picture of about so many bytes."""
+
+    async def ask(catalog: Catalog) -> Told:
+        body = next(maker for maker in MAKERS if maker.name == name)(size).body
+        async with server(catalog, max_body_bytes=2 * len(body)) as (client, _, _):
+            return told(await client.post(PREDICT, content=body))
+
+    return ask
+
+
+async def too_slow_to_decode(catalog: Catalog) -> Told:
+    with patch.object(messages, "CPU_S", 0.02):
+        return await hostile("png-one-column-interlaced")(catalog)
+
+
 async def too_many_bytes_held(catalog: Catalog) -> Told:
     async with server(catalog) as (_, _, app):
         traffic = traffic_of(Settings(max_held_bytes=10, max_body_bytes=10), app)
@@ -245,8 +270,23 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "max_pixels": too_many_pixels,
     "max_images": too_many_images,
     "queue_limit": a_full_queue,
-    "8": too_many_explanations,
-    "64": too_many_large_pictures,
+    "explanations waiting, per model version": too_many_explanations,
+    "pictures of over 6,250,000 pixels waiting (of a JPEG's a quarter counts)": too_many_large_pictures,
+    "smaller pictures waiting that are neither plain JPEG nor plain PNG": too_many_pictures_apart,
+    "pixels along one side of a picture": hostile("png-longer-column"),
+    "seconds of a processor to decode such a picture": too_slow_to_decode,
+    "bytes of memory to decode such a picture, beyond 16 for each pixel": hostile("tiff-one-tile-of-900-megapixels"),
+    "segments of a JPEG before its pixels": hostile("jpeg-app-segments"),
+    "bytes of filling between them": hostile("jpeg-filling"),
+    "scans of a JPEG": hostile("jpeg-runs-in-a-thumbnail"),
+    "chunks of a PNG": hostile("png-empty-chunks"),
+    "chunks of a WebP": hostile("webp-empty-chunks"),
+    "blocks of a GIF before its pixels": hostile("gif-comments-of-a-byte"),
+    "entries in the first directory of a TIFF": hostile("tiff-entries-of-shorts"),
+    "strips or tiles of a TIFF": hostile("tiff-tiles", 600_000),
+    "run-length encoded pixels of a BMP": hostile("bmp-ten-megapixels-of-nothing"),
+    "bytes that they are in": hostile("bmp-runs-of-one", 1_100_000),
+    "boxes of an AVIF or HEIC around the size": hostile("avif-sides"),
     "max_lag_ms": too_far_behind,
     "max_held_bytes": too_many_bytes_held,
     "request_timeout_ms": too_long_by_default,
@@ -255,7 +295,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "min_upload_bytes_per_s": an_upload_that_trickles,
     "max_header_bytes": a_head_too_large,
     "header_timeout_ms": a_head_that_does_not_come,
-    "16": too_many_ahead,
+    "requests sent ahead on one connection": too_many_ahead,
     "max_connections": too_many_connections,
     "write_stall_ms": an_answer_that_nobody_reads,
     "shutdown_timeout_ms": too_late_for_the_end,
@@ -264,8 +304,8 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)
 async def test_beyond_a_limit_the_answer_is_the_one_of_the_table(limit: Limit, catalog: Catalog) -> None:
-    async with asyncio.timeout(10):
-        answer = await RUN_INTO[limit.setting](catalog)
+    async with asyncio.timeout(30):
+        answer = await RUN_INTO[limit.setting if limit.is_settable else limit.what](catalog)
     kind: type[SightlineError] | None = limit.error
     assert answer == (None if kind is None else (kind.status, kind.code))
 
@@ -277,7 +317,7 @@ def test_the_page_of_the_documentation_is_the_table_of_the_code() -> None:
 def test_every_row_has_a_default_and_a_status() -> None:
     for row in describe():
         assert row.default
-        assert row.status in ("cut off", "408", "413", "429", "431", "503", "504")
+        assert row.status in ("cut off", "408", "413", "422", "429", "431", "503", "504")
 
 
 def test_limits_on_pictures_are_those_of_the_decoder() -> None:

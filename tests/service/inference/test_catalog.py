@@ -18,8 +18,9 @@ from classifier.errors import OutOfMemory, UnknownModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from service.errors import BrokenForward, NotReady, NotServed
-from service.inference.catalog import Broken, Catalog, Loading
+from service.inference.catalog import DEAD_S, STUCK_S, Broken, Catalog, Loading
 from service.inference.classifier import Classifier
+from service.inference.decode_pool import DecodePool
 from service.settings import Settings
 from tests.tiny_models import COLOUR, GREY
 
@@ -237,6 +238,19 @@ async def test_padded_batches_have_few_sizes_and_the_same_answers(models: Path, 
         np.testing.assert_allclose(np.stack([image.row for image in rows]), alone[:images], atol=1e-5)
     assert sizes == [1, 4, 6]
     await catalog.close()
+
+
+async def test_a_server_whose_decoders_do_not_come_back_is_not_ready_and_later_dead(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.check_ready()
+    monkeypatch.setattr(DecodePool, "stuck_s", STUCK_S + 1)
+    with pytest.raises(NotReady, match="no decoder has been heard of for 21 s"):
+        catalog.check_ready()
+    assert not catalog.is_ready
+    assert catalog.is_alive
+    monkeypatch.setattr(DecodePool, "stuck_s", DEAD_S + 1)
+    assert not catalog.is_alive
 
 
 async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Catalog, models: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from classifier.engines import Engine
 from classifier.engines.throughput import Throughput
-from classifier.errors import ImageTooLarge, NotAnImage, UndecodableImage
-from classifier.images import OpenedImage
+from classifier.errors import ImageTooLarge, NotAnImage, TooSlowToDecode, UndecodableImage
+from classifier.images import OpenedImage, from_array
 from classifier.loaded_model import LoadedModel
 from service.errors import BrokenForward, Closing, QueueFull
 from service.inference.batching import BatchScheduler
@@ -22,6 +22,7 @@ from service.inference.classifier import AHEAD, Classifier, is_faster_than_http
 from service.inference.decode_pool import BESIDE_OTHERS_PIXELS, DecodePool
 from service.inference.timing import Classified
 from service.settings import Settings
+from tests.pictures import encoded, noise
 from tests.service.engines import HeldEngine
 from tests.service.pictures import TEXT, jpeg, of_one_colour, slow_to_decode, truncated
 
@@ -29,15 +30,15 @@ pytestmark = pytest.mark.anyio
 
 
 class CountingPool(DecodePool):
-    jobs = alone = 0
+    jobs = apart = 0
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         self.jobs += 1
         return super().run(*args, **kwargs)
 
-    def run_alone(self, *args: Any) -> Any:
-        self.alone += 1
-        return super().run_alone(*args)
+    def run_apart(self, *args: Any) -> Any:
+        self.apart += 1
+        return super().run_apart(*args)
 
 
 @pytest.fixture
@@ -112,20 +113,19 @@ async def test_pictures_that_hold_much_memory_are_decoded_one_at_a_time_and_nobo
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once, most, photo_answered = [0], [0], threading.Event()
-    decode = OpenedImage.decode
+    decode_apart = OpenedImage.decode_apart
 
-    def counted(opened: OpenedImage) -> Any:
-        if opened.held_pixels <= BESIDE_OTHERS_PIXELS:
-            return decode(opened)
+    def counted(opened: OpenedImage, *rest: Any) -> Any:
+        assert opened.held_pixels > BESIDE_OTHERS_PIXELS
         at_once[0] += 1
         most.append(at_once[0])
         photo_answered.wait(10)
         try:
-            return decode(opened)
+            return decode_apart(opened, *rest)
         finally:
             at_once[0] -= 1
 
-    monkeypatch.setattr(OpenedImage, "decode", counted)
+    monkeypatch.setattr(OpenedImage, "decode_apart", counted)
     later = soon() + 50  # the machine may be busy
     large = [asyncio.create_task(classifier.classify(slow_to_decode(), later)) for _ in range(4)]
     await asyncio.sleep(0.03)
@@ -137,16 +137,63 @@ async def test_pictures_that_hold_much_memory_are_decoded_one_at_a_time_and_nobo
     assert max(most) == 1
 
 
+@pytest.mark.parametrize("name", ["WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+async def test_what_is_not_plain_is_decoded_in_another_process_however_small_it_is(
+    classifier: Classifier, pool: CountingPool, name: str
+) -> None:
+    body = encoded(noise(20, 20), name)
+    classified = await classifier.classify_soon(body, soon() + 20)
+    np.testing.assert_allclose(classified.row, classifier.model.classify([body])[0], atol=1e-5)
+    assert (pool.jobs, pool.apart) == (0, 1)
+
+
+async def test_a_progressive_photo_is_decoded_in_a_thread_as_any_other(
+    classifier: Classifier, pool: CountingPool
+) -> None:
+    await classifier.classify(encoded(noise(300, 400), "JPEG", progressive=True), soon())
+    assert (pool.jobs, pool.apart) == (1, 0)
+
+
+async def test_photos_do_not_wait_for_pictures_that_are_not_plain(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_answered = threading.Event()
+    pixels = from_array(noise(), classifier.card.input)
+    monkeypatch.setattr(OpenedImage, "decode_apart", lambda *_: photo_answered.wait(10) and pixels)
+    body = encoded(noise(20, 20), "GIF")
+    others = [asyncio.create_task(classifier.classify(body, soon() + 50)) for _ in range(200)]
+    await asyncio.sleep(0.03)
+    await classifier.classify(jpeg(900, 700), soon())
+    assert not any(task.done() for task in others)
+    photo_answered.set()
+    await asyncio.gather(*others)
+
+
+async def test_a_picture_that_does_not_end_is_the_callers_fault_and_ends_at_its_deadline(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = []
+
+    def decode_apart(_: OpenedImage, processes: object, timeout_s: float) -> Any:
+        left.append(timeout_s)
+        raise TooSlowToDecode("it takes too long")
+
+    monkeypatch.setattr(OpenedImage, "decode_apart", decode_apart)
+    with pytest.raises(TooSlowToDecode):
+        await classifier.classify(encoded(noise(20, 20), "GIF"), soon())
+    assert 0 < left[0] <= 5
+
+
 async def test_a_photo_from_a_phone_is_not_large(classifier: Classifier, pool: CountingPool) -> None:
     await classifier.classify(of_one_colour(5_000, 5_000), soon())
-    assert (pool.jobs, pool.alone) == (1, 0)
+    assert (pool.jobs, pool.apart) == (1, 0)
     await classifier.classify(of_one_colour(5_100, 5_000), soon())
-    assert (pool.jobs, pool.alone) == (2, 1)
+    assert (pool.jobs, pool.apart) == (2, 1)
 
 
 async def test_the_decision_on_a_large_picture_is_explained_too(classifier: Classifier, pool: CountingPool) -> None:
     await classifier.explain(slow_to_decode(), None, soon())
-    assert pool.alone == 1
+    assert pool.apart == 1
 
 
 async def test_more_pixels_than_allowed_are_refused(offline: LoadedModel, settings: Settings) -> None:

@@ -103,3 +103,20 @@ async def test_who_still_waits_at_the_end_is_called_off_and_nobody_else_is_let_i
     with pytest.raises(Closing):
         pool.run(int)
     pool.close()
+
+
+async def test_threads_are_stuck_where_all_have_work_and_none_comes_back() -> None:
+    held = threading.Event()
+    with closing(DecodePool(2)) as pool:
+        assert pool.stuck_s == 0
+        work = [pool.run(held.wait)]
+        await asyncio.sleep(0.02)
+        assert pool.stuck_s == 0  # one has nothing to do
+        work.append(pool.run(held.wait))
+        await asyncio.sleep(0.02)
+        before = pool.stuck_s
+        await asyncio.sleep(0.02)
+        assert 0 < before < pool.stuck_s
+        held.set()
+        await asyncio.gather(*work)
+        assert pool.stuck_s == 0
