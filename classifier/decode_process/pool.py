@@ -50,7 +50,7 @@ class DecodeProcesses:
     ) -> npt.NDArray[np.uint8]:
         """As `images.decode`, elsewhere: uint8 (spec.height, spec.width, spec.channels).
 
-        Raises as `images.decode` does; TooSlowToDecode beyond messages.CPU_S of a processor or `timeout_s`; TooMuchToDecode.
+        Raises as `images.decode` does; TooSlowToDecode beyond `messages.CPU_S` or `timeout_s`; TooMuchToDecode.
         """
         timeout_s = min(timeout_s, LONGEST_S)
         until = time.monotonic() + timeout_s
