@@ -1,4 +1,4 @@
-"""Classify image files: JPEG, PNG, WebP, GIF, BMP or TIFF."""
+"""Classify image files: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC."""
 
 from __future__ import annotations
 

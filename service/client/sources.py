@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Picture | npt.NDArray[np.uint8]"
 Images: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike]"  # a path names a folder
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # of the formats that servers read
+SUFFIXES = (  # of the formats that servers read; HEIC some of them
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
 
 _EXIF_ORIENTATION = 0x0112
 

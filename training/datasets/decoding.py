@@ -20,7 +20,21 @@ from training.datasets.foreign_formats import format_by_content
 from training.datasets.sampling import spread
 from training.progress import Progress, silent
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+)
 
 _FILES_PER_TASK = 64  # to hand over one 32x32 JPEG costs about as much as to decode it
 # Threads fight over the interpreter when files are tiny: docs/tuning.md#threads-that-read-data-sets.
