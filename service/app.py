@@ -66,9 +66,8 @@ SETTINGS = _SERVER.settings
 startup.install(_SERVER)
 startup.report_nothing()
 
-# BentoML's own limit only catches what our deadline, which answers first, has missed. It keeps a timer alive for each
-# request for the whole time, so it should not be much longer.
-_BENTOML_TIMEOUT_S = SETTINGS.longest_timeout_ms / 1000 + 5
+# BentoML's own limit, of upload and answer together, only catches what our limits, which answer first, have missed.
+_BENTOML_TIMEOUT_S = (SETTINGS.upload_timeout_ms + SETTINGS.longest_timeout_ms) / 1000 + 5
 
 
 class Classification(bentoml.IODescriptor):
@@ -172,17 +171,17 @@ class Sightline:
         return answer
 
     async def _classify(self, request: Request) -> Response:
-        with deadline_after(time_for(request, SETTINGS)) as deadline:
-            files, fields = await bodies.read_form(request, SETTINGS.max_body_bytes)
-            image = bodies.the_image(files, {})
-            given = {name: _text(value) for name, value in fields.items()}
-            if unknown := given.keys() - {"model", "version", "top_k"}:
-                raise MalformedRequest(f"no field {', '.join(sorted(unknown))}; there is: image, model, version, top_k")
-            version = endpoints.read_version(given["version"]) if given.get("version") else None
-            classifier = self._catalog.find(given.get("model", ""), version)
-            top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
-            with while_present(request):
-                row = await classifier.classify(image, deadline)
+        allowed_ms = time_for(request, SETTINGS)
+        files, fields = await bodies.read_form(request, SETTINGS.max_body_bytes)
+        image = bodies.the_image(files, {})
+        given = {name: _text(value) for name, value in fields.items()}
+        if unknown := given.keys() - {"model", "version", "top_k"}:
+            raise MalformedRequest(f"no field {', '.join(sorted(unknown))}; there is: image, model, version, top_k")
+        version = endpoints.read_version(given["version"]) if given.get("version") else None
+        classifier = self._catalog.find(given.get("model", ""), version)
+        top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
+        with deadline_after(allowed_ms) as deadline, while_present(request):
+            row = await classifier.classify(image, deadline)
         return responses.prediction(classifier.card, row, top_k)
 
 

@@ -32,8 +32,8 @@ _LEAST = {
     ),
     1: (
         *("queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms"),
-        *("max_lag_ms", "max_held_bytes", "upload_stall_ms", "header_timeout_ms", "max_connections", "write_stall_ms"),
-        "shutdown_timeout_ms",
+        *("max_lag_ms", "max_held_bytes", "upload_stall_ms", "upload_timeout_ms", "header_timeout_ms"),
+        *("max_connections", "write_stall_ms", "shutdown_timeout_ms"),
     ),
     1024: ("max_header_bytes",),  # browsers send half of that
 }
@@ -72,7 +72,7 @@ class Settings:
     max_pixels: Annotated[int, "pixels of one picture; refused by its header, before any is decoded"] = MAX_PIXELS
     max_images: Annotated[int, "images in one predict-batch; they take that many places in the queue"] = 64
     request_timeout_ms: Annotated[
-        float, "milliseconds from a request's arrival, upload included, after which its caller gets 504"
+        float, "milliseconds from the end of a request's upload, after which its caller gets 504"
     ] = 30_000.0
     max_timeout_ms: Annotated[
         float, "milliseconds that `X-Request-Timeout-Ms` may ask for at most; 0 is as many as the request timeout"
@@ -92,6 +92,9 @@ class Settings:
     min_upload_bytes_per_s: Annotated[
         int, "slower uploads get 408 once they have taken as long as one may stall; 0 lets them be"
     ] = 1_000
+    upload_timeout_ms: Annotated[
+        float, "milliseconds that an upload may take however fast it is; its caller gets 408 then"
+    ] = 300_000.0
     header_timeout_ms: Annotated[
         float, "milliseconds that a connection may take to send a request's head; it is cut off then"
     ] = 10_000.0

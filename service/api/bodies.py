@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.datastructures import UploadFile
@@ -33,28 +33,43 @@ Files = list[tuple[str, bytes]]
 Fields = dict[str, str]
 
 
-async def read_image(request: Request, max_bytes: int) -> bytes:
-    """The one encoded image of a request: raw, the multipart file `image`, or JSON {"image": "<base64>"}.
+class Sent(NamedTuple):
+    """What a request for one image has uploaded: an image file, or JSON with one in base64."""
+
+    body: bytes
+    is_json: bool = False
+
+
+async def receive_image(request: Request, max_bytes: int) -> Sent:
+    """The body of a request for one image: raw, the multipart file `image`, or JSON, which `image_of` reads.
 
     Raises MalformedRequest, UnsupportedMediaType, BodyTooLarge or CallerGone.
     """
     _check_encoding(request)
     kind = media_type(request)
     if is_image(kind):
-        return await read_bytes(request, max_bytes)
+        return Sent(await read_bytes(request, max_bytes))
     if kind == _FORM:
-        return the_image(*await read_form(request, max_bytes))
+        return Sent(the_image(*await read_form(request, max_bytes)))
     if kind == _JSON:
-        body = await read_bytes(request, max_bytes)
-        return _image_of_json(body) if len(body) <= INLINE_JSON_BYTES else await asyncio.to_thread(_image_of_json, body)
+        return Sent(await read_bytes(request, max_bytes), is_json=True)
     raise UnsupportedMediaType(
         f"expected the image as image/* or application/octet-stream, {_FORM} with a file `image`, or {_JSON} "
         f'{{"image": "<base64>"}}; got {kind}'
     )
 
 
+async def image_of(sent: Sent) -> bytes:
+    """The encoded image in what was sent. Raises MalformedRequest."""
+    if not sent.is_json:
+        return sent.body
+    if len(sent.body) <= INLINE_JSON_BYTES:
+        return _image_of_json(sent.body)
+    return await asyncio.to_thread(_image_of_json, sent.body)
+
+
 async def read_images(request: Request, max_bytes: int, max_images: int) -> list[bytes]:
-    """The encoded images of a request: one or more multipart files, each named `images`. Raises as `read_image`."""
+    """The encoded images of a request: one or more multipart files, each named `images`. Raises as `receive_image`."""
     files, fields = await read_form(request, max_bytes, max_files=max_images)
     if not files or fields or any(name != "images" for name, _ in files):
         came = _named(files, fields)

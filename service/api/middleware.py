@@ -178,14 +178,19 @@ class _Exchange:
             with Timeout(asyncio.get_running_loop().time() + stall_s):
                 return await self._receive()
         except TimeoutError as error:
-            raise UploadTooSlow(f"no byte came for {stall_s:g} s, after {self._received:,} bytes") from error
+            raise UploadTooSlow(f"no byte came for {stall_s:g} s; {self._progress()}") from error
 
     def _check_speed(self) -> None:
         settings = self._traffic.settings
         took_s = time.perf_counter() - self._began
         if took_s > settings.upload_stall_ms / 1000 and self._received < took_s * settings.min_upload_bytes_per_s:
-            slowest = f"{settings.min_upload_bytes_per_s:,} bytes/s"
-            raise UploadTooSlow(f"{self._received:,} bytes came in {took_s:.0f} s; at least {slowest} are waited for")
+            raise UploadTooSlow(f"{self._progress()}; send at least {settings.min_upload_bytes_per_s:,} bytes/s")
+        if took_s > (most_s := settings.upload_timeout_ms / 1000):
+            raise UploadTooSlow(f"{self._progress()}; an upload may take {most_s:g} s")
+
+    def _progress(self) -> str:
+        of_all = "" if self._announced is None else f" of {self._announced:,}"
+        return f"{self._received:,}{of_all} bytes came in {time.perf_counter() - self._began:.1f} s"
 
     async def _read_over(self) -> None:
         self._let_go()

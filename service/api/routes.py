@@ -70,30 +70,30 @@ async def describe_model(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     catalog, classifier = catalog_of(request), classifier_of(request)
     top_k = _top_k(request, classifier)
-    with deadline_after(time_for(request, catalog.settings)) as deadline:
-        body = await bodies.read_image(request, catalog.settings.max_body_bytes)
-        with while_present(request):
-            row = await classifier.classify(body, deadline)
+    allowed_ms = time_for(request, catalog.settings)
+    sent = await bodies.receive_image(request, catalog.settings.max_body_bytes)
+    with deadline_after(allowed_ms) as deadline, while_present(request):
+        row = await classifier.classify(await bodies.image_of(sent), deadline)
     return responses.prediction(classifier.card, row, top_k)
 
 
 async def predict_batch(request: Request) -> Response:
     catalog, classifier = catalog_of(request), classifier_of(request)
     top_k = _top_k(request, classifier)
-    with deadline_after(time_for(request, catalog.settings)) as deadline:
-        images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
-        with while_present(request):
-            rows = await classifier.classify_each(images, deadline)
+    allowed_ms = time_for(request, catalog.settings)
+    images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
+    with deadline_after(allowed_ms) as deadline, while_present(request):
+        rows = await classifier.classify_each(images, deadline)
     return responses.prediction_of_each(classifier.card, rows, top_k)
 
 
 async def explain(request: Request) -> Response:
     catalog, classifier = catalog_of(request), classifier_of(request)
     label = _label(request, classifier)
-    with deadline_after(time_for(request, catalog.settings)) as deadline:
-        body = await bodies.read_image(request, catalog.settings.max_body_bytes)
-        with while_present(request):
-            column, row, heat = await classifier.explain(body, label, deadline)
+    allowed_ms = time_for(request, catalog.settings)
+    sent = await bodies.receive_image(request, catalog.settings.max_body_bytes)
+    with deadline_after(allowed_ms) as deadline, while_present(request):
+        column, row, heat = await classifier.explain(await bodies.image_of(sent), label, deadline)
     if "image/png" in request.headers.get("accept", ""):
         return responses.heat_picture(classifier.card, heat)
     return responses.explanation(classifier.card, column, row, heat)

@@ -98,24 +98,24 @@ async def all_statistics(request: Request) -> Response:
 
 async def repository_index(request: Request) -> Response:
     catalog = catalog_of(request)
-    with deadline_after(catalog.settings.request_timeout_ms):
-        body = await bodies.read_bytes(request, catalog.settings.max_body_bytes)
+    body = await bodies.read_bytes(request, catalog.settings.max_body_bytes)
     return json_response(metadata.repository(catalog, ready_only=_ready_only(body)))
 
 
 async def infer(request: Request) -> Response:
     settings, classifier = catalog_of(request).settings, classifier_of(request)
-    with deadline_after(time_for(request, settings)) as deadline:
-        body = await _read_body(request, settings.max_body_bytes)
+    allowed_ms = time_for(request, settings)
+    sent = await bodies.read_bytes(request, settings.max_body_bytes)
+    with deadline_after(allowed_ms) as deadline, while_present(request):
+        body = await _unfolded(request, sent, settings.max_body_bytes)
         images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
-        with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner, while_present(request):
+        with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner:
             classified = await _classified(classifier, images, min(deadline, sooner))
     accepted = request.headers.get("accept-encoding", "")
     return timed(results.response(classifier.card, [image.row for image in classified], answer, accepted), classified)
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    body = await bodies.read_bytes(request, max_bytes)
+async def _unfolded(request: Request, body: bytes, max_bytes: int) -> bytes:
     encoding = request.headers.get("content-encoding", "")
     if not compression.is_compressed(encoding):
         return body

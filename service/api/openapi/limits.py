@@ -75,10 +75,13 @@ LIMITS = (
     Limit("bytes that they are in", f"{bmp.MOST_RLE_BYTES:,}", TooComplexImage),
     Limit("boxes of an AVIF or HEIC around the size", f"{heif.MOST_BOXES:,}", TooComplexImage),
     Limit("bytes of all bodies held at once", "max_held_bytes", TooManyBytes),
-    Limit("milliseconds for a request, unless it says otherwise", "request_timeout_ms", DeadlinePassed),
+    Limit(
+        "milliseconds for a request after its upload, unless it says otherwise", "request_timeout_ms", DeadlinePassed
+    ),
     Limit("milliseconds that `X-Request-Timeout-Ms` gets at most", "max_timeout_ms", DeadlinePassed),
     Limit("milliseconds without a byte of a body", "upload_stall_ms", UploadTooSlow),
     Limit("bytes per second of a long upload, at least", "min_upload_bytes_per_s", UploadTooSlow),
+    Limit("milliseconds for the upload of a body", "upload_timeout_ms", UploadTooSlow),
     Limit("bytes of a request's head", "max_header_bytes", HeadTooLarge),
     Limit("milliseconds for a request's head", "header_timeout_ms", None),
     Limit("requests sent ahead on one connection", f"{MOST_PIPELINED}", None),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from service.api.bodies import read_bytes, read_form, read_image, read_images
+from service.api.bodies import image_of, read_bytes, read_form, read_images, receive_image
 from service.errors import BodyTooLarge, CallerGone, MalformedRequest, RequestError, UnsupportedMediaType
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +38,10 @@ def a_form(files: Sequence[tuple[str, Any]] = (), fields: dict[str, str] | None 
 
 def some_json(content: object) -> Request:
     return a_request([json.dumps(content).encode()], {"content-type": "application/json; charset=utf-8"})
+
+
+async def read_image(request: Request, max_bytes: int) -> bytes:
+    return await image_of(await receive_image(request, max_bytes))
 
 
 @pytest.mark.parametrize(

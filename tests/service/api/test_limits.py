@@ -208,6 +208,15 @@ async def an_upload_that_trickles(catalog: Catalog) -> Told:
         return await told_to(upload)
 
 
+async def an_upload_without_end(catalog: Catalog) -> Told:
+    async with server(catalog) as (_, _, app):
+        upload = Upload(traffic_of(Settings(upload_timeout_ms=50), app), app, 100_000)
+        while not upload.sent:
+            upload.send(bytes(1_000))
+            await asyncio.sleep(0.005)
+        return await told_to(upload)
+
+
 async def a_head_too_large(catalog: Catalog) -> Told:
     connection, transport = a_connection(Settings(max_header_bytes=1024))
     connection.data_received(b"GET / HTTP/1.1\r\nx: " + b"x" * 2_000)
@@ -293,6 +302,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "max_timeout_ms": too_long_at_most,
     "upload_stall_ms": an_upload_that_stalls,
     "min_upload_bytes_per_s": an_upload_that_trickles,
+    "upload_timeout_ms": an_upload_without_end,
     "max_header_bytes": a_head_too_large,
     "header_timeout_ms": a_head_that_does_not_come,
     "requests sent ahead on one connection": too_many_ahead,

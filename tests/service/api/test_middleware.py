@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +24,7 @@ from service.inference.catalog import Catalog
 from service.settings import Settings
 from tests.service.api.test_routes import PREDICT, check_problem
 from tests.service.pictures import TEXT, jpeg
+from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
 
@@ -130,11 +135,18 @@ async def test_a_cancellation_from_elsewhere_is_not_turned_into_an_answer(traffi
 class Upload:
     """A caller whose body comes as the test says, and what it is answered."""
 
-    def __init__(self, traffic: Traffic, app: Any, length: int | None = None, path: str = PREDICT) -> None:
+    def __init__(
+        self,
+        traffic: Traffic,
+        app: Any,
+        length: int | None = None,
+        path: str = PREDICT,
+        content_type: bytes = b"application/octet-stream",
+    ) -> None:
         self.parts: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
         size = [(b"transfer-encoding", b"chunked")] if length is None else [(b"content-length", b"%d" % length)]
-        kind = [(b"content-type", b"application/octet-stream")]
+        kind = [(b"content-type", content_type)]
         scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [*size, *kind]}
         self.task = asyncio.ensure_future(RequestMiddleware(app, traffic)(scope, self.parts.get, self._send))
 
@@ -161,6 +173,8 @@ async def test_an_upload_that_stalls_is_408(app: Starlette) -> None:
     upload.send(b"\xff\xd8\xff")
     assert await upload.status() == 408
     assert upload.headers()["x-error-code"] == "upload-too-slow"
+    said = orjson.loads(upload.sent[1]["body"])["detail"]
+    assert re.fullmatch(r"no byte came for 0\.02 s; 3 of 100,000 bytes came in 0\.\d s", said)
     upload.hang_up()
     await upload.task
     assert traffic.held_bytes == 0
@@ -173,6 +187,41 @@ async def test_an_upload_that_trickles_is_408(app: Starlette) -> None:
         upload.send(b"x")
         await asyncio.sleep(0.005)
     assert await upload.status() == 408
+    upload.hang_up()
+    await upload.task
+
+
+def infer_of(image: bytes) -> bytes:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(image).decode()]}
+    return orjson.dumps({"inputs": [tensor]})
+
+
+def form_of(name: str) -> bytes:
+    head = f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n'
+    return head.encode() + jpeg() + b"\r\n--x--\r\n"
+
+
+FORM = b"multipart/form-data; boundary=x"
+SLOWLY = {
+    "predict": (PREDICT, b"image/jpeg", jpeg()),
+    "predict of a form": (PREDICT, FORM, form_of("image")),
+    "predict of JSON": (PREDICT, b"application/json", b'{"image": "%b"}' % base64.b64encode(jpeg())),
+    "predict-batch": (f"{PREDICT}-batch", FORM, form_of("images")),
+    "infer": (f"/v2/models/{COLOUR}/infer", b"application/json", infer_of(jpeg())),
+}
+
+
+@pytest.mark.parametrize(("path", "kind", "sent"), SLOWLY.values(), ids=SLOWLY)
+async def test_a_slow_upload_is_waited_for_and_the_deadline_runs_from_its_end(
+    app: Starlette, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, path: str, kind: bytes, sent: bytes
+) -> None:
+    monkeypatch.setattr(catalog, "settings", dataclasses.replace(catalog.settings, request_timeout_ms=400.0))
+    upload = Upload(traffic_of(catalog.settings, app), app, len(sent), path, kind)
+    for at in range(0, 200, 10):
+        upload.send(sent[at : at + 10])
+        await asyncio.sleep(0.025)
+    upload.send(sent[200:], more=False)
+    assert await upload.status() == 200
     upload.hang_up()
     await upload.task
 

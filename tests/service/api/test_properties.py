@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from classifier.card import InputSpec
 from classifier.errors import SightlineError
-from service.api.bodies import read_image, read_images
+from service.api.bodies import read_images, receive_image
 from service.api.oip import protocol, tensors
 from service.errors import BodyTooLarge, MalformedRequest, QueueFull
 from service.inference.batching import Batcher, BatchScheduler
@@ -153,7 +153,7 @@ async def status_of(reading: Coroutine[Any, Any, object]) -> int:
 @SHORT
 @given(kind=st.one_of(st.sampled_from(KINDS), st.text(st.characters(max_codepoint=255), max_size=30)), pieces=FRAGMENTS)
 def test_any_body_is_an_image_or_an_error_of_ours(kind: str, pieces: list[bytes]) -> None:
-    for read in (lambda r: read_image(r, 200), lambda r: read_images(r, 200, 3)):
+    for read in (lambda r: receive_image(r, 200), lambda r: read_images(r, 200, 3)):
         assert asyncio.run(status_of(read(a_request(kind, pieces)))) < 500
 
 

@@ -510,3 +510,19 @@ async def test_an_error_is_written_byte_for_byte_as_the_app_writes_it(
 )
 def test_a_url_that_is_not_plain_asks_for_nothing(url: bytes) -> None:
     assert asked_by(url) is None
+
+
+async def test_the_heads_timer_ends_with_the_head_however_long_the_body_takes(
+    app: Starlette, catalog: Catalog, held: HeldEngine
+) -> None:
+    hasty = Settings(**{**vars(catalog.settings), "header_timeout_ms": 20.0})
+    for cut in (-len(jpeg()), -100):  # after the head, and within the body
+        caller, sent = Caller(app, catalog, traffic_of(hasty, app)), post()
+        caller.send(sent[:cut])
+        for at in range(cut, -2, 50):
+            await asyncio.sleep(0.005)
+            caller.send(sent[at : at + 50] if at < -50 else sent[at:])
+        await asyncio.sleep(0.05)
+        assert not caller.wire.closed.is_set()
+        await held.answer(0.2, 0.3, 0.5)
+        assert [answer.status for answer in await caller.answers()] == [200]
