@@ -227,7 +227,7 @@ def _fitted(image: Image.Image, spec: Spec) -> Pixels:
     if image.size != (spec.width, spec.height):
         image = image.resize((spec.width, spec.height), _FILTERS[spec.resize])
     # np.asarray would ask the image for these bytes in a longer way.
-    pixels: Pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(spec.shape)
+    pixels: Pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(spec.height, spec.width, spec.channels)
     return pixels
 
 

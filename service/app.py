@@ -180,8 +180,9 @@ class Sightline:
         version = endpoints.read_version(given["version"]) if given.get("version") else None
         classifier = self._catalog.find(given.get("model", ""), version)
         top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
-        with deadline_after(allowed_ms) as deadline, while_present(request):
-            row = await classifier.classify(image, deadline)
+        async with deadline_after(allowed_ms) as deadline:
+            with while_present(request):
+                row = await classifier.classify(image, deadline)
         return responses.prediction(classifier.card, row, top_k)
 
 

@@ -6,8 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, cast
-from weakref import WeakKeyDictionary
+from typing import cast
 
 from starlette.requests import Request
 from starlette.types import Message, Scope
@@ -44,17 +43,18 @@ class deadline_after:  # noqa: N801  (reads as what it does, as asyncio.timeout)
 
     def __init__(self, milliseconds: float) -> None:
         self._milliseconds = milliseconds
-        self._timeout = Timeout(asyncio.get_running_loop().time() + milliseconds / 1000)
+        self._deadline = asyncio.get_running_loop().time() + milliseconds / 1000
+        self._timeout = asyncio.timeout_at(self._deadline)
 
-    def __enter__(self) -> float:
-        self._timeout.__enter__()
-        return self._timeout.when
+    async def __aenter__(self) -> float:
+        await self._timeout.__aenter__()
+        return self._deadline
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._timeout.__exit__(kind, error, trace)
+            await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
             raise deadline_error(self._milliseconds) from error
 
@@ -121,83 +121,3 @@ def _watch_messages(request: Request, leave: Callable[[], None]) -> Callable[[],
     gone = asyncio.ensure_future(request.receive())
     gone.add_done_callback(look)
     return stop
-
-
-LOOK_EVERY_S = 0.01
-
-
-class Timeout:
-    """`with Timeout(when):` cancels the block at `when`, in the loop's clock, and raises TimeoutError then.
-
-    As `asyncio.timeout_at`, whose rules for nested cancellations it follows.
-    """
-
-    __slots__ = ("_cancelling", "_deadlines", "_expired", "_task", "when")
-
-    def __init__(self, when: float) -> None:
-        self.when = when
-        self._expired = False
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = cast("asyncio.Task[object]", asyncio.current_task(loop))
-        self._cancelling = self._task.cancelling()
-        self._deadlines = deadlines_of(loop)
-        self._deadlines.add(self)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._deadlines.discard(self)
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
-
-    def expire(self) -> None:
-        if not self._expired:
-            self._expired = True
-            self._task.cancel()
-
-
-class Deadline(Protocol):
-    """Something that is to be told, once, that its time has come. `when` is in the loop's clock."""
-
-    when: float
-
-    def expire(self) -> None: ...
-
-
-class Deadlines:
-    """The deadlines of one loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._set: set[Deadline] = set()
-        self._looking = False
-
-    def add(self, timeout: Deadline) -> None:
-        self._set.add(timeout)
-        if not self._looking:
-            self._looking = True
-            self._loop.call_later(LOOK_EVERY_S, self._look)
-
-    def discard(self, timeout: Deadline) -> None:
-        self._set.discard(timeout)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        for timeout in [timeout for timeout in self._set if timeout.when <= now]:
-            timeout.expire()
-        self._looking = bool(self._set)
-        if self._looking:
-            self._loop.call_later(LOOK_EVERY_S, self._look)
-
-
-_DEADLINES: WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = WeakKeyDictionary()
-
-
-def deadlines_of(loop: asyncio.AbstractEventLoop) -> Deadlines:
-    """The one that looks after the deadlines of a loop."""
-    try:
-        return _DEADLINES[loop]
-    except KeyError:
-        return _DEADLINES.setdefault(loop, Deadlines(loop))

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from classifier.errors import SightlineError
 from service.api import request_ids
 from service.api.auth import PROBES
-from service.api.deadlines import Timeout
 from service.api.request_ids import request_id_of
 from service.api.responses import SECURITY_HEADERS, error_response
 from service.api.traffic import Traffic
@@ -175,7 +174,7 @@ class _Exchange:
             return await self._receive()
         stall_s = self._traffic.settings.upload_stall_ms / 1000
         try:
-            with Timeout(asyncio.get_running_loop().time() + stall_s):
+            async with asyncio.timeout(stall_s):
                 return await self._receive()
         except TimeoutError as error:
             raise UploadTooSlow(f"no byte came for {stall_s:g} s; {self._progress()}") from error

@@ -72,8 +72,9 @@ async def predict(request: Request) -> Response:
     top_k = _top_k(request, classifier)
     allowed_ms = time_for(request, catalog.settings)
     sent = await bodies.receive_image(request, catalog.settings.max_body_bytes)
-    with deadline_after(allowed_ms) as deadline, while_present(request):
-        row = await classifier.classify(await bodies.image_of(sent), deadline)
+    async with deadline_after(allowed_ms) as deadline:
+        with while_present(request):
+            row = await classifier.classify(await bodies.image_of(sent), deadline)
     return responses.prediction(classifier.card, row, top_k)
 
 
@@ -82,8 +83,9 @@ async def predict_batch(request: Request) -> Response:
     top_k = _top_k(request, classifier)
     allowed_ms = time_for(request, catalog.settings)
     images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
-    with deadline_after(allowed_ms) as deadline, while_present(request):
-        rows = await classifier.classify_each(images, deadline)
+    async with deadline_after(allowed_ms) as deadline:
+        with while_present(request):
+            rows = await classifier.classify_each(images, deadline)
     return responses.prediction_of_each(classifier.card, rows, top_k)
 
 
@@ -92,8 +94,9 @@ async def explain(request: Request) -> Response:
     label = _label(request, classifier)
     allowed_ms = time_for(request, catalog.settings)
     sent = await bodies.receive_image(request, catalog.settings.max_body_bytes)
-    with deadline_after(allowed_ms) as deadline, while_present(request):
-        column, row, heat = await classifier.explain(await bodies.image_of(sent), label, deadline)
+    async with deadline_after(allowed_ms) as deadline:
+        with while_present(request):
+            column, row, heat = await classifier.explain(await bodies.image_of(sent), label, deadline)
     if "image/png" in request.headers.get("accept", ""):
         return responses.heat_picture(classifier.card, heat)
     return responses.explanation(classifier.card, column, row, heat)

@@ -44,7 +44,7 @@ class Traffic:
         self.rejections = RejectionLog()
         metrics.in_progress = lambda: len(self.tasks)
         self._shed_for_s = shed_for_s
-        self._shed_until: dict[bytes, float] = {}  # by path as sent
+        self.shed_until: dict[bytes, float] = {}  # by path as sent
 
     def hold(self, count: int) -> None:
         """Count more bytes of a body. Raises TooManyBytes."""
@@ -61,13 +61,13 @@ class Traffic:
 
     def shed(self, path: bytes) -> None:
         """A path's queue is full: refuse the next requests to it without asking its route, for a moment."""
-        if len(self._shed_until) >= PATHS_SHED:
-            self._shed_until.clear()
-        self._shed_until[path] = time.monotonic() + self._shed_for_s
+        if len(self.shed_until) >= PATHS_SHED:
+            self.shed_until.clear()
+        self.shed_until[path] = time.monotonic() + self._shed_for_s
 
     def is_shed(self, path: bytes) -> bool:
         """Whether requests to a path, as sent, are to be refused now."""
-        until = self._shed_until.get(path)
+        until = self.shed_until.get(path)
         return until is not None and time.monotonic() < until
 
     def count(self, path: str, status: int, took_s: float) -> None:

@@ -43,17 +43,12 @@ class BatchScheduler:
         self.max_in_flight = max_in_flight
         self.in_flight = 0  # batches of all batchers that run now
         self._joined = 0
-        self._queued: dict[Batcher[Any, Any], None] = {}  # the batchers with items in their queues
+        self.batchers_queued: dict[Batcher[Any, Any], None] = {}  # those with items in their queues
         self._woken = False
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()  # which asks the system for the process id, each time
-
-    @property
-    def has_queued(self) -> bool:
-        """Whether an item waits in any queue."""
-        return bool(self._queued)
 
     def join(self) -> int:
         """Count one more batcher and give its number, which decides between equals."""
@@ -66,14 +61,14 @@ class BatchScheduler:
 
     def queued(self, batcher: Batcher[Any, Any]) -> None:
         """An item came. Batches start in the next turn of the loop, so that items of this turn travel together."""
-        self._queued[batcher] = None
+        self.batchers_queued[batcher] = None
         if self.in_flight < self.max_in_flight and not self._woken:
             self._woken = True
             self._loop.call_soon(self._start_batches)
 
     def emptied(self, batcher: Batcher[Any, Any]) -> None:
         """Nothing is queued there any more."""
-        self._queued.pop(batcher, None)
+        self.batchers_queued.pop(batcher, None)
 
     def started(self) -> None:
         """A batch is about to run."""
@@ -86,8 +81,8 @@ class BatchScheduler:
 
     def _start_batches(self) -> None:
         self._woken = False
-        while self._queued and self.in_flight < self.max_in_flight:
-            ready = [batcher for batcher in self._queued if batcher.ready]
+        while self.batchers_queued and self.in_flight < self.max_in_flight:
+            ready = [batcher for batcher in self.batchers_queued if batcher.ready]
             if not ready:
                 return
             first = ready[0] if len(ready) == 1 else min(ready, key=_turn)
@@ -243,7 +238,7 @@ class Batcher(Generic[Item, Row]):
             waiter = self._queue.popleft()
             if _still_wanted(waiter, now):
                 batch.append(waiter)
-        size = len(batch) if len(batch) == self.max_batch else self._bucket_size(len(batch))
+        size = len(batch) if len(batch) in (1, self.max_batch) else self._bucket_size(len(batch))
         self._queue.extendleft(reversed(batch[size:]))
         return batch[:size]
 
@@ -295,8 +290,9 @@ class Batcher(Generic[Item, Row]):
             return
         self._in_flight.remove(batch)
         self._finished.set()
-        for waiter in batch.waiters:  # only a batch that is given up leaves anybody here
-            _fail(waiter, Closing("the server shut down before the answer was there; send the request again"))
+        for waiter in batch.waiters:
+            if not waiter.row.done():  # only a batch that is given up leaves anybody here
+                _fail(waiter, Closing("the server shut down before the answer was there; send the request again"))
         self._remember_speed(
             (self._loop.time() - batch.started_at) / len(batch.waiters) / self._scheduler.max_in_flight
         )

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -239,9 +240,7 @@ class Classifier:
     def _queued_here(self, pixels: Pixels, began_ns: int, deadline: float) -> asyncio.Future[Classified]:
         decoded_ns = time.perf_counter_ns()
         row = self._batcher.submit(_Queued(pixels, decoded_ns - began_ns, decoded_ns), deadline)
-        row.add_done_callback(
-            lambda row: self.statistics.done(began_ns, not row.cancelled() and row.exception() is None)
-        )
+        row.add_done_callback(partial(self.statistics.settled, began_ns))
         return row
 
     def _forward(self, images: list[_Queued]) -> RunningBatch[Classified]:
@@ -278,7 +277,7 @@ class Classifier:
     def _start(self, pixels_u8: Pixels) -> Future[Probabilities]:
         if self._pads:
             pixels_u8 = padded(pixels_u8, self.max_batch)
-        alone = self._scheduler.in_flight <= 1 and not self._scheduler.has_queued
+        alone = self._scheduler.in_flight <= 1 and not self._scheduler.batchers_queued
         engine = self.model.engine
         if alone and self._is_quick and engine.infers_here and len(pixels_u8) == 1:
             return _done(engine.infer, pixels_u8)

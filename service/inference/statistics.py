@@ -6,6 +6,7 @@ sample that proves a version before it is served is the first. Belongs to the ev
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,10 @@ class Statistics:
     def done(self, began_ns: int, is_success: bool) -> None:
         """Count an image that was begun at this time of `time.perf_counter_ns`."""
         (self.success if is_success else self.fail).add(time.perf_counter_ns() - began_ns)
+
+    def settled(self, began_ns: int, row: asyncio.Future[Any]) -> None:
+        """Count an image whose row, or error, is there."""
+        self.done(began_ns, is_success=not row.cancelled() and row.exception() is None)
 
     def refused(self, images: int) -> None:
         """Count images that were not admitted."""

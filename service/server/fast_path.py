@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from classifier.errors import SightlineError
 from service.api import bodies, responses
-from service.api.deadlines import TIMEOUT_HEADER, deadline_error, deadlines_of
+from service.api.deadlines import TIMEOUT_HEADER, deadline_error
 from service.api.middleware import CUT_OFF, client_of
 from service.api.request_ids import request_id_of
 from service.errors import CallerGone, Closing, QueueFull, problem
@@ -62,10 +62,6 @@ class FastPathProtocol(ConnectionProtocol):
     _asked: Asked | None = None  # by a request of which not everything has been read
     _classifier: Classifier
     _body = b""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.deadlines = deadlines_of(self.loop)
 
     def body_is_late(self) -> None:
         if self._asked is not None:  # the rest may come never, or slowly; the middleware watches over that
@@ -126,7 +122,7 @@ class Exchange:
     __slots__ = (
         *("disconnected", "keep_alive", "response_complete"),  # uvicorn's
         *("_asked", "_began", "_bytes", "_classifier", "_connection", "_reason", "_request_id", "_row"),
-        *("_deadlines", "_scope", "_traffic", "when"),
+        *("_scope", "_timer", "_traffic"),
     )
 
     def __init__(self, connection: FastPathProtocol, asked: Asked, classifier: Classifier) -> None:
@@ -137,7 +133,6 @@ class Exchange:
         self._classifier = classifier
         self._scope = cast("dict[str, Any]", connection.scope)
         self._request_id = request_id_of(connection.headers)
-        self._deadlines = connection.deadlines
         self._reason: SightlineError | None = None  # to give up, where it was not the server that closes
         self.response_complete = self.disconnected = False
         self.keep_alive = True
@@ -145,18 +140,18 @@ class Exchange:
     def start(self, body: bytes) -> None:
         """Decode the image and queue it."""
         connection, traffic = self._connection, self._traffic
-        self.when = connection.loop.time() + traffic.settings.request_timeout_ms / 1000
+        deadline = connection.loop.time() + traffic.settings.request_timeout_ms / 1000
         self._bytes = len(body)
         try:
             traffic.hold(self._bytes)
-            row = self._classifier.classify_soon(body, self.when)
+            row = self._classifier.classify_soon(body, deadline)
         except Exception as error:
             traffic.let_go(self._bytes)
             self._fail(error)
             return
         self._row = row
         row.add_done_callback(self._settle)
-        self._deadlines.add(self)
+        self._timer = connection.loop.call_at(deadline, self.expire)
         traffic.tasks.add(row)
         connection.hang_up_listeners.add(self.leave)
 
@@ -176,7 +171,7 @@ class Exchange:
 
     def _settle(self, row: asyncio.Future[Classified]) -> None:
         connection, traffic = self._connection, self._traffic
-        self._deadlines.discard(self)
+        self._timer.cancel()
         traffic.tasks.discard(row)
         traffic.let_go(self._bytes)
         connection.hang_up_listeners.discard(self.leave)

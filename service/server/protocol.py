@@ -160,7 +160,8 @@ class ConnectionProtocol(HttpToolsProtocol):
     def _is_overloaded(self) -> bool:
         if (time.monotonic() - self.context.lag.due) * 1000 > self.settings.max_lag_ms:
             return self.url.decode("latin-1") not in PROBES
-        return self.context.traffic.is_shed(self.url.partition(b"?")[0])
+        traffic = self.context.traffic
+        return bool(traffic.shed_until) and traffic.is_shed(self.url.partition(b"?")[0])
 
     def _should_upgrade_to_ws(self) -> bool:
         return False  # nothing here speaks it

@@ -106,11 +106,12 @@ async def infer(request: Request) -> Response:
     settings, classifier = catalog_of(request).settings, classifier_of(request)
     allowed_ms = time_for(request, settings)
     sent = await bodies.read_bytes(request, settings.max_body_bytes)
-    with deadline_after(allowed_ms) as deadline, while_present(request):
-        body = await _unfolded(request, sent, settings.max_body_bytes)
-        images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
-        with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner:
-            classified = await _classified(classifier, images, min(deadline, sooner))
+    async with deadline_after(allowed_ms) as deadline:
+        with while_present(request):
+            body = await _unfolded(request, sent, settings.max_body_bytes)
+            images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
+            async with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner:
+                classified = await _classified(classifier, images, min(deadline, sooner))
     accepted = request.headers.get("accept-encoding", "")
     return timed(results.response(classifier.card, [image.row for image in classified], answer, accepted), classified)
 
