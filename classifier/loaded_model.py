@@ -31,9 +31,10 @@ class LoadedModel:
     ) -> LoadedModel:
         """Verify a version's files, load it, and ask it for its sample's answer.
 
+        `model.keras` may be missing: an engine that reads it says so.
         Raises UnknownModel, BrokenModel or EngineUnavailable.
         """
-        card = models.verify(name, version)
+        card = models.verify(name, version, may_lack=(store.KERAS,))
         folder = models.folder(name, card.version)
         sample = models.read(card, store.SAMPLE)
         engine = open_engine(card, folder, options, lambda path: models.read(card, path.name))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from classifier.card import NAME_PATTERN, Card, FileRecord, read_card, write_card
@@ -27,6 +28,7 @@ HISTORY = "history.csv"
 REQUIRED = (KERAS, ONNX, SAMPLE)
 HASHED = (*REQUIRED, HISTORY)  # pictures may be drawn anew without making another version
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(NAME_PATTERN)
 
@@ -39,11 +41,18 @@ class ModelStore:
 
     def versions(self) -> dict[str, tuple[int, ...]]:
         """Names of all models that have a complete version, and those versions ascending."""
-        if not self.root.is_dir():
-            return {}
-        homes = sorted(p for p in self.root.iterdir() if p.is_dir() and _NAME.fullmatch(p.name))
-        found = {home.name: _complete_versions(home) for home in homes}
+        found = {home.name: _complete_versions(home) for home in self._homes() if not _why_unreadable(home)}
         return {name: versions for name, versions in found.items() if versions}
+
+    def unreadable(self) -> dict[str, str]:
+        """Models whose folder cannot be listed, and the system's reason; they are not among `versions`."""
+        reasons = {home.name: _why_unreadable(home) for home in self._homes()}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _homes(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        return sorted(p for p in self.root.iterdir() if p.is_dir() and _NAME.fullmatch(p.name))
 
     def folder(self, name: str, version: int | None = None) -> Path:
         """Where a version lies; the newest when none is named. Raises UnknownModel listing what there is."""
@@ -61,21 +70,25 @@ class ModelStore:
     def card(self, name: str, version: int | None = None) -> Card:
         """The card of a version, held to its place. Raises UnknownModel or BrokenModel."""
         folder = self.folder(name, version)
-        if folder.resolve() != self.root.resolve() / name / folder.name or (folder / CARD).is_symlink():
+        if not _is_in_its_place(folder / CARD, self.root):
             raise BrokenModel(f"{folder}: a version and its card lie in the store itself, and are no links")
         card = read_card(folder / CARD)
         if (card.name, card.version) != (name, int(folder.name)):
             raise BrokenModel(f"{folder}: the card is that of {card.name} version {card.version}; was it copied here?")
         return card
 
-    def verify(self, name: str, version: int | None = None) -> Card:
-        """Compare every file with the card. Raises BrokenModel naming the first that is missing or differs."""
+    def verify(self, name: str, version: int | None = None, *, may_lack: Collection[str] = ()) -> Card:
+        """Compare every file with the card. Raises BrokenModel naming the first that is missing or differs.
+
+        Files of `may_lack` may be missing, as in an image that leaves out what its engine does not read.
+        """
         card = self.card(name, version)
         folder = self.folder(name, card.version)
         if missing := [file for file in REQUIRED if file not in card.files]:
             raise BrokenModel(f"{folder}: the card has no hash for {', '.join(missing)}")
         for file, record in card.files.items():
-            _compare(folder, file, record)
+            if not (file in may_lack and _is_absent(folder / file)):
+                _compare(folder, file, record)
         return card
 
     def read(self, card: Card, file: str) -> bytes:
@@ -86,11 +99,11 @@ class ModelStore:
         path, record = self.root / card.name / str(card.version) / file, card.files[file]
         try:
             with path.open("rb") as opened:
-                body = opened.read(record.bytes + 1)
+                body = opened.read(max(record.bytes, len(_LFS_POINTER)) + 1)
         except OSError as error:
             raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
         if hashlib.sha256(body).hexdigest() != record.sha256:
-            raise _differs(path)
+            raise _differs(path, body)
         return body
 
     def save(self, name: str, fill: Callable[[Path], Card]) -> Card:
@@ -123,8 +136,41 @@ class ModelStore:
 
 
 def _complete_versions(home: Path) -> tuple[int, ...]:
-    numbered = (p for p in home.iterdir() if _VERSION.fullmatch(p.name) and (p / CARD).is_file())
+    numbered = (p for p in home.iterdir() if _VERSION.fullmatch(p.name) and _is_complete(p))
     return tuple(sorted(int(p.name) for p in numbered))
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        return (folder / CARD).is_file()
+    except OSError:
+        return True  # whoever reads the card says why that cannot be done
+
+
+def _why_unreadable(home: Path) -> str:
+    """The system's word for why a folder cannot be listed; "" where it can."""
+    try:
+        os.scandir(home).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _is_absent(path: Path) -> bool:
+    return not path.exists() and not path.is_symlink()
+
+
+def _is_in_its_place(path: Path, root: Path) -> bool:
+    """Whether a path of the store leads nowhere else, links followed.
+
+    Kubernetes lays a volume's files into a folder whose name begins with `..`, and links each to its place, so that all
+    change at once. Such folders do not count.
+    """
+    try:
+        real = path.resolve().relative_to(root.resolve())
+    except (ValueError, OSError, RuntimeError):  # elsewhere; or links in a circle
+        return False
+    return tuple(part for part in real.parts if not part.startswith("..")) == path.relative_to(root).parts
 
 
 def _publish(draft: Path, card: Card, home: Path) -> Card:
@@ -153,7 +199,7 @@ def file_record(path: Path) -> FileRecord:
 
 def _compare(folder: Path, file: str, record: FileRecord) -> None:
     path = folder / file
-    if Path(file).name != file or path.is_symlink():
+    if Path(file).name != file or not _is_in_its_place(path, folder.parents[1]):
         raise BrokenModel(f"{path}: a version's files lie in its own folder, and are no links")
     if not path.is_file():
         raise BrokenModel(f"{path}: the card names this file, but it is not there")
@@ -162,8 +208,11 @@ def _compare(folder: Path, file: str, record: FileRecord) -> None:
     except OSError as error:
         raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
     if found != record:
-        raise _differs(path)
+        with path.open("rb") as opened:
+            raise _differs(path, opened.read(len(_LFS_POINTER)))
 
 
-def _differs(path: Path) -> BrokenModel:
+def _differs(path: Path, body: bytes) -> BrokenModel:
+    if body.startswith(_LFS_POINTER):
+        return BrokenModel(f"{path}: a pointer of Git LFS in the file's place; fetch the file with `git lfs pull`")
     return BrokenModel(f"{path}: its SHA-256 is not the card's; restore the file or save the version anew")

@@ -9,7 +9,7 @@ from typing import Literal
 from classifier.engines import EngineOptions
 from classifier.errors import SightlineError
 from classifier.loaded_model import LoadedModel
-from classifier.store import ModelStore
+from classifier.store import KERAS, ModelStore
 
 EngineName = Literal["openvino", "tensorflow"]
 
@@ -31,10 +31,13 @@ def installed_engines() -> tuple[EngineName, ...]:
 
 
 def verify(models: ModelStore, name: str, version: int, engines: tuple[EngineName, ...]) -> Verdict:
-    """Compare the files with the card, then load them in each engine and compare the sample's answer, in float32."""
+    """Compare the files with the card, then load them in each engine and compare the sample's answer, in float32.
+
+    Without TensorFlow among the engines `model.keras`, which it alone reads, may be missing.
+    """
     proved: list[EngineName] = []
     try:
-        models.verify(name, version)
+        models.verify(name, version, may_lack=() if "tensorflow" in engines else (KERAS,))
         for engine in engines:
             LoadedModel.open(models, name, version, EngineOptions(engine=engine, precision="float32")).close()
             proved.append(engine)

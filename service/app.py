@@ -117,6 +117,7 @@ class Sightline:
             workers.check_there_is_one("sightline")
             if (host := startup.host_to_bind()) is not None:
                 auth.check_address(SETTINGS, host)
+                startup.check_port(host)
         except SettingsError as wrong:
             raise SystemExit(f"sightline: {wrong}") from None
 

@@ -16,8 +16,9 @@ from service.errors import SettingsError
 
 PREFIX = "SIGHTLINE_"
 
-# Kubernetes tells every pod of a service called "sightline" its address in variables like these; they are not ours.
-_KUBERNETES = re.compile(r"SIGHTLINE_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP|SCTP)\w*)")
+# Kubernetes tells every pod the addresses of the services beside it. Variables like these, of a service "sightline" or
+# "sightline-api", are not ours.
+_KUBERNETES = re.compile(r"SIGHTLINE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
@@ -78,7 +79,8 @@ class Settings:
         float, "milliseconds that `X-Request-Timeout-Ms` may ask for at most; 0 is as many as the request timeout"
     ] = 0.0
     decode_threads: Annotated[
-        int, "threads that decode photos; 0 is one per processor. Very large ones share one thread more"
+        int,
+        "threads that decode photos; 0 is one per processor that it may use. Very large ones share one thread more",
     ] = 0
     max_lag_ms: Annotated[
         float, "milliseconds that the event loop may be behind; while it is, new requests get 429 before they are read"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeAlias
@@ -60,7 +61,12 @@ def path(text: object) -> Path:
 
 
 def models_folder() -> Path:
-    """Where models lie unless a command is told: `models` here, else beside the package, else `models` all the same."""
+    """Where models lie unless a command is told: as the server is told by SIGHTLINE_MODELS, else `models` here.
+
+    Without such a folder it is the one beside the package, if that is there.
+    """
+    if told := os.environ.get("SIGHTLINE_MODELS"):
+        return Path(told)
     here, beside = Path("models"), Path(__file__).resolve().parents[2] / "models"
     return beside if beside.is_dir() and not here.is_dir() else here
 

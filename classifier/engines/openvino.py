@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import queue
 import re
 import sys
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from classifier import store
 from classifier.card import Card, Precision
 from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough, read_file
+from classifier.engines.processors import usable_processors
 from classifier.errors import BrokenModel, EngineUnavailable, OutOfMemory
 
 # By this package OpenVINO reports every import to its makers, and writes an id below HOME; no setting stops that.
@@ -294,6 +296,8 @@ def _compile(
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "ENABLE_CPU_PINNING": hint == "LATENCY",
     }
+    if (processors := usable_processors()) < len(os.sched_getaffinity(0)):
+        configuration["INFERENCE_NUM_THREADS"] = processors  # OpenVINO counts those that a container does not get too
     if options.one_stream:
         configuration |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
     elif options.streams:

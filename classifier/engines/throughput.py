@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from classifier.engines import Engine
+from classifier.engines.processors import usable_processors
 from classifier.errors import OutOfMemory
 
 SIZES = (1, 2, 4, 8, 16, 32)
@@ -43,7 +43,7 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
     # OpenVINO's streams share all processors. So the process's own processor time ranks sizes as wall time does, but
     # does not grow while other programs run: with 10 programs wanting 2 processors, wall time ranked the sizes by how
     # well they fit between two interruptions.
-    processors = len(os.sched_getaffinity(0))
+    processors = usable_processors()
     has_all = engine.name == "openvino"
     clock, budget_s = (time.process_time, budget_s * processors) if has_all else (time.perf_counter, budget_s)
 

@@ -76,7 +76,9 @@ def read_keys(settings: Settings) -> tuple[str, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an IP address can be reached from this machine only."""
+    """Whether an IP address, or the name `localhost`, can be reached from this machine only."""
+    if host.lower() == "localhost":  # RFC 6761: it is nothing else
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from classifier.engines import throughput
+from classifier.engines.processors import usable_processors
 from classifier.engines.throughput import Throughput
 from classifier.errors import SightlineError, UnknownModel
 from classifier.loaded_model import LoadedModel
@@ -50,8 +50,8 @@ Entry = Classifier | Broken | Loading
 class Catalog:
     """The newest complete version of a model is its default, every version stays addressable.
 
-    `entries` is by model name and version. A broken version does not keep the others from serving, but keeps the
-    server from being ready: somebody meant it to be served.
+    `entries` is by model name and version. A broken version, or a model whose folder cannot be read, does not keep the
+    others from serving, but keeps the server from being ready: somebody meant it to be served.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
@@ -59,9 +59,10 @@ class Catalog:
         self.metrics = metrics or Metrics()
         self.metrics.versions = self.served
         self.entries: dict[str, dict[int, Entry]] = {}
+        self.unreadable: dict[str, str] = {}  # models whose folder cannot be listed, and why
         self._store = ModelStore(settings.models)
         self._scheduler = BatchScheduler(max(1, settings.streams))
-        self._pool = DecodePool(settings.decode_threads or os.cpu_count() or 1)
+        self._pool = DecodePool(settings.decode_threads or usable_processors())
         self._loading: asyncio.Task[None] | None = None
         self._mending: set[asyncio.Task[None]] = set()
         self._loaded = False
@@ -80,6 +81,11 @@ class Catalog:
     async def load(self) -> None:
         """Load every version there is, newest first."""
         known = await asyncio.to_thread(self._store.versions)
+        self.unreadable = await asyncio.to_thread(self._store.unreadable)
+        for name, reason in self.unreadable.items():
+            log.error(
+                "model %s is not served: its folder in %s cannot be read (%s)", name, self.settings.models, reason
+            )
         self.entries = {name: {version: Loading() for version in versions} for name, versions in known.items()}
         # The defaults of all models come before anybody's older versions.
         for name, version in sorted(((n, v) for n, v, _ in self.all()), key=lambda nv: (nv[1] != known[nv[0]][-1], nv)):
@@ -115,7 +121,8 @@ class Catalog:
     @property
     def is_ready(self) -> bool:
         served = (isinstance(entry, Classifier) and not entry.reason for _, _, entry in self.all())
-        return self._loaded and not self.is_closing and bool(self.entries) and self._decodes and all(served)
+        whole = bool(self.entries) and not self.unreadable
+        return self._loaded and not self.is_closing and whole and self._decodes and all(served)
 
     @property
     def is_alive(self) -> bool:
@@ -138,11 +145,11 @@ class Catalog:
             )
         if not self._decodes:
             raise NotReady(f"no decoder has been heard of for {self._pool.stuck_s:.0f} s, and all have work")
-        if not self.entries:
+        if not self.entries and not self.unreadable:
             raise NotReady(f"there is no complete model version in the folder {self.settings.models.name}")
-        raise NotReady(
-            "; ".join(f"{name} version {version}: {e.reason}" for name, version, e in self.all() if e.reason)
-        )
+        missing = [f"{name} version {version}: {e.reason}" for name, version, e in self.all() if e.reason]
+        missing += [f"{name}: its folder cannot be read ({reason})" for name, reason in self.unreadable.items()]
+        raise NotReady("; ".join(missing))
 
     def all(self) -> Iterator[tuple[str, int, Entry]]:
         """Name, version and state of everything on offer, versions ascending."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 from functools import partial
 from typing import Any, NoReturn
@@ -64,6 +66,21 @@ def host_to_bind() -> str | None:
     on_loopback = "127.0.0.1" if context.params.get("development") else BentoMLContainer.http.host.get()
     host: str = context.params["host"] or on_loopback
     return host
+
+
+def check_port(host: str) -> None:
+    """Raise SettingsError where another server listens on the port that `bentoml serve` is about to bind."""
+    context = click.get_current_context(silent=True)
+    if context is None or "port" not in context.params:
+        return
+    port: int = context.params["port"] or BentoMLContainer.http.port.get()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                raise SettingsError(f"{host} port {port}: {error.strerror}; choose another with --port") from None
 
 
 def log_beside_bentoml() -> None:

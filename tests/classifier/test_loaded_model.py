@@ -96,8 +96,8 @@ def test_a_tampered_file_is_noticed_before_it_is_loaded(own_models, monkeypatch)
     ("file", "engine"), [(store.ONNX, "openvino"), (store.KERAS, "tensorflow"), (store.SAMPLE, "openvino")]
 )
 def test_a_file_that_changes_between_check_and_load_is_noticed(own_models, monkeypatch, file, engine):
-    def verify_and_lose_the_race(*where: Any) -> Card:
-        card = ModelStore.verify(own_models, *where)
+    def verify_and_lose_the_race(*where: Any, **options: Any) -> Card:
+        card = ModelStore.verify(own_models, *where, **options)
         path = own_models.folder(COLOUR) / file
         path.write_bytes((own_models.folder(COLOUR, 1) / file).read_bytes())
         return card

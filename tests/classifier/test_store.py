@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -207,6 +208,61 @@ def test_a_model_a_version_or_a_card_that_is_a_link_is_refused(texts, tmp_path, 
     path.symlink_to(elsewhere)
     with pytest.raises(BrokenModel, match="no links"):
         texts.verify("tiny")
+
+
+@pytest.mark.parametrize("below", ["", "tiny", "tiny/1"])
+def test_a_volume_of_kubernetes_may_hold_the_store_a_model_or_a_version(texts, below):
+    """Its files lie in `..DATE`, to which `..data` leads, and everything that is seen is a link into that."""
+    mounted = texts.root / below
+    dated = mounted / "..2026_11_26_12_00_00.1"
+    dated.mkdir()
+    for path in [path for path in mounted.iterdir() if path != dated]:
+        path.rename(dated / path.name)
+        path.symlink_to(f"..data/{path.name}")
+    (mounted / "..data").symlink_to(dated.name)
+    assert texts.versions() == {"tiny": (1,)}
+    assert texts.verify("tiny").name == "tiny"
+
+
+def test_a_link_into_another_version_is_refused(texts):
+    (texts.root / "tiny" / "2").symlink_to("1")
+    with pytest.raises(BrokenModel, match="no links"):
+        texts.verify("tiny", 2)
+
+
+def test_a_pointer_of_git_lfs_is_named_as_one(texts):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (texts.folder("tiny") / store.ONNX).write_bytes(pointer)
+    card = texts.card("tiny")
+    with pytest.raises(BrokenModel, match="git lfs pull"):
+        texts.verify("tiny")
+    with pytest.raises(BrokenModel, match="git lfs pull"):
+        texts.read(card, store.ONNX)
+
+
+def test_a_file_that_may_be_missing_may_not_be_another(texts):
+    path = texts.folder("tiny") / store.KERAS
+    flip_a_bit(path)
+    with pytest.raises(BrokenModel, match=store.KERAS):
+        texts.verify("tiny", may_lack=(store.KERAS,))
+    path.unlink()
+    assert texts.verify("tiny", may_lack=(store.KERAS,)).name == "tiny"
+    with pytest.raises(BrokenModel, match=store.KERAS):
+        texts.verify("tiny")
+
+
+def test_a_model_whose_folder_cannot_be_listed_is_named_and_the_others_stay(texts, monkeypatch):
+    (texts.root / "locked").mkdir()
+    listed = os.scandir
+
+    def list_unless_locked(path: Any) -> Any:  # file modes would not stop root
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", list_unless_locked)
+    assert texts.versions() == {"tiny": (1,)}
+    assert texts.unreadable() == {"locked": "Permission denied"}
 
 
 def test_the_store_itself_may_be_a_link(texts, tmp_path):

@@ -72,6 +72,11 @@ def test_a_misspelt_name_stops_the_start_listing_the_right_ones() -> None:
         "SIGHTLINE_SERVICE_PORT_HTTP",
         "SIGHTLINE_PORT",
         "SIGHTLINE_PORT_3000_TCP_ADDR",
+        "SIGHTLINE_API_SERVICE_HOST",
+        "SIGHTLINE_API_SERVICE_PORT_HTTP",
+        "SIGHTLINE_V2_PORT",
+        "SIGHTLINE_V2_PORT_80_TCP",
+        "SIGHTLINE_V2_PORT_80_TCP_PROTO",
     ],
 )
 def test_what_kubernetes_says_of_a_service_named_sightline_is_no_setting(name: str) -> None:

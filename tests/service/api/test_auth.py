@@ -122,7 +122,7 @@ def test_a_key_is_not_shown_with_the_settings() -> None:
     assert OLD not in repr(Settings(api_keys=(OLD,)))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost", "", "nonsense"])  # noqa: S104
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "localhost.example.org", "", "nonsense"])  # noqa: S104
 def test_a_server_that_would_refuse_everybody_is_not_started(host: str) -> None:
     with pytest.raises(SettingsError, match="can be reached from other machines"):
         check_address(Settings(), host)
@@ -132,6 +132,7 @@ def test_a_server_that_would_refuse_everybody_is_not_started(host: str) -> None:
 
 def test_loopback_is_always_fine() -> None:
     check_address(Settings(), "127.0.0.1")
+    check_address(Settings(), "localhost")
     assert not is_loopback("127.0.0.1.example.org")
 
 

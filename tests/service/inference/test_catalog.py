@@ -67,6 +67,26 @@ async def test_nothing_is_ready_before_it_is_loaded(unloaded: Catalog) -> None:
         unloaded.find(COLOUR)
 
 
+async def test_a_model_whose_folder_cannot_be_read_is_named_and_the_others_serve(
+    unloaded: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelStore, "unreadable", lambda _: {"locked": "Permission denied"})
+    await unloaded.load()
+    assert unloaded.is_alive
+    assert not unloaded.is_ready
+    with pytest.raises(NotReady, match=r"locked: its folder cannot be read \(Permission denied\)"):
+        unloaded.check_ready()
+    assert unloaded.find(COLOUR).card.version == 2
+
+
+async def test_a_version_without_the_file_that_its_engine_does_not_read_is_served(
+    unloaded: Catalog, models: Path
+) -> None:
+    (models / COLOUR / "2" / "model.keras").unlink()
+    await unloaded.load()
+    assert unloaded.find(COLOUR).card.version == 2
+
+
 async def test_a_version_that_is_not_loaded_yet_says_so(unloaded: Catalog) -> None:
     unloaded.entries = {COLOUR: {1: Loading()}}
     with pytest.raises(NotReady, match=f"{COLOUR} version 1: still loading"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 
 import click
@@ -11,8 +12,9 @@ import uvicorn.config
 from service.errors import SettingsError
 from service.server.context import ServerContext
 from service.server.fast_path import FastPathProtocol
-from service.server.startup import host_to_bind, install, running_server
+from service.server.startup import check_port, host_to_bind, install, running_server
 from service.settings import Settings
+from tests.e2e.servers import free_port
 from tests.service.server.contexts import plain_context
 from tests.service.server.test_protocol import respond
 
@@ -94,3 +96,19 @@ def test_the_address_is_that_of_the_command_line(given: dict[str, object], host:
 
 def test_without_a_command_line_there_is_no_address_to_look_at() -> None:
     assert host_to_bind() is None
+
+
+def test_a_port_in_use_is_one_line_that_says_what_to_do() -> None:
+    with socket.socket() as taken, click.Context(click.Command("serve")) as context:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        context.params = {"host": "127.0.0.1", "port": port}
+        with pytest.raises(SettingsError, match=rf"127\.0\.0\.1 port {port}: Address already in use; .* --port"):
+            check_port("127.0.0.1")
+
+
+def test_a_free_port_is_no_fault() -> None:
+    with click.Context(click.Command("serve")) as context:
+        context.params = {"host": "127.0.0.1", "port": free_port()}
+        check_port("127.0.0.1")
