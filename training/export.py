@@ -149,6 +149,7 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
             finished=here.date,
             backbone=fitted.backbone,
             class_weights=fitted.class_weights,
+            augmentation=fitted.recipe.augmentation.settings,
         ),
         sample=Sample(
             label=dataset.labels[int(sample.argmax())], probabilities=tuple(float(p) for p in np.clip(sample, 0, 1))

@@ -32,7 +32,7 @@ def preview(recipe: Recipe, train: Split, seed: int) -> Pixels:
         instead = f"; {' and '.join(richer)} does" if richer else ""
         raise RecipeError(f"{recipe.name} feeds the images as they are{instead}")
     keras.utils.set_random_seed(seed)
-    return sheet(augmented(recipe.augmentation(), _chosen(recipe, train, seed)))
+    return sheet(augmented(recipe.augmentation.layers(), _chosen(recipe, train, seed)))
 
 
 def _chosen(recipe: Recipe, train: Split, seed: int) -> Pixels:

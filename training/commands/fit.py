@@ -1,17 +1,28 @@
-"""Train a recipe on the article's data or on your own photos, and save the result as a new version of the model."""
+"""Train a recipe on its data or on your own photos; saves a new version."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from classifier.commands.parameters import Models, PrecisionName, path, whole_number
-from training.commands.parameters import Data, Epochs, Limit, RecipeName, Runs, check_tensorflow, resumable
+from training.commands.parameters import (
+    AugmentOption,
+    Data,
+    DropConflicts,
+    Epochs,
+    Limit,
+    RecipeName,
+    Runs,
+    check_tensorflow,
+    resumable,
+)
 
 if TYPE_CHECKING:
     from classifier.card import Card
@@ -39,22 +50,30 @@ def run(
         int | None,
         typer.Option(parser=whole_number(2), metavar="K", help="Cross-validate with K networks; saves no version."),
     ] = None,
+    augment: AugmentOption = None,
+    drop_conflicts: DropConflicts = False,
+    class_weights: Annotated[
+        Literal["auto", "on", "off"], typer.Option(metavar="WHEN", hidden=True, help="auto, on or off.")
+    ] = "auto",
     runs: Runs = Path("runs"),
     record: Annotated[
         Path | None, typer.Option(parser=path, metavar="DIR", help="Also keep card, history and pictures there.")
     ] = None,
 ) -> None:
-    from training.datasets import load_dataset
+    from training.datasets import Folders, load_dataset
     from training.fitting.tensorflow_import import import_tensorflow
+    from training.progress import ProgressLines
+    from training.reports.findings import findings
 
     check_tensorflow()
-    chosen = _recipe(recipe, backbone)
-    dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit)
-    print(dataset.describe(), flush=True)
+    chosen = _recipe(recipe, backbone).with_augmentation(augment or {})
+    folders, progress = Folders(drop_conflicts=drop_conflicts), ProgressLines(sys.stdout)
+    dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit, folders=folders, progress=progress)
+    name = name or _model_name(chosen, dataset, data)
+    print("\n".join(findings(dataset, runs / f"{name}.left-out.txt")), flush=True)
     import_tensorflow()
     from training.fitting.options import FitOptions
 
-    name = name or _model_name(chosen, dataset, data)
     options = FitOptions(
         name=name,
         run_folder=runs / f"{name}.{chosen.name}.seed-{seed}",
@@ -62,6 +81,8 @@ def run(
         seed=seed,
         precision=precision,
         resume=resume,
+        class_weights=class_weights,
+        flip="as asked" if augment and "horizontal_flip" in augment else "auto",
     )
     with resumable():
         if folds:
@@ -95,7 +116,14 @@ def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: 
     from training.fitting.fit import fit
 
     store = ModelStore(models)
-    card = save_version(store, fit(recipe, dataset, options))
+    fitted = fit(recipe, dataset, options)
+    if fitted.flip_left_out:
+        print(
+            "note: images were not flipped, since a flipped one belongs to another class; --augment flip=1 flips them"
+        )
+    if fitted.class_weights:
+        print("note: rare classes were weighed up; --class-weights off counts all images alike")
+    card = save_version(store, fitted)
     saved = store.folder(card.name, card.version)
     _print_card(card, saved)
     if record:

@@ -42,7 +42,7 @@ RecipeName: TypeAlias = Annotated[
 ]
 Data: TypeAlias = Annotated[
     Path,
-    typer.Option(parser=path, metavar="PATH", help="Folder or zip of the data set, or of class folders."),
+    typer.Option(parser=path, metavar="PATH", help="Data set, or class folders."),
 ]
 Limit: TypeAlias = Annotated[
     int | None, typer.Option(parser=whole_number(1), metavar="N", help="At most so many images per split.")
@@ -51,3 +51,44 @@ Epochs: TypeAlias = Annotated[
     int | None, typer.Option(parser=whole_number(1), metavar="N", help="Not as many as the recipe has.")
 ]
 Runs: TypeAlias = Annotated[Path, typer.Option(parser=path, metavar="DIR", help="For unfinished runs.")]
+
+_SETTINGS = {  # by the name typed: the setting's, and its highest value
+    "flip": ("horizontal_flip", 1.0),
+    "rotate": ("rotation_degrees", 180.0),
+    "shift": ("shift", 1.0),
+    "shear": ("shear_degrees", 89.0),
+    "zoom": ("zoom", 0.99),
+    "contrast": ("contrast", 1.0),
+}
+
+
+class Augment(dict[str, float | bool]):
+    """Settings of an augmentation, typed as NAME=VALUE with commas between."""
+
+
+def augment(text: object) -> Augment:
+    """Read `flip=0,rotate=10`. Raises BadParameter."""
+    if isinstance(text, Augment):
+        return text
+    chosen = Augment()
+    for part in str(text).split(","):
+        name, _, value = part.strip().partition("=")
+        setting, most = _SETTINGS.get(name, ("", 0.0))
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not setting or not 0 <= number <= most or (name == "flip" and number not in (0, 1)):
+            known = ", ".join(f"{known}=0 to {highest:g}" for known, (_, highest) in _SETTINGS.items())
+            raise typer.BadParameter(f"expected NAME=VALUE with commas between ({known}), got {part.strip()!r}")
+        chosen[setting] = bool(number) if name == "flip" else number
+    return chosen
+
+
+AugmentOption: TypeAlias = Annotated[
+    Augment | None,
+    typer.Option("--augment", parser=augment, metavar="NAME=N,...", help="flip, rotate, shift, shear, zoom, contrast."),
+]
+DropConflicts: TypeAlias = Annotated[
+    bool, typer.Option("--drop-conflicts", help="Leave out images that lie under two labels.")
+]

@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from classifier.commands.parameters import path
-from training.commands.parameters import Data, Limit, RecipeName, check_tensorflow
+from training.commands.parameters import AugmentOption, Data, Limit, RecipeName, check_tensorflow
 
 
 def run(
     recipe: RecipeName,
     data: Data,
     limit: Limit = None,
+    augment: AugmentOption = None,
     out: Annotated[Path, typer.Option(parser=path, metavar="PNG", help="Where to draw them.")] = Path("preview.png"),
     seed: Annotated[int, typer.Option(metavar="N", help="Another image, otherwise augmented.")] = 0,
 ) -> None:
@@ -27,7 +28,7 @@ def run(
     from training.recipes import recipe_named
 
     check_tensorflow()
-    chosen = recipe_named(recipe)
+    chosen = recipe_named(recipe).with_augmentation(augment or {})
     dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit)
     import_tensorflow()
     from training.preview import preview

@@ -16,7 +16,6 @@ from classifier.errors import ImageError
 from classifier.images import Pixels, decode, from_array
 from training.datasets.archive import Archive
 from training.datasets.dataset import DatasetError, Skipped, Split
-from training.datasets.foreign_formats import format_by_content
 from training.datasets.sampling import spread
 from training.progress import Progress, silent
 
@@ -102,13 +101,9 @@ def _decode_files(
 
     def decode_one(i: int) -> tuple[int, str] | None:
         try:
-            body = archive.read(files[i].name)
-            pixels[i] = decode(body, spec)
-        except DatasetError as error:
+            pixels[i] = decode(archive.read(files[i].name), spec)
+        except (DatasetError, ImageError) as error:
             return i, str(error)
-        except ImageError as error:
-            found = format_by_content(body)
-            return i, f"{found} is not read; convert it to JPEG or PNG" if found else str(error)
         return None
 
     reasons = _run(decode_one, len(files), _threads(archive, files), counted)

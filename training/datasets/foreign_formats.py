@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 _BY_ENDING = {
-    ".heic": "HEIC",
-    ".heif": "HEIC",
-    ".avif": "AVIF",
     ".jxl": "JPEG XL",
     ".jp2": "JPEG 2000",
     ".svg": "SVG",
@@ -19,15 +16,9 @@ _BY_ENDING = {
     ".orf": "raw photo",
     ".rw2": "raw photo",
 }
-_BY_BRAND = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
 
 
 def format_by_name(name: str) -> str | None:
-    """As in "HEIC" for `IMG_0001.HEIC`; None for any other file."""
+    """As in "raw photo" for `IMG_0001.CR2`; None for any other file."""
     dot = name.rfind(".")
     return _BY_ENDING.get(name[dot:].lower()) if dot >= 0 else None
-
-
-def format_by_content(body: bytes) -> str | None:
-    """ "HEIC" or "AVIF", whatever the file is called: phones write HEIC into files called .jpg."""
-    return _BY_BRAND.get(body[8:12]) if body[4:8] == b"ftyp" else None

@@ -18,14 +18,14 @@ from training.datasets.dataset import Dataset, Split
 from training.evaluation.rates import Rates, RatesRecord
 from training.fitting.batches import Batches
 from training.fitting.networks import training_network
-from training.recipes.recipe import Recipe, no_augmentation, statistics_of
+from training.recipes.recipe import NO_AUGMENTATION, Recipe, statistics_of
 
 
 def measure(recipe: Recipe, dataset: Dataset, precision: Precision, batches: int, rounds: int) -> RatesRecord:
     """Time `batches` batches of each, in turns, after as many untimed ones that compile and warm up."""
     train, statistics = dataset.splits["train"], statistics_of(dataset)
     classes = len(dataset.labels)
-    plain = training_network(replace(recipe, augmentation=no_augmentation), classes, statistics, precision)
+    plain = training_network(replace(recipe, augmentation=NO_AUGMENTATION), classes, statistics, precision)
     augmented = training_network(recipe, classes, statistics, precision)
     timed = {
         "pipeline": _augmenting(recipe, Batches(train, recipe.batch_size, seed=0, steps=batches)),
@@ -79,7 +79,7 @@ class _EpochTimer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
 
 def _augmenting(recipe: Recipe, batches: Batches) -> Callable[[], float]:
     """Augments each batch once; gives images per second."""
-    layers = recipe.augmentation()
+    layers = recipe.augmentation.layers()
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
     def augment(pixels: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 
 from training.datasets.dataset import Dataset
-from training.datasets.folders import Folders
 from training.recipes.recipe import Recipe
 
 AskedWeights = Literal["auto", "on", "off"]
@@ -25,10 +24,6 @@ def class_weights(recipe: Recipe, dataset: Dataset, asked: AskedWeights) -> Weig
     """
     counts = np.bincount(dataset.splits["train"].labels, minlength=len(dataset.labels))
     uneven = counts.max() > IMBALANCE * counts.min()
-    if asked == "off" or (asked == "auto" and (not uneven or _is_the_articles(recipe, dataset))):
+    if asked == "off" or (asked == "auto" and (not uneven or recipe.is_of_the_article(dataset))):
         return None
     return tuple(round(float(weight), 6) for weight in counts.sum() / (len(counts) * counts))
-
-
-def _is_the_articles(recipe: Recipe, dataset: Dataset) -> bool:
-    return dataset.name == recipe.reader.name and not isinstance(recipe.reader, Folders)

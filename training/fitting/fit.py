@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from training.fitting.batches import Batches
 from training.fitting.class_weights import Weights, class_weights
 from training.fitting.epochs import train
 from training.fitting.fitted import Fitted
+from training.fitting.flip_check import flip_changes_the_class
 from training.fitting.networks import copy_head, head_network, inference_network, training_network
 from training.fitting.options import FitOptions, chosen_precision
 from training.fitting.run import Epoch, Run, best_epoch
@@ -39,9 +40,11 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
     else:
         shape = recipe.input.shape
         seen = cached_features(recipe.backbone, shape, dataset, options.feature_folder, ("train", "validation"))
+        if fitting.asks_about_flip(epochs, options) and flip_changes_the_class(recipe.backbone, shape, dataset, seen):
+            fitting = replace(fitting, recipe=recipe.with_augmentation({"horizontal_flip": False}))
         network = fitting.on_backbone(seen, epochs)
     return Fitted(
-        recipe=recipe,
+        recipe=fitting.recipe,
         name=options.name,
         dataset=dataset,
         network=network,
@@ -50,6 +53,7 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
         precision=precision,
         backbone=_backbone_record(recipe, seen),
         class_weights=weights,
+        flip_left_out=fitting.recipe.augmentation != recipe.augmentation,
     )
 
 
@@ -78,6 +82,12 @@ class _Fitting:
     @property
     def classes(self) -> int:
         return len(self.dataset.labels)
+
+    def asks_about_flip(self, epochs: int, options: FitOptions) -> bool:
+        """Whether images will be flipped, and nobody has said that they may be."""
+        tunes = epochs > self.recipe.head_epochs(epochs)
+        asked = options.flip != "auto" or self.recipe.is_of_the_article(self.dataset)
+        return tunes and self.recipe.augmentation.horizontal_flip and not asked
 
     def from_scratch(self, epochs: int) -> Any:
         """The inference network of the best epoch of a network whose weights were random."""
@@ -148,6 +158,7 @@ def _settings(
         "seed": options.seed,
         "precision": precision,
         "batch_size": recipe.batch_size,
+        "augmentation": recipe.augmentation.settings,
         "class_weights": list(weights) if weights else None,
         **({"backbone": recipe.backbone.name} if recipe.backbone else {}),
     }

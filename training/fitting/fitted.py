@@ -27,3 +27,4 @@ class Fitted:
     precision: Precision
     backbone: BackboneRecord | None = None
     class_weights: Weights | None = None
+    flip_left_out: bool = False  # because a mirrored image belongs to another class; `recipe` has no flip then

@@ -25,7 +25,7 @@ def training_network(recipe: Recipe, classes: int, statistics: Statistics, preci
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:
         pixels = keras.Input(recipe.input.shape, dtype="uint8", name="pixels")
-        answer = _built(recipe, classes, statistics, _apply(recipe.augmentation(), pixels), pretrained=True)
+        answer = _built(recipe, classes, statistics, _apply(recipe.augmentation.layers(), pixels), pretrained=True)
         network = keras.Model(pixels, answer)
     finally:
         keras.config.set_dtype_policy("float32")

@@ -18,6 +18,8 @@ class FitOptions:
 
     `epochs` None is the recipe's own number. `precision` "auto" is bfloat16 where the recipe bears it and the processor
     multiplies it natively. `class_weights` "auto" weighs classes whose numbers of images differ much.
+    `flip` "auto" leaves the recipe's flip out of fine-tuning where it changes the class; "as asked" leaves the recipe
+    as it is.
     `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
     """
 
@@ -28,6 +30,7 @@ class FitOptions:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     resume: bool = False
     class_weights: AskedWeights = "auto"
+    flip: Literal["auto", "as asked"] = "auto"
 
     @property
     def feature_folder(self) -> Path:

@@ -1,46 +1,87 @@
-"""The articles' `ImageDataGenerator` settings as layers."""
+"""How training images are varied: settings as data, and the layers that they mean."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import Literal
 
-from training.layers.layer import Layer
+from training.layers.layer import Interpolation, Layer
 
-if TYPE_CHECKING:
-    from training.layers.random_affine import Interpolation
+Setting = float | bool | str
 
 
-def image_data_generator(
-    *,
-    rotation_degrees: float = 0.0,
-    shift: float = 0.0,
-    shear_degrees: float = 0.0,
-    zoom: float = 0.0,
-    horizontal_flip: bool = False,
-    interpolation: Interpolation = "bilinear",
-) -> Sequence[Layer]:
-    """Layers equivalent to `ImageDataGenerator(...)` with `fill_mode="nearest"`: the same maps, one interpolation.
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn anew for each image while fitting; without any setting, images stay as they are.
 
-    `RandomAffine` says what is drawn. `shear_degrees` are degrees, as `ImageDataGenerator`'s are, so the articles' 0.2
-    is a fifth of a degree. `ImageDataGenerator` took the nearest pixel until December 2017 and interpolates bilinearly
-    since (keras-team/keras, pull request 8849).
+    `rotation_degrees` and `shear_degrees` are to either side, `shift` is of each axis as a part of its side. Factors of
+    `zoom` are 1 - zoom to 1 + zoom, of `contrast` likewise. With `horizontal_flip`, half of the images are mirrored.
+
+    `by` "affine" draws one affine map and interpolates once, as the articles' `ImageDataGenerator` with
+    `fill_mode="nearest"` did: it took the nearest pixel until December 2017 and interpolates bilinearly since
+    (keras-team/keras, pull request 8849). Its `shear_degrees` are degrees too, so the articles' 0.2 is a fifth of one.
+    `by` "layers" flips, rotates, shifts and zooms one after the other with Keras' layers; it has no shear.
     """
-    from keras import layers
 
-    from training.layers.random_affine import RandomAffine
+    rotation_degrees: float = 0.0
+    shift: float = 0.0
+    shear_degrees: float = 0.0
+    zoom: float = 0.0
+    contrast: float = 0.0
+    horizontal_flip: bool = False
+    interpolation: Interpolation = "bilinear"
+    by: Literal["affine", "layers"] = "affine"
 
-    chosen: list[Layer] = []
-    if rotation_degrees or shift or shear_degrees or zoom:
-        affine = RandomAffine(
-            rotation_degrees=rotation_degrees,
-            shift=shift,
-            shear_degrees=shear_degrees,
-            zoom=zoom,
-            interpolation=interpolation,
-            dtype="float32",
-        )
-        chosen.append(affine)
-    if horizontal_flip:
-        chosen.append(layers.RandomFlip("horizontal", dtype="float32"))
-    return chosen
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """What a card records: the settings that act, by name; none where images stay as they are."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        acting = {name: value for name, value in found.items() if value and name not in ("interpolation", "by")}
+        return acting | {"interpolation": self.interpolation, "by": self.by} if acting else {}
+
+    def __bool__(self) -> bool:
+        return bool(self.settings)
+
+    def layers(self) -> Sequence[Layer]:
+        """The layers in front of a network. Each acts while fitting only."""
+        return [*(self._one_map() if self.by == "affine" else self._one_by_one()), *self._contrast()]
+
+    def _one_map(self) -> list[Layer]:
+        from keras import layers
+
+        from training.layers.random_affine import RandomAffine
+
+        chosen: list[Layer] = []
+        if self.rotation_degrees or self.shift or self.shear_degrees or self.zoom:
+            affine = RandomAffine(
+                rotation_degrees=self.rotation_degrees,
+                shift=self.shift,
+                shear_degrees=self.shear_degrees,
+                zoom=self.zoom,
+                interpolation=self.interpolation,
+                dtype="float32",
+            )
+            chosen.append(affine)
+        if self.horizontal_flip:
+            chosen.append(layers.RandomFlip("horizontal", dtype="float32"))
+        return chosen
+
+    def _one_by_one(self) -> list[Layer]:
+        from keras import layers
+
+        chosen: list[Layer] = []
+        if self.horizontal_flip:
+            chosen.append(layers.RandomFlip("horizontal", dtype="float32"))
+        if self.rotation_degrees:
+            chosen.append(layers.RandomRotation(self.rotation_degrees / 360, dtype="float32"))
+        if self.shift:
+            chosen.append(layers.RandomTranslation(self.shift, self.shift, dtype="float32"))
+        if self.zoom:
+            chosen.append(layers.RandomZoom(self.zoom, dtype="float32"))
+        return chosen
+
+    def _contrast(self) -> list[Layer]:
+        from keras import layers
+
+        return [layers.RandomContrast(self.contrast, value_range=(0, 255), dtype="float32")] if self.contrast else []

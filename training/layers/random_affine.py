@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import ops
 
-Interpolation = Literal["nearest", "bilinear"]
+from training.layers.layer import Interpolation
 
 _DRAWN = 6  # numbers an image: angle, shift along x and y, shear, zoom along x and y
 

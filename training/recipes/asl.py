@@ -21,10 +21,10 @@ from dataclasses import replace
 
 from classifier.card import Article, InputSpec
 from training.datasets.sign_mnist import SignMnist
-from training.layers.augmentation import image_data_generator
+from training.layers.augmentation import Augmentation
 from training.layers.heads import softmax
 from training.layers.layer import Layer
-from training.recipes.recipe import Optimizer, Recipe, Statistics, no_augmentation
+from training.recipes.recipe import NO_AUGMENTATION, Optimizer, Recipe, Statistics
 
 
 def network(classes: int, _: Statistics) -> Sequence[Layer]:
@@ -48,9 +48,8 @@ def network(classes: int, _: Statistics) -> Sequence[Layer]:
     ]
 
 
-def augmentation() -> Sequence[Layer]:
-    # A left hand is a mirrored right hand, so flipping keeps the letter.
-    return image_data_generator(rotation_degrees=10, shift=0.1, zoom=0.1, horizontal_flip=True)
+# A left hand is a mirrored right hand, so flipping keeps the letter.
+AUGMENTATION = Augmentation(rotation_degrees=10, shift=0.1, zoom=0.1, horizontal_flip=True)
 
 
 def optimizer() -> Optimizer:
@@ -66,7 +65,7 @@ AUGMENTED = Recipe(
     reader=SignMnist(validation_fraction=0.15, split_seed=0),
     input=InputSpec(height=28, width=28, channels=1, contrast="stretch"),
     network=network,
-    augmentation=augmentation,
+    augmentation=AUGMENTATION,
     optimizer=optimizer,
     epochs=20,
     batch_size=32,
@@ -78,6 +77,6 @@ BASELINE = replace(
     AUGMENTED,
     name="asl-baseline",
     article=AUGMENTED.article.model_copy(update={"split": None, "accuracy": None}),
-    augmentation=no_augmentation,
+    augmentation=NO_AUGMENTATION,
     baseline=None,
 )

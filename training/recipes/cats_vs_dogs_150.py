@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from classifier.card import Article, InputSpec
 from training.datasets.cats_vs_dogs import CatsVsDogs
-from training.layers.augmentation import image_data_generator
+from training.layers.augmentation import Augmentation
 from training.layers.heads import sigmoid_for_two
 from training.layers.layer import Layer
 from training.recipes.recipe import Optimizer, Recipe, Statistics
@@ -42,10 +42,9 @@ def network(classes: int, _: Statistics, *, dropout: float) -> Sequence[Layer]:
     return [*stack, layers.Dense(512, activation="relu"), sigmoid_for_two(classes)]
 
 
-def augmentation() -> Sequence[Layer]:
-    return image_data_generator(
-        rotation_degrees=40, shift=0.2, shear_degrees=0.2, zoom=0.2, horizontal_flip=True, interpolation="nearest"
-    )
+AUGMENTATION = Augmentation(
+    rotation_degrees=40, shift=0.2, shear_degrees=0.2, zoom=0.2, horizontal_flip=True, interpolation="nearest"
+)
 
 
 def optimizer(learning_rate: float) -> Optimizer:
@@ -72,7 +71,7 @@ AUGMENTED = replace(
     name="cats-vs-dogs-150-augmented",
     article=BOOK.model_copy(update={"accuracy": 0.82}),
     network=lambda classes, statistics: network(classes, statistics, dropout=0.5),
-    augmentation=augmentation,
+    augmentation=AUGMENTATION,
     optimizer=lambda: optimizer(1e-4),
     epochs=100,
     batch_size=32,

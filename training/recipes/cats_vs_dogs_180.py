@@ -18,9 +18,10 @@ from dataclasses import replace
 
 from classifier.card import Article, InputSpec
 from training.datasets.cats_vs_dogs import CatsVsDogs
+from training.layers.augmentation import Augmentation
 from training.layers.heads import sigmoid_for_two
 from training.layers.layer import Layer
-from training.recipes.recipe import Optimizer, Recipe, Statistics, no_augmentation
+from training.recipes.recipe import NO_AUGMENTATION, Optimizer, Recipe, Statistics
 
 BOOK = Article(
     title="Deep Learning with Python, 2nd edition, chapter 8: Introduction to deep learning for computer vision",
@@ -41,14 +42,7 @@ def network(classes: int, _: Statistics, *, dropout: float) -> Sequence[Layer]:
     return [*stack, sigmoid_for_two(classes)]
 
 
-def augmentation() -> Sequence[Layer]:
-    from keras import layers
-
-    return [
-        layers.RandomFlip("horizontal", dtype="float32"),
-        layers.RandomRotation(0.1, dtype="float32"),
-        layers.RandomZoom(0.2, dtype="float32"),
-    ]
+AUGMENTATION = Augmentation(rotation_degrees=36, zoom=0.2, horizontal_flip=True, by="layers")
 
 
 def optimizer() -> Optimizer:
@@ -64,7 +58,7 @@ BASELINE = Recipe(
     reader=CatsVsDogs(train=range(1000), validation=range(1000, 1500), test=range(1500, 2500)),
     input=InputSpec(height=180, width=180, channels=3),
     network=lambda classes, statistics: network(classes, statistics, dropout=0.0),
-    augmentation=no_augmentation,
+    augmentation=NO_AUGMENTATION,
     optimizer=optimizer,
     epochs=30,
     batch_size=32,
@@ -75,7 +69,7 @@ AUGMENTED = replace(
     name="cats-vs-dogs-180-augmented",
     article=BOOK.model_copy(update={"accuracy": 0.829}),
     network=lambda classes, statistics: network(classes, statistics, dropout=0.5),
-    augmentation=augmentation,
+    augmentation=AUGMENTATION,
     epochs=100,
     baseline=BASELINE.name,
 )

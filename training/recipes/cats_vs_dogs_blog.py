@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from classifier.card import Article, InputSpec
 from training.datasets.cats_vs_dogs import CatsVsDogs
-from training.layers.augmentation import image_data_generator
+from training.layers.augmentation import Augmentation
 from training.layers.heads import sigmoid_for_two
 from training.layers.layer import Layer
 from training.recipes.recipe import Optimizer, Recipe, Statistics
@@ -32,8 +32,7 @@ def network(classes: int, _: Statistics) -> Sequence[Layer]:
     return [*stack, sigmoid_for_two(classes)]
 
 
-def augmentation() -> Sequence[Layer]:
-    return image_data_generator(shear_degrees=0.2, zoom=0.2, horizontal_flip=True, interpolation="nearest")
+AUGMENTATION = Augmentation(shear_degrees=0.2, zoom=0.2, horizontal_flip=True, interpolation="nearest")
 
 
 def optimizer() -> Optimizer:
@@ -54,7 +53,7 @@ AUGMENTED = Recipe(
     reader=CatsVsDogs(train=range(1000), validation=range(1000, 1400), test=range(1500, 2500)),
     input=InputSpec(height=150, width=150, channels=3),
     network=network,
-    augmentation=augmentation,
+    augmentation=AUGMENTATION,
     optimizer=optimizer,
     epochs=50,
     batch_size=16,

@@ -20,10 +20,10 @@ from dataclasses import replace
 
 from classifier.card import Article, InputSpec
 from training.datasets.cifar10 import Cifar10
-from training.layers.augmentation import image_data_generator
+from training.layers.augmentation import Augmentation
 from training.layers.heads import softmax
 from training.layers.layer import Layer
-from training.recipes.recipe import Optimizer, Recipe, Statistics, no_augmentation
+from training.recipes.recipe import NO_AUGMENTATION, Optimizer, Recipe, Statistics
 
 
 def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
@@ -43,8 +43,7 @@ def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
     return [*stack, layers.Flatten(), *rectified(layers.Dense(256)), softmax(classes)]
 
 
-def augmentation() -> Sequence[Layer]:
-    return image_data_generator(rotation_degrees=30, shift=0.1, zoom=0.2, horizontal_flip=True, interpolation="nearest")
+AUGMENTATION = Augmentation(rotation_degrees=30, shift=0.1, zoom=0.2, horizontal_flip=True, interpolation="nearest")
 
 
 def optimizer() -> Optimizer:
@@ -60,7 +59,7 @@ AUGMENTED = Recipe(
     reader=Cifar10(validation_fraction=0.3, split_seed=777),
     input=InputSpec(height=32, width=32, channels=3),
     network=network,
-    augmentation=augmentation,
+    augmentation=AUGMENTATION,
     optimizer=optimizer,
     epochs=30,
     batch_size=32,
@@ -72,6 +71,6 @@ BASELINE = replace(
     AUGMENTED,
     name="cifar-10-baseline",
     article=AUGMENTED.article.model_copy(update={"split": None, "accuracy": None}),
-    augmentation=no_augmentation,
+    augmentation=NO_AUGMENTATION,
     baseline=None,
 )

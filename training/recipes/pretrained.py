@@ -22,7 +22,7 @@ from classifier.card import Article, InputSpec
 from training.backbones import BACKBONES
 from training.datasets.dataset import Reader
 from training.datasets.folders import Folders
-from training.layers.augmentation import image_data_generator
+from training.layers.augmentation import Augmentation
 from training.layers.heads import sigmoid_for_two
 from training.layers.layer import Layer
 from training.recipes.recipe import FineTuning, Optimizer, Recipe, Statistics
@@ -38,8 +38,7 @@ def head(classes: int, _: Statistics) -> Sequence[Layer]:
     return [layers.Dropout(0.5), sigmoid_for_two(classes)]
 
 
-def augmentation() -> Sequence[Layer]:
-    return image_data_generator(rotation_degrees=15, shift=0.1, zoom=0.1, horizontal_flip=True)
+AUGMENTATION = Augmentation(rotation_degrees=15, shift=0.1, zoom=0.1, horizontal_flip=True)
 
 
 def head_optimizer() -> Optimizer:
@@ -77,7 +76,7 @@ def finetuned(name: str, model: str, article: Article, reader: Reader, classes: 
     return replace(
         features(name, model, article, reader, classes, side),
         epochs=48,
-        augmentation=augmentation,
+        augmentation=AUGMENTATION,
         fine_tuning=FineTuning(after=40, parts=4, optimizer=fine_tuning_optimizer, batch_size=32),
     )
 

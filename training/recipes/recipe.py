@@ -5,8 +5,8 @@ Recipes are listed without importing TensorFlow, which takes seconds; the functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,10 @@ from classifier.card import Article, InputSpec
 from classifier.errors import SightlineError
 from training.backbones import Backbone
 from training.datasets.dataset import Dataset, Reader
+from training.layers.augmentation import Augmentation, Setting
 from training.layers.layer import Layer
+
+ANYBODYS = "folders"  # the reader of anybody's photos
 
 Optimizer: TypeAlias = Any  # keras.Optimizer
 
@@ -36,9 +39,7 @@ class Statistics:
     deviation: tuple[float, ...]
 
 
-def no_augmentation() -> Sequence[Layer]:
-    """The images as they are."""
-    return ()
+NO_AUGMENTATION = Augmentation()  # the images as they are
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Recipe:
     """How one network of one article is built and trained.
 
     `network(classes, statistics)` gives the layers from uint8 or float32 pixels 0..255 to probabilities; its last layer
-    has one sigmoid unit or `classes` softmax units. `augmentation()` gives the layers put in front of it while
+    has one sigmoid unit or `classes` softmax units. The layers of `augmentation` are put in front of it while
     training. An epoch is `steps_per_epoch` batches, or one pass over the training images where that is None.
 
     With a `backbone`, `network` is the head: it takes the backbone's features in place of pixels, and is trained on
@@ -77,7 +78,7 @@ class Recipe:
     epochs: int
     batch_size: int
     parameters: int  # trainable and not, for the article's own classes
-    augmentation: Callable[[], Sequence[Layer]] = no_augmentation
+    augmentation: Augmentation = NO_AUGMENTATION
     steps_per_epoch: int | None = None
     reduced_precision: bool = True  # whether 16 bits, where the processor has them, reach what 32 do
     baseline: str | None = None  # the same recipe without augmentation, for the comparison in the report
@@ -94,9 +95,21 @@ class Recipe:
             return 0
         return min(epochs, self.fine_tuning.after) if self.fine_tuning else epochs
 
+    def is_of_the_article(self, dataset: Dataset) -> bool:
+        """Whether the data are those of the recipe's article, with which it keeps the article's schedule exactly."""
+        return dataset.name == self.reader.name and self.reader.name != ANYBODYS
+
+    def with_augmentation(self, settings: Mapping[str, Setting]) -> Recipe:
+        """The recipe with other settings of its augmentation. Raises RecipeError where no image is ever augmented."""
+        if not settings:
+            return self
+        if self.backbone is not None and self.fine_tuning is None:
+            raise RecipeError(f"{self.name} trains on features of the images as they are; finetuned augments them")
+        return replace(self, augmentation=replace(self.augmentation, **settings))  # type: ignore[arg-type]
+
     @property
     def augments(self) -> bool:
-        return self.augmentation is not no_augmentation
+        return bool(self.augmentation)
 
 
 def statistics_of(dataset: Dataset) -> Statistics:

@@ -13,7 +13,6 @@ from tests.archives import jpeg, picture, zip_of
 from training.datasets.archive import Archive
 from training.datasets.dataset import DatasetError
 from training.datasets.decoding import LabelledFile, decode_splits, prepare_arrays
-from training.datasets.foreign_formats import format_by_content
 
 SPEC = InputSpec(height=20, width=24, channels=3)
 
@@ -62,12 +61,6 @@ def test_a_split_without_one_readable_image_is_an_error(tmp_path: Path) -> None:
         pytest.raises(DatasetError, match="none of 2 train images decodes: expected a JPEG"),
     ):
         decode_splits(archive, {"train": _plan(["0.jpg", "1.jpg"])}, SPEC, None)
-
-
-def test_heic_and_avif_are_known_by_their_content() -> None:
-    assert format_by_content(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == "HEIC"
-    assert format_by_content(b"\0\0\0\x1cftypavif\0\0\0\0") == "AVIF"
-    assert format_by_content(b"\xff\xd8\xff\xe0") is None
 
 
 def test_every_image_counts_in_the_progress(tmp_path: Path) -> None:

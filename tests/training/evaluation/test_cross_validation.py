@@ -92,7 +92,7 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def folds_command(data: Path, work: Path, *more: str) -> list[str]:
-    folders = ["--out", str(work / "models"), "--runs", str(work / "runs"), "--record", str(work / "records")]
+    folders = ["--models", str(work / "models"), "--runs", str(work / "runs"), "--record", str(work / "records")]
     command = ["fit", RECIPE.name, "--data", str(data), "--limit", LIMIT, "--folds", "2", "--epochs", "1"]
     return [*command, "--precision", "float32", *folders, *more]
 

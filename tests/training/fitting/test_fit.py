@@ -26,7 +26,7 @@ EPOCHS = 3
 
 
 def fit_command(data: Path, work: Path, *more: str) -> list[str]:
-    folders = ["--out", str(work / "models"), "--runs", str(work / "runs"), "--record", str(work / "records")]
+    folders = ["--models", str(work / "models"), "--runs", str(work / "runs"), "--record", str(work / "records")]
     return ["fit", RECIPE.name, "--data", str(data), "--epochs", str(EPOCHS), "--precision", "float32", *folders, *more]
 
 
@@ -101,7 +101,7 @@ def test_a_second_fit_becomes_the_next_version(data_for: Callable[[Recipe], Path
     models = tmp_path / "models"
     command = ["fit", RECIPE.name, "--data", str(data_for(RECIPE)), "--epochs", "1", "--runs", str(tmp_path / "runs")]
     for _ in range(2):
-        assert main([*command, "--limit", "240", "--out", str(models)]) == 0
+        assert main([*command, "--limit", "240", "--models", str(models)]) == 0
     assert ModelStore(models).versions() == {"asl": (1, 2)}
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.layers.augmentation import image_data_generator
+from training.layers.augmentation import Augmentation
 from training.layers.random_affine import RandomAffine
 
 EVERYTHING = {"rotation_degrees": 40.0, "shift": 0.2, "shear_degrees": 10.0, "zoom": 0.3}
@@ -117,8 +117,8 @@ def test_a_zoom_to_nothing_is_refused():
 
 
 def test_image_data_generator_is_one_affine_step_and_an_exact_mirror():
-    affine, mirror = image_data_generator(**EVERYTHING, horizontal_flip=True, interpolation="nearest")
+    affine, mirror = Augmentation(**EVERYTHING, horizontal_flip=True, interpolation="nearest").layers()
     settings = {**EVERYTHING, "interpolation": "nearest"}
     assert {name: affine.get_config()[name] for name in settings} == settings
     assert type(mirror).__name__ == "RandomFlip"
-    assert not image_data_generator()
+    assert not Augmentation().layers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -90,7 +90,7 @@ class Folders:
         damaged: dict[str, Skipped] = {}
         while True:
             sound = [file for file in files if file.name not in damaged]
-            plan = self._plan(archive.path, sound, digests, labels, {*damaged})
+            plan = self._plan(archive.path, sound, digests, labels, [*damaged.values()])
             splits, skipped = decode_splits(archive, plan, spec, limit, may_be_empty=True, progress=progress)
             damaged |= {each.file: each for each in skipped}
             if not skipped or all(_has_every_class(split, len(labels)) for split in splits.values()):
@@ -102,7 +102,7 @@ class Folders:
         files: Sequence[PlacedFile],
         digests: Mapping[str, Digest],
         labels: Sequence[str],
-        damaged: Set[str],
+        damaged: Sequence[Skipped],
     ) -> dict[str, list[LabelledFile]]:
         """The files of the three splits: those that are given, and the others assigned out of train."""
         given = {file.split for file in files}
@@ -122,9 +122,9 @@ class Folders:
         return plan
 
 
-def _check_enough(path: Path, label: str, images: int, splits: Sequence[str], damaged: Set[str]) -> None:
+def _check_enough(path: Path, label: str, images: int, splits: Sequence[str], damaged: Sequence[Skipped]) -> None:
     if images < len(splits):
-        besides = f" besides {len(damaged):,} damaged files" if damaged else ""
+        besides = f" besides {len(damaged):,} files that are left out ({damaged[0].reason})" if damaged else ""
         raise DatasetError(
             f"{path}: class {label} has {images} images{besides}, and {', '.join(splits)} need one each at least; "
             "add photos or remove the class"
