@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from classifier.errors import BrokenModel
+from classifier.errors import UnreadableCard
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"  # also a DNS label: usable in URLs, paths and host names as is
 
@@ -119,7 +119,10 @@ class TrainingRecord(_Part):
 
 
 class AgreementCheck(_Part):
-    """One engine at one precision, held against the float32 Keras network on real images when the version was saved."""
+    """One engine at one precision, held against the float32 Keras network on real images when the version was saved.
+
+    `sample_difference` is how far any probability of the answer to the sample picture is off; None: not looked at.
+    """
 
     engine: Literal["openvino", "tensorflow"]
     precision: Precision
@@ -129,6 +132,7 @@ class AgreementCheck(_Part):
     accuracy: Probability
     reference_accuracy: Probability
     largest_difference: Probability
+    sample_difference: Probability | None = None
 
 
 class Sample(_Part):
@@ -175,14 +179,14 @@ class Card(_Part):
 
 
 def read_card(path: Path) -> Card:
-    """Read and validate a `card.json`. Raises BrokenModel naming the file and each field at fault."""
+    """Read and validate a `card.json`. Raises UnreadableCard naming the file and each field at fault."""
     try:
         return Card.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+        raise UnreadableCard(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
-        raise BrokenModel(f"{path}: not a model card this version of Sightline reads: {faults}") from error
+        raise UnreadableCard(f"{path}: not a model card this version of Sightline reads: {faults}") from error
 
 
 def write_card(card: Card, path: Path) -> None:

@@ -77,7 +77,39 @@ class BrokenModel(SightlineError):
     """A version on disk does not keep what its card promises; it must not be served."""
 
     code = "broken-model"
+    title = "The model version cannot be used"
+
+
+class FilesDiffer(BrokenModel):
+    """A file of the version is missing, or is not the one that its card names."""
+
+    code = "files-differ"
     title = "The model's files do not match its card"
+
+
+class UnreadableCard(BrokenModel):
+    """The card is not one that this version of Sightline reads."""
+
+    code = "unreadable-card"
+    title = "The model's card cannot be read"
+
+
+class UnusableNetwork(BrokenModel):
+    """The engine cannot load the network, cannot run it, or finds other shapes than the card promises."""
+
+    code = "unusable-network"
+    title = "The engine cannot run the model's network"
+
+
+class WrongAnswer(BrokenModel):
+    """The answer to the sample picture is not the card's. `precision` is the arithmetic that gave it."""
+
+    code = "wrong-answer"
+    title = "The model does not answer its sample picture as its card says"
+
+    def __init__(self, message: str, precision: str) -> None:
+        super().__init__(message)
+        self.precision = precision
 
 
 class OutOfMemory(SightlineError):

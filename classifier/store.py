@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from classifier.card import NAME_PATTERN, Card, FileRecord, read_card, write_card
-from classifier.errors import BrokenModel, UnknownModel
+from classifier.errors import BrokenModel, FilesDiffer, UnknownModel
 
 CARD = "card.json"
 KERAS = "model.keras"
@@ -71,10 +71,10 @@ class ModelStore:
         """The card of a version, held to its place. Raises UnknownModel or BrokenModel."""
         folder = self.folder(name, version)
         if not _is_in_its_place(folder / CARD, self.root):
-            raise BrokenModel(f"{folder}: a version and its card lie in the store itself, and are no links")
+            raise FilesDiffer(f"{folder}: a version and its card lie in the store itself, and are no links")
         card = read_card(folder / CARD)
         if (card.name, card.version) != (name, int(folder.name)):
-            raise BrokenModel(f"{folder}: the card is that of {card.name} version {card.version}; was it copied here?")
+            raise FilesDiffer(f"{folder}: the card is that of {card.name} version {card.version}; was it copied here?")
         return card
 
     def verify(self, name: str, version: int | None = None, *, may_lack: Collection[str] = ()) -> Card:
@@ -85,7 +85,7 @@ class ModelStore:
         card = self.card(name, version)
         folder = self.folder(name, card.version)
         if missing := [file for file in REQUIRED if file not in card.files]:
-            raise BrokenModel(f"{folder}: the card has no hash for {', '.join(missing)}")
+            raise FilesDiffer(f"{folder}: the card has no hash for {', '.join(missing)}")
         for file, record in card.files.items():
             if not (file in may_lack and _is_absent(folder / file)):
                 _compare(folder, file, record)
@@ -101,7 +101,7 @@ class ModelStore:
             with path.open("rb") as opened:
                 body = opened.read(max(record.bytes, len(_LFS_POINTER)) + 1)
         except OSError as error:
-            raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+            raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
         if hashlib.sha256(body).hexdigest() != record.sha256:
             raise _differs(path, body)
         return body
@@ -200,19 +200,19 @@ def file_record(path: Path) -> FileRecord:
 def _compare(folder: Path, file: str, record: FileRecord) -> None:
     path = folder / file
     if Path(file).name != file or not _is_in_its_place(path, folder.parents[1]):
-        raise BrokenModel(f"{path}: a version's files lie in its own folder, and are no links")
+        raise FilesDiffer(f"{path}: a version's files lie in its own folder, and are no links")
     if not path.is_file():
-        raise BrokenModel(f"{path}: the card names this file, but it is not there")
+        raise FilesDiffer(f"{path}: the card names this file, but it is not there")
     try:
         found = file_record(path)
     except OSError as error:
-        raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+        raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
     if found != record:
         with path.open("rb") as opened:
             raise _differs(path, opened.read(len(_LFS_POINTER)))
 
 
-def _differs(path: Path, body: bytes) -> BrokenModel:
+def _differs(path: Path, body: bytes) -> FilesDiffer:
     if body.startswith(_LFS_POINTER):
-        return BrokenModel(f"{path}: a pointer of Git LFS in the file's place; fetch the file with `git lfs pull`")
-    return BrokenModel(f"{path}: its SHA-256 is not the card's; restore the file or save the version anew")
+        return FilesDiffer(f"{path}: a pointer of Git LFS in the file's place; fetch the file with `git lfs pull`")
+    return FilesDiffer(f"{path}: its SHA-256 is not the card's; restore the file or save the version anew")

@@ -159,6 +159,9 @@ class Sightline:
             self._catalog.check_ready()
         except TryLater as error:  # an exception, because a plain False makes BentoML keep the reason to itself
             raise HTTPException(error.status, str(error), problem_headers(error)) from error
+        broken = [f"{name} version {version}: {reason}" for name, version, reason in self._catalog.broken()]
+        if broken:  # an exception again: it is the only way to a body of our own
+            raise HTTPException(200, f"ready, but not everything is served: {'; '.join(broken)}")
         return True
 
     @bentoml.api(route="/classify", input_spec=ClassificationRequest, output_spec=Classification)

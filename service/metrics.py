@@ -94,9 +94,13 @@ MAX_BATCH = Series(
     "Images that a batch may hold: as set or as measured, less once memory ran out",
 )
 
+BROKEN_INFO = Series(
+    "sightline_broken_info", "gauge", (*_MODEL, "reason"), "1 for each model version on disk that could not be loaded"
+)
+
 SERIES = (  # in the order in which somebody would look at them
     *(REQUESTS, SECONDS, IN_PROGRESS, REJECTED, PREDICTIONS, CONFIDENCE),
-    *(DECODE_SECONDS, QUEUE_SECONDS, INFER_SECONDS, BATCH_IMAGES, QUEUE_IMAGES, MODEL_INFO, MAX_BATCH),
+    *(DECODE_SECONDS, QUEUE_SECONDS, INFER_SECONDS, BATCH_IMAGES, QUEUE_IMAGES, MODEL_INFO, MAX_BATCH, BROKEN_INFO),
 )
 
 _FAMILIES: dict[str, Callable[..., Any]] = {
@@ -208,12 +212,13 @@ class Metrics:
     """What one server counts, as a collector of Prometheus's.
 
     Counters and histograms are noted here; gauges are read where they are, through `in_progress` (how many requests are
-    being answered) and `versions` (what is served).
+    being answered), `versions` (what is served) and `broken` (model, version and reason of what cannot be).
     """
 
     def __init__(self) -> None:
         self.in_progress: Callable[[], int] = lambda: 0
         self.versions: Callable[[], Iterable[Served]] = tuple
+        self.broken: Callable[[], Iterable[tuple[str, int, str]]] = tuple
         self._answers: dict[tuple[str, int], Histogram] = {}
         self._rejections: Counter[str] = Counter()
         self._models: dict[tuple[str, int], ModelMetrics] = {}
@@ -266,3 +271,5 @@ class Metrics:
             yield QUEUE_IMAGES, model_labels, served.waiting
             yield MODEL_INFO, (*model_labels, engine.name, engine.precision, engine.device), 1
             yield MAX_BATCH, model_labels, served.max_batch
+        for name, version, reason in self.broken():
+            yield BROKEN_INFO, (name, str(version), reason), 1

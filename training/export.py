@@ -19,9 +19,11 @@ from classifier.card import (
     TrainingRecord,
 )
 from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
+from classifier.engines.agreement import SAMPLE_TOLERANCE
 from classifier.engines.openvino import supports_bfloat16
 from classifier.errors import SightlineError
 from classifier.images import encode_png, from_array
+from classifier.loaded_model import LoadedModel
 from training.datasets.dataset import Split
 from training.evaluation.scores import Evaluation, evaluate
 from training.fitting.fitted import LIBRARIES, Fitted
@@ -89,17 +91,20 @@ def agreement_checks(
 ) -> tuple[AgreementCheck, ...]:
     """Run the saved ONNX file at every precision this processor has and compare with the Keras answers.
 
-    Raises BadExport where float32 differs. What a reduced precision changes is recorded, not judged.
+    Raises BadExport where float32 differs, on the images or on the sample. What a reduced precision changes is
+    recorded: `close_enough` judges it when a server chooses.
     """
     precisions: list[Precision] = ["float32", *(["bfloat16"] if supports_bfloat16() else [])]  # type: ignore[list-item]
     checks = []
     for precision in precisions:
         engine = open_engine(card, folder, EngineOptions(engine="openvino", precision=precision))
         try:
-            checks.append(_agreement(engine, name, split, reference))
+            checks.append(_agreement(card, folder, engine, name, split, reference))
         finally:
             engine.close()
     exact = checks[0]
+    if not (exact.sample_difference or 0.0) <= SAMPLE_TOLERANCE["float32"]:
+        raise BadExport(f"{folder / store.ONNX}: its answer to the sample is off by {exact.sample_difference}")
     if exact.largest_difference > MAX_EXPORT_DIFFERENCE or exact.same_top_class < 1.0:
         raise BadExport(
             f"{folder / store.ONNX}: differs from the Keras network by up to {exact.largest_difference:.2g} on "
@@ -108,8 +113,12 @@ def agreement_checks(
     return tuple(checks)
 
 
-def _agreement(engine: Engine, name: str, split: Split, reference: Evaluation) -> AgreementCheck:
+def _agreement(
+    card: Card, folder: Path, engine: Engine, name: str, split: Split, reference: Evaluation
+) -> AgreementCheck:
     answers = evaluate(engine.infer, split)
+    loaded = LoadedModel(card, engine, (folder / store.SAMPLE).read_bytes())
+    off_by = loaded.sample_difference(loaded.classify([loaded.sample])[0])  # as when it is loaded to be served
     return AgreementCheck(
         engine=engine.name,
         precision=engine.precision,
@@ -119,6 +128,7 @@ def _agreement(engine: Engine, name: str, split: Split, reference: Evaluation) -
         accuracy=answers.accuracy,
         reference_accuracy=reference.accuracy,
         largest_difference=float(np.abs(answers.probabilities - reference.probabilities).max()),
+        sample_difference=off_by,
     )
 
 

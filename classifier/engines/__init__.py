@@ -17,14 +17,10 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from classifier.card import AgreementCheck, Card, Precision
-from classifier.errors import BrokenModel
+from classifier.card import Card, Precision
+from classifier.errors import FilesDiffer
 
 Probabilities = npt.NDArray[np.float32]
-
-MIN_SAME_TOP_CLASS = 0.999  # a reduced precision that changes one answer in a thousand is not offered unasked
-MAX_ACCURACY_CHANGE = 0.001
-_ROUNDING = 1e-9  # of a difference of two shares: 0.8455 - 0.8445 is more than 0.001
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BrokenModel(f"{path}: cannot be read ({error.strerror})") from error
+        raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def open_engine(
@@ -163,12 +159,3 @@ def default_engine() -> Literal["openvino", "tensorflow"]:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "none", "void")
     has_gpu = Path("/dev/nvidiactl").exists() and not hidden
     return "tensorflow" if has_gpu and importlib.util.find_spec("tensorflow") else "openvino"
-
-
-def close_enough(check: AgreementCheck | None) -> bool:
-    """Whether a recorded comparison allows a reduced precision to be chosen automatically."""
-    return (
-        check is not None
-        and check.same_top_class >= MIN_SAME_TOP_CLASS
-        and abs(check.accuracy - check.reference_accuracy) <= MAX_ACCURACY_CHANGE + _ROUNDING
-    )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from classifier.errors import BrokenModel
+from classifier.errors import UnusableNetwork
 
 MEMBERS = re.compile(r"(metadata|config)\.json|model\.weights\.h5")
 MAX_CONFIG_BYTES = 20_000_000
@@ -24,7 +24,7 @@ _RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "__lambda__"})
 
 
 def check(path: Path, body: bytes) -> None:
-    """Raise BrokenModel unless `body` is an archive of what Keras writes, and names only classes of Keras's own.
+    """Raise UnusableNetwork unless `body` is an archive of what Keras writes, and names only classes of Keras's own.
 
     `path` is its name in errors.
     """
@@ -33,19 +33,19 @@ def check(path: Path, body: bytes) -> None:
             _check_members(path, archive, len(body))
             config = json.loads(archive.read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, NotImplementedError) as error:
-        raise BrokenModel(f"{path}: Keras cannot load it: it is no .keras archive ({error})") from error
+        raise UnusableNetwork(f"{path}: Keras cannot load it: it is no .keras archive ({error})") from error
     for name, module, registered in _classes(config):
         if name in _RUNS_CODE or not _is_of_keras(module, registered):
-            raise BrokenModel(f"{path}: Keras cannot load it safely: it holds {name} of {registered or module}")
+            raise UnusableNetwork(f"{path}: Keras cannot load it safely: it holds {name} of {registered or module}")
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
     members = archive.infolist()
     if strange := [member.filename for member in members if not MEMBERS.fullmatch(member.filename)]:
-        raise BrokenModel(f"{path}: Keras cannot load it safely: it holds the files {', '.join(strange[:5])}")
+        raise UnusableNetwork(f"{path}: Keras cannot load it safely: it holds the files {', '.join(strange[:5])}")
     expanded = sum(member.file_size for member in members)
     if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES or expanded > MAX_EXPANSION * size:
-        raise BrokenModel(f"{path}: Keras cannot load it safely: it would unfold to {expanded:,} bytes")
+        raise UnusableNetwork(f"{path}: Keras cannot load it safely: it would unfold to {expanded:,} bytes")
 
 
 def _classes(config: Any) -> Iterator[tuple[str, str | None, str | None]]:

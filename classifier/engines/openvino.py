@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from classifier import store
 from classifier.card import Card, Precision
-from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough, read_file
+from classifier.engines import EngineOptions, Probabilities, check_pixels, read_file
+from classifier.engines.agreement import close_enough
 from classifier.engines.processors import usable_processors
-from classifier.errors import BrokenModel, EngineUnavailable, OutOfMemory
+from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 
 # By this package OpenVINO reports every import to its makers, and writes an id below HOME; no setting stops that.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it fails
@@ -91,7 +92,7 @@ class OpenVinoEngine:
             raise
         except RuntimeError as error:
             self.close()
-            raise BrokenModel(f"{folder / store.ONNX}: OpenVINO cannot run it: {_said(error)}") from error
+            raise UnusableNetwork(f"{folder / store.ONNX}: OpenVINO cannot run it: {_said(error)}") from error
 
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
         pool = self._alone if alone and len(pixels_u8) == 1 else self._together
@@ -263,13 +264,13 @@ def _precision(card: Card, options: EngineOptions) -> Precision:
 def _read(path: Path, body: bytes, card: Card) -> ov.Model:
     """The network in `body`; `path` is its name in errors."""
     if _EXTERNAL_DATA.search(body):
-        raise BrokenModel(f"{path}: its weights lie in another file, which no card vouches for; save it as one")
+        raise UnusableNetwork(f"{path}: its weights lie in another file, which no card vouches for; save it as one")
     try:
         network = _core().read_model(model=body, weights=b"")
         _check_ports(network, path, card)
         _fold_scale(network)
     except RuntimeError as error:
-        raise BrokenModel(f"{path}: OpenVINO cannot load it: {_said(error)}") from error
+        raise UnusableNetwork(f"{path}: OpenVINO cannot load it: {_said(error)}") from error
     return network
 
 
@@ -279,7 +280,7 @@ def _for_one(network: ov.Model, path: Path) -> ov.Model:
     try:
         network.reshape(ov.PartialShape([1, *list(shape)[1:]]))
     except RuntimeError as error:
-        raise BrokenModel(f"{path}: OpenVINO cannot load it for one image: {_said(error)}") from error
+        raise UnusableNetwork(f"{path}: OpenVINO cannot load it for one image: {_said(error)}") from error
     return network
 
 
@@ -305,7 +306,7 @@ def _compile(
     try:
         return _core().compile_model(network, "CPU", configuration)
     except RuntimeError as error:
-        raise BrokenModel(f"{path}: OpenVINO cannot load it: {_said(error)}") from error
+        raise UnusableNetwork(f"{path}: OpenVINO cannot load it: {_said(error)}") from error
 
 
 def _precision_of(compiled: ov.CompiledModel) -> Precision:
@@ -378,7 +379,9 @@ def _check_ports(network: ov.Model, path: Path, card: Card) -> None:
     expected = (f"[?,{','.join(map(str, card.input.shape))}] u8", f"[?,{len(card.labels)}] f32")
     found = tuple(f"{_shape(p)} {p.element_type.get_type_name()}" for p in (*network.inputs, *network.outputs))
     if found != expected:
-        raise BrokenModel(f"{path}: the card promises {' -> '.join(expected)}, the network has {' -> '.join(found)}")
+        raise UnusableNetwork(
+            f"{path}: the card promises {' -> '.join(expected)}, the network has {' -> '.join(found)}"
+        )
 
 
 def _shape(port: Any) -> str:

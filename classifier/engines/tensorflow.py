@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from classifier import store
 from classifier.card import Card, Precision
-from classifier.engines import EngineOptions, Probabilities, check_pixels, close_enough, keras_archive, read_file
-from classifier.errors import BrokenModel, EngineUnavailable, OutOfMemory
+from classifier.engines import EngineOptions, Probabilities, check_pixels, keras_archive, read_file
+from classifier.engines.agreement import close_enough
+from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 try:
@@ -69,7 +70,7 @@ class TensorFlowEngine:
             raise
         except tf.errors.OpError as error:
             self.close()
-            raise BrokenModel(f"{folder / store.KERAS}: TensorFlow cannot run it: {error.message[:300]}") from error
+            raise UnusableNetwork(f"{folder / store.KERAS}: TensorFlow cannot run it: {error.message[:300]}") from error
 
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
         check_pixels(pixels_u8, self._shape)
@@ -111,7 +112,7 @@ def has_native_bfloat16() -> bool:
 def load_network(path: Path, body: bytes) -> Any:
     """The Keras network in `body`, by way of a copy that nobody else may change: Keras opens paths only.
 
-    `path` is its name in errors. Raises BrokenModel.
+    `path` is its name in errors. Raises UnusableNetwork.
     """
     keras_archive.check(path, body)
     try:
@@ -120,7 +121,7 @@ def load_network(path: Path, body: bytes) -> Any:
             copy.write_bytes(body)
             return keras.saving.load_model(copy, compile=False, safe_mode=True)
     except Exception as error:  # a zip of JSON and HDF5: each has its own kinds
-        raise BrokenModel(f"{path}: Keras cannot load it: {str(error).strip()[:300]}") from error
+        raise UnusableNetwork(f"{path}: Keras cannot load it: {str(error).strip()[:300]}") from error
 
 
 def _load(path: Path, body: bytes, card: Card) -> Any:
@@ -128,7 +129,9 @@ def _load(path: Path, body: bytes, card: Card) -> Any:
     found = tuple(_said(port) for port in (*network.inputs, *network.outputs))
     expected = (f"{[None, *card.input.shape]} uint8", f"{[None, len(card.labels)]} float32")
     if found != expected:
-        raise BrokenModel(f"{path}: the card promises {' -> '.join(expected)}, the network has {' -> '.join(found)}")
+        raise UnusableNetwork(
+            f"{path}: the card promises {' -> '.join(expected)}, the network has {' -> '.join(found)}"
+        )
     return network
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from classifier.loaded_model import SAMPLE_TOLERANCE
+from classifier.engines.agreement import SAMPLE_TOLERANCE
 from load_tests import offline, servers
 from load_tests.generators.target import Target, written
 from load_tests.peers import OURS, PEERS

@@ -15,7 +15,7 @@ from classifier.errors import SightlineError
 from classifier.explanation import Heat, overlay
 from classifier.ranking import ranked
 from service.errors import is_oip, problem, problem_headers
-from service.inference.catalog import Catalog, Entry
+from service.inference.catalog import Broken, Catalog, Entry, default_version
 from service.inference.classifier import Classifier
 from service.inference.timing import Classified, server_timing
 
@@ -105,9 +105,11 @@ def models(catalog: Catalog) -> Response:
     )
 
 
-def model(name: str, version: int, entry: Entry, versions: Sequence[int]) -> Response:
-    """What the card says that a caller needs, and how the version is run here."""
-    about: dict[str, Any] = {"model": name, "version": version, "versions": list(versions)} | _state(entry)
+def model(name: str, version: int, versions: Mapping[int, Entry]) -> Response:
+    """What the card says that a caller needs, how the version is run here, and which others cannot be."""
+    entry = versions[version]
+    about: dict[str, Any] = {"model": name, "version": version, "versions": sorted(versions)}
+    about |= _state(entry) | _broken(versions)
     if isinstance(entry, Classifier):
         about |= _essentials(entry.card) | _running(entry)
     return json_response(about)
@@ -122,8 +124,15 @@ def _ranked(card: Card, row: Probabilities, top_k: int | None) -> list[dict[str,
 
 
 def _summary(name: str, versions: Mapping[int, Entry]) -> dict[str, Any]:
-    default = max(versions)
-    return {"model": name, "version": default, "versions": sorted(versions)} | _state(versions[default])
+    default = default_version(versions)
+    about: dict[str, Any] = {"model": name, "version": default, "versions": sorted(versions)}
+    return about | _state(versions[default]) | _broken(versions)
+
+
+def _broken(versions: Mapping[int, Entry]) -> dict[str, Any]:
+    """The versions that are on disk and could not be loaded, where there are any."""
+    found = [{"version": v, "reason": e.reason} for v, e in sorted(versions.items()) if isinstance(e, Broken)]
+    return {"broken": found} if found else {}
 
 
 def _state(entry: Entry) -> dict[str, Any]:

@@ -63,8 +63,8 @@ async def list_models(request: Request) -> Response:
 
 async def describe_model(request: Request) -> Response:
     name = request.path_params["model"]
-    version, entry = catalog_of(request).entry(name, version_of(request))
-    return responses.model(name, version, entry, sorted(catalog_of(request).entries[name]))
+    version, _ = catalog_of(request).entry(name, version_of(request))
+    return responses.model(name, version, catalog_of(request).entries[name])
 
 
 async def predict(request: Request) -> Response:

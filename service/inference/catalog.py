@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from classifier.engines import throughput
+from classifier.engines import EngineOptions, throughput
 from classifier.engines.processors import usable_processors
 from classifier.engines.throughput import Throughput
-from classifier.errors import SightlineError, UnknownModel
-from classifier.loaded_model import LoadedModel
+from classifier.errors import SightlineError, UnknownModel, WrongAnswer
+from classifier.loaded_model import LoadedModel, reduced_unasked
 from classifier.store import ModelStore
 from service.errors import Closing, NotReady, NotServed
 from service.inference.batching import BatchScheduler
@@ -48,16 +48,17 @@ Entry = Classifier | Broken | Loading
 
 
 class Catalog:
-    """The newest complete version of a model is its default, every version stays addressable.
+    """The newest version of a model that is not broken is its default, every version stays addressable.
 
-    `entries` is by model name and version. A broken version, or a model whose folder cannot be read, does not keep the
-    others from serving, but keeps the server from being ready: somebody meant it to be served.
+    `entries` is by model name and version. A broken version is named wherever somebody may look for it, and does not
+    keep the server from being ready while another version of its model answers. A model whose folder cannot be read
+    does.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         self.settings = settings
         self.metrics = metrics or Metrics()
-        self.metrics.versions = self.served
+        self.metrics.versions, self.metrics.broken = self.served, self.broken
         self.entries: dict[str, dict[int, Entry]] = {}
         self.unreadable: dict[str, str] = {}  # models whose folder cannot be listed, and why
         self._store = ModelStore(settings.models)
@@ -95,7 +96,10 @@ class Catalog:
         log.info("serving %s from %s", ", ".join(served) or "nothing", self.settings.models)
 
     def find(self, name: str, version: int | None = None) -> Classifier:
-        """The classifier of a version, by default the newest. Raises UnknownModel, NotReady or NotServed."""
+        """The classifier of a version, by default the newest that is not broken.
+
+        Raises UnknownModel, NotReady or NotServed.
+        """
         version, entry = self.entry(name, version)
         if isinstance(entry, Classifier) and not entry.reason:
             return entry
@@ -112,7 +116,7 @@ class Catalog:
         if (versions := self.entries.get(name)) is None:
             there = ", ".join(self.entries) or "none"
             raise UnknownModel(f"no model {name!r}; this server has: {there}")
-        version = max(versions) if version is None else version
+        version = default_version(versions) if version is None else version
         if version not in versions:
             there = ", ".join(map(str, sorted(versions)))
             raise UnknownModel(f"model {name!r} has no version {version}; there is: {there}")
@@ -120,9 +124,8 @@ class Catalog:
 
     @property
     def is_ready(self) -> bool:
-        served = (isinstance(entry, Classifier) and not entry.reason for _, _, entry in self.all())
-        whole = bool(self.entries) and not self.unreadable
-        return self._loaded and not self.is_closing and whole and self._decodes and all(served)
+        has_all = self._loaded and bool(self.entries) and not self._missing()
+        return has_all and self._decodes and not self.is_closing
 
     @property
     def is_alive(self) -> bool:
@@ -134,7 +137,10 @@ class Catalog:
         return self._pool.stuck_s < STUCK_S
 
     def check_ready(self) -> None:
-        """Raise NotReady, naming what is missing, until every version has given its sample's answer; then Closing."""
+        """Raise NotReady, naming what is missing, until every model has a version that has given its sample's answer.
+
+        A version that is loading, for the first time or anew, is missing too. Raises Closing at the end.
+        """
         if self.is_ready:
             return
         if self.is_closing:
@@ -147,9 +153,21 @@ class Catalog:
             raise NotReady(f"no decoder has been heard of for {self._pool.stuck_s:.0f} s, and all have work")
         if not self.entries and not self.unreadable:
             raise NotReady(f"there is no complete model version in the folder {self.settings.models.name}")
-        missing = [f"{name} version {version}: {e.reason}" for name, version, e in self.all() if e.reason]
-        missing += [f"{name}: its folder cannot be read ({reason})" for name, reason in self.unreadable.items()]
-        raise NotReady("; ".join(missing))
+        raise NotReady("; ".join(self._missing()))
+
+    def broken(self) -> Iterator[tuple[str, int, str]]:
+        """Name, version and reason of everything that is on disk and could not be loaded."""
+        return ((name, version, entry.reason) for name, version, entry in self.all() if isinstance(entry, Broken))
+
+    def _missing(self) -> list[str]:
+        """What keeps the server from being ready: what loads, and models of which nothing can be loaded."""
+        answered = {name for name, _, entry in self.all() if isinstance(entry, Classifier)}
+        missing = [
+            f"{name} version {version}: {entry.reason}"
+            for name, version, entry in self.all()
+            if entry.reason and not (isinstance(entry, Broken) and name in answered)
+        ]
+        return missing + [f"{name}: its folder cannot be read ({why})" for name, why in self.unreadable.items()]
 
     def all(self) -> Iterator[tuple[str, int, Entry]]:
         """Name, version and state of everything on offer, versions ascending."""
@@ -181,8 +199,22 @@ class Catalog:
             return Broken("it failed to load; the server's log says why")
 
     async def _open(self, name: str, version: int) -> Classifier:
+        """Load a version that answers its sample rightly; in float32 where a precision that nobody asked for does not.
+
+        `LoadedModel.open` sees to that too, but a batch may be rounded in another way than an image alone.
+        """
+        options = self.settings.engine_options
+        try:
+            return await self._open_as(name, version, options)
+        except WrongAnswer as error:
+            if not reduced_unasked(error, options):
+                raise
+            log.warning("%s; it runs in float32 instead", error)
+            return await self._open_as(name, version, replace(options, precision="float32"))
+
+    async def _open_as(self, name: str, version: int, options: EngineOptions) -> Classifier:
         """Load a version and send its sample the way every image goes: decoder, batch, engine."""
-        model, measured = await asyncio.to_thread(self._measured, name, version)
+        model, measured = await asyncio.to_thread(self._measured, name, version, options)
         self._scheduler.allow(model.engine.max_in_flight)
         counted = self.metrics.of(model.card)
         classifier = Classifier(model, self._scheduler, self._pool, self.settings, self._mend, measured, counted)
@@ -195,12 +227,12 @@ class Catalog:
             raise
         return classifier
 
-    def _measured(self, name: str, version: int) -> tuple[LoadedModel, Throughput]:
+    def _measured(self, name: str, version: int, options: EngineOptions) -> tuple[LoadedModel, Throughput]:
         """A version, loaded, how many images its batches may hold, and how fast it is.
 
         Blocks, so it belongs into a thread.
         """
-        options, set_to = self.settings.engine_options, self.settings.max_batch
+        set_to = self.settings.max_batch
         model = LoadedModel.open(self._store, name, version, options)
         try:
             best, images_per_s = throughput.measure(model.engine, model.card.input.shape, set_to or None)
@@ -210,12 +242,16 @@ class Catalog:
         measured = Throughput(set_to or min(best, self.settings.queue_limit), images_per_s)
         if is_faster_than_http(model.engine, measured):
             model.close()
-            options = replace(self.settings.engine_options_for(measured.max_batch), one_stream=True)
+            options = self.settings.engine_options_for(measured.max_batch)
+            options = replace(options, one_stream=True, precision=model.engine.precision)
             model = LoadedModel.open(self._store, name, version, options)
         return model, measured
 
     def _mend(self, classifier: Classifier) -> None:
-        """Load the engine of a classifier anew; until then it is not offered and the server is not ready."""
+        """Load the engine of a classifier anew; until then it is not offered and the server is not ready.
+
+        When that fails for good, the version is broken.
+        """
         if classifier.reason or self.is_closing:
             return
         classifier.reason = "its engine failed and is being loaded anew"
@@ -225,7 +261,8 @@ class Catalog:
 
     async def _mended(self, classifier: Classifier) -> None:
         card, options = classifier.card, self.settings.engine_options_for(classifier.max_batch)
-        options = replace(options, one_stream=classifier.model.engine.one_stream)
+        engine = classifier.model.engine
+        options = replace(options, one_stream=engine.one_stream, precision=engine.precision)
         for pause_s in MENDING_PAUSES_S:
             try:
                 model = await asyncio.to_thread(LoadedModel.open, self._store, card.name, card.version, options)
@@ -238,6 +275,14 @@ class Catalog:
                 await asyncio.to_thread(failed.close)
                 return
         classifier.reason = "its engine failed; the server's log says how"
+        self.entries[card.name][card.version] = Broken(classifier.reason)
+        await classifier.close()
+
+
+def default_version(versions: Mapping[int, Entry]) -> int:
+    """The version that answers when none is named: the newest that is not broken, or the newest where all are."""
+    sound = [version for version, entry in versions.items() if not isinstance(entry, Broken)]
+    return max(sound or versions)
 
 
 def _log_failure(loading: asyncio.Task[None]) -> None:

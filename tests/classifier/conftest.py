@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from classifier.store import ModelStore
+from tests.classifier.engines.straying import Strays, install
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,8 @@ def own_models(tiny_models_root: Path, tmp_path: Path) -> ModelStore:
     """A copy of the tiny models that a test may change."""
     shutil.copytree(tiny_models_root, tmp_path / "models")
     return ModelStore(tmp_path / "models")
+
+
+@pytest.fixture
+def strays(monkeypatch: pytest.MonkeyPatch) -> Strays:
+    return install(monkeypatch)

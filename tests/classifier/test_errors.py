@@ -29,6 +29,10 @@ def test_codes_are_stable_and_say_one_thing_each():
         "TooMuchToDecode": (422, "too-much-memory-to-decode"),
         "UnknownModel": (404, "unknown-model"),
         "BrokenModel": (500, "broken-model"),
+        "FilesDiffer": (500, "files-differ"),
+        "UnreadableCard": (500, "unreadable-card"),
+        "UnusableNetwork": (500, "unusable-network"),
+        "WrongAnswer": (500, "wrong-answer"),
         "OutOfMemory": (503, "out-of-memory"),
         "EngineUnavailable": (500, "engine-unavailable"),
     }

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from classifier import store
-from classifier.card import Card, Sample
+from classifier.card import AgreementCheck, Card, Sample
 from classifier.engines import EngineOptions, openvino
-from classifier.errors import BrokenModel, ImageTooLarge, NotAnImage, UnknownModel
+from classifier.errors import BrokenModel, ImageTooLarge, NotAnImage, UnknownModel, WrongAnswer
 from classifier.images import from_array
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from tests import pictures
-from tests.tiny_models import COLOUR, GREY
+from tests.tiny_models import COLOUR, GREY, passed_check
 
 FLOAT32 = EngineOptions(engine="openvino", precision="float32")
 
@@ -151,3 +151,41 @@ def test_a_sample_that_does_not_decode_is_the_models_fault(own_models, closed_en
 def test_answers_that_are_not_numbers_are_broken(loaded):
     with pytest.raises(BrokenModel, match="off by nan"):
         loaded.check_sample_answer(np.full(3, np.nan, np.float32))
+
+
+def bfloat16_check(off_by: float | None) -> AgreementCheck:
+    return passed_check("openvino", "bfloat16").model_copy(update={"sample_difference": off_by})
+
+
+@pytest.mark.parametrize("recorded", [None, 0.03], ids=["an older card", "a card of another processor"])
+def test_a_sample_that_strays_in_a_precision_nobody_asked_for_is_answered_in_float32(
+    own_models, strays, recorded, caplog
+):
+    change_card(own_models, lambda card: card.model_copy(update={"checks": (bfloat16_check(recorded),)}))
+    strays.alone_by = 0.08
+    loaded = LoadedModel.open(own_models, COLOUR)
+    loaded.close()
+    assert (loaded.engine.precision, strays.opened) == ("float32", ["bfloat16", "float32"])
+    assert "off by 0.0800 with openvino in bfloat16, and may be by 0.05; it runs in float32 instead" in caplog.text
+
+
+def test_a_card_that_knows_how_far_its_sample_strays_is_not_even_tried(own_models, strays):
+    change_card(own_models, lambda card: card.model_copy(update={"checks": (bfloat16_check(0.08),)}))
+    strays.alone_by = 0.08
+    LoadedModel.open(own_models, COLOUR).close()
+    assert strays.opened == ["float32"]
+
+
+def test_a_precision_that_was_asked_for_is_not_changed_in_silence(own_models, strays):
+    strays.alone_by = 0.08
+    with pytest.raises(WrongAnswer, match=r"off by 0\.0800 with openvino in bfloat16"):
+        LoadedModel.open(own_models, COLOUR, options=EngineOptions("openvino", "bfloat16"))
+    assert strays.opened == ["bfloat16"]
+
+
+def test_bfloat16_that_agrees_is_used(own_models, strays):
+    change_card(own_models, lambda card: card.model_copy(update={"checks": (bfloat16_check(0.03),)}))
+    strays.alone_by = 0.03
+    loaded = LoadedModel.open(own_models, COLOUR)
+    loaded.close()
+    assert loaded.engine.precision == "bfloat16"

@@ -13,6 +13,7 @@ from classifier.loaded_model import LoadedModel
 from service.api.routes import create_app, serve_catalog
 from service.inference.catalog import Catalog
 from service.settings import Settings
+from tests.classifier.engines.straying import Strays, install
 from tests.tiny_models import COLOUR
 
 
@@ -58,3 +59,8 @@ def offline(catalog: Catalog) -> LoadedModel:
 
 def client_of(app: Starlette) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sightline")
+
+
+@pytest.fixture
+def strays(monkeypatch: pytest.MonkeyPatch) -> Strays:
+    return install(monkeypatch)

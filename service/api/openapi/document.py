@@ -130,7 +130,7 @@ def _probe_paths() -> dict[str, Any]:
     text = {"text/plain": {"schema": {"type": "string"}}}
     paths = {
         "/livez": "Whether the server lives",
-        "/readyz": "Whether every version has given its sample's answer; 503 also while the server shuts down",
+        "/readyz": "Whether every model answers, and what cannot be loaded; 503 also while the server shuts down",
         "/metrics": "For Prometheus",
     }
     return {

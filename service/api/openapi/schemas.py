@@ -64,8 +64,10 @@ SCHEMAS: dict[str, Any] = {
         versions=_list_of({"type": "integer"}),
         ready={"type": "boolean"},
         reason=_TEXT | {"description": "why it does not answer"},
+        broken=_list_of(_object(version={"type": "integer"}, reason=_TEXT))
+        | {"description": "versions on disk that could not be loaded"},
         labels=_list_of(_TEXT),
-        optional=("reason", "labels"),
+        optional=("reason", "broken", "labels"),
     ),
     "Explanation": _object(
         model=_TEXT,

@@ -23,11 +23,11 @@ from classifier.engines import (
     EngineOptions,
     batch_sizes,
     bucket_size,
-    close_enough,
     default_engine,
     open_engine,
     padded,
 )
+from classifier.engines.agreement import close_enough
 from classifier.errors import BrokenModel, EngineUnavailable
 from classifier.store import ModelStore
 from tests.tiny_models import COLOUR, GREY, passed_check
@@ -294,6 +294,12 @@ def test_auto_stays_in_float32_where_nobody_compared(models, engine_name):
         pytest.param({"same_top_class": 0.998}, False, id="other answers"),
         pytest.param({"accuracy": 0.498}, False, id="worse"),
         pytest.param({"accuracy": 0.502}, False, id="better by chance"),
+        pytest.param({"images": 999}, False, id="too few images to tell"),
+        pytest.param({"images": 24}, False, id="as few as a small set of photos has"),
+        pytest.param({"sample_difference": None}, True, id="an older card: loading finds out"),
+        pytest.param({"sample_difference": 0.05}, True, id="the sample within what loading allows"),
+        pytest.param({"sample_difference": 0.0501}, False, id="the sample beyond what loading allows"),
+        pytest.param({"sample_difference": 0.08, "images": 5000}, False, id="the sample far off, on many images"),
     ],
 )
 def test_a_reduced_precision_is_chosen_only_where_answers_stay_the_same(changes, allowed):

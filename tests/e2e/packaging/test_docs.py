@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier.loaded_model import SAMPLE_TOLERANCE
+from classifier.engines.agreement import SAMPLE_TOLERANCE
 from tests.e2e.servers import ROOT, Server, serving, wait_until
 
 pytestmark = pytest.mark.e2e

@@ -13,7 +13,7 @@ from classifier.images import decode
 from classifier.loaded_model import LoadedModel
 from service import errors
 from service.api.openapi.schemas import PIXEL_PNG
-from tests.service.test_errors import SERVED
+from tests.service.test_errors import SERVED, tree
 from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ NEVER_SENT = {
     errors.SettingsError,
     errors.NoSuchPath,
     errors.MethodNotAllowed,
-    BrokenModel,
+    *tree(BrokenModel),
     EngineUnavailable,
 }
 SENT = [kind for kind in SERVED if not kind.__subclasses__() and kind not in NEVER_SENT]

@@ -25,15 +25,15 @@ from service.client.errors import (
 )
 from service.errors import CallerGone, SettingsError, TryLater, problem
 
-# These stop a start, answer nobody or stand for those below them.
-NEVER_SENT = {SettingsError, CallerGone, BrokenModel, EngineUnavailable, TryLater}
-
 
 def below(error: type[SightlineError]) -> Iterator[type[SightlineError]]:
     yield error
     for child in error.__subclasses__():
         yield from below(child)
 
+
+# These stop a start, answer nobody or stand for those below them.
+NEVER_SENT = {SettingsError, CallerGone, EngineUnavailable, TryLater, *below(BrokenModel)}
 
 SENT = sorted(
     {e for e in below(SightlineError) if e.__module__ in ("classifier.errors", "service.errors")} - NEVER_SENT,

@@ -12,17 +12,21 @@ import httpx
 import numpy as np
 import pytest
 
+from classifier.card import Sample, read_card, write_card
 from classifier.engines import EngineOptions
 from classifier.engines.throughput import SIZES, Throughput
 from classifier.errors import OutOfMemory, UnknownModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
+from service.api.routes import create_app, serve_catalog
 from service.errors import BrokenForward, NotReady, NotServed
 from service.inference.catalog import DEAD_S, STUCK_S, Broken, Catalog, Loading
 from service.inference.classifier import Classifier
 from service.inference.decode_pool import DecodePool
 from service.settings import Settings
-from tests.tiny_models import COLOUR, GREY
+from tests.classifier.engines.straying import Strays
+from tests.service.conftest import client_of
+from tests.tiny_models import COLOUR, GREY, passed_check
 
 pytestmark = pytest.mark.anyio
 
@@ -93,15 +97,88 @@ async def test_a_version_that_is_not_loaded_yet_says_so(unloaded: Catalog) -> No
         unloaded.find(COLOUR)
 
 
-async def test_a_broken_version_is_named_and_the_others_serve(unloaded: Catalog, models: Path) -> None:
+async def test_where_the_newest_version_is_broken_the_newest_sound_one_answers(
+    unloaded: Catalog, models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (models / COLOUR / "2" / "model.onnx").write_bytes(b"not what the card promises")
     await unloaded.load()
-    with pytest.raises(NotReady, match=f"{COLOUR} version 2: The model's files do not match its card"):
+    unloaded.check_ready()
+    assert unloaded.is_ready
+    assert (unloaded.find(COLOUR).card.version, unloaded.find(COLOUR, 1).card.version) == (1, 1)
+    assert unloaded.find(GREY).card.version == 1
+    with pytest.raises(NotServed, match=r"version 2: The model's files do not match .*version 1 answers under its own"):
+        unloaded.find(COLOUR, 2)
+    assert f"{COLOUR} version 2 is not served" in caplog.text
+
+
+async def test_the_broken_version_is_named_where_somebody_may_look(unloaded: Catalog, models: Path) -> None:
+    (models / COLOUR / "2" / "model.onnx").write_bytes(b"not what the card promises")
+    await unloaded.load()
+    reason = "The model's files do not match its card"
+    app = create_app()
+    serve_catalog(app, unloaded)
+    async with client_of(app) as client:
+        about = (await client.get(f"/v1/models/{COLOUR}")).json()
+        listed = (await client.get("/v1/models")).json()
+    assert (about["version"], about["versions"], about["ready"]) == (1, [1, 2], True)
+    assert about["broken"] == listed["models"][0]["broken"] == [{"version": 2, "reason": reason}]
+    assert listed["ready"]
+    assert "broken" not in listed["models"][1]
+    assert list(unloaded.broken()) == [(COLOUR, 2, reason)]
+    line = f'sightline_broken_info{{model="{COLOUR}",reason="{reason}",version="2"}} 1.0'
+    assert line in unloaded.metrics.text().decode()
+
+
+async def test_a_model_of_which_every_version_is_broken_keeps_the_server_from_being_ready(
+    unloaded: Catalog, models: Path
+) -> None:
+    for version in ("1", "2"):
+        (models / COLOUR / version / "model.onnx").write_bytes(b"not what the card promises")
+    await unloaded.load()
+    with pytest.raises(NotReady, match=f"{COLOUR} version 1: .*; {COLOUR} version 2: "):
         unloaded.check_ready()
-    with pytest.raises(NotServed, match="version 1 answers under its own path"):
+    with pytest.raises(NotServed, match=f"{COLOUR} version 2: The model's files do not match its card$"):
         unloaded.find(COLOUR)
-    assert isinstance(unloaded.find(COLOUR, 1), Classifier)
     assert isinstance(unloaded.find(GREY), Classifier)
+
+
+async def test_until_the_newest_version_is_loaded_an_older_one_does_not_take_its_place(unloaded: Catalog) -> None:
+    await unloaded.load()
+    unloaded.entries[COLOUR][2] = Loading()
+    with pytest.raises(NotReady, match=f"{COLOUR} version 2: still loading"):
+        unloaded.find(COLOUR)
+
+
+def change_card(models: Path, **changes: object) -> None:
+    """Rewrite the card of the newest colour version, its hashes still right."""
+    path = models / COLOUR / "2" / "card.json"
+    write_card(read_card(path).model_copy(update=changes), path)
+
+
+async def test_the_reason_is_the_true_one(unloaded: Catalog, models: Path) -> None:
+    change_card(models, sample=Sample(label="blue", probabilities=(0.0, 0.0, 1.0)))
+    (models / GREY / "1" / "card.json").write_text("{}")
+    await unloaded.load()
+    reasons = {name: reason for name, _, reason in unloaded.broken()}
+    assert reasons == {
+        COLOUR: "The model does not answer its sample picture as its card says",
+        GREY: "The model's card cannot be read",
+    }
+
+
+async def test_a_batch_that_strays_in_a_precision_nobody_asked_for_is_answered_in_float32(
+    models: Path, strays: Strays, caplog: pytest.LogCaptureFixture
+) -> None:
+    change_card(models, checks=(passed_check("openvino", "bfloat16"),))
+    strays.in_batches_by = 0.08
+    catalog = Catalog(Settings(models=models, engine="openvino", precision="auto"))
+    await catalog.load()
+    catalog.check_ready()
+    assert catalog.find(COLOUR).card.version == 2
+    assert catalog.find(COLOUR).model.engine.precision == "float32"
+    assert "off by 0.08" in caplog.text
+    assert "runs in float32 instead" in caplog.text
+    await catalog.close()
 
 
 async def test_the_reason_that_clients_see_names_no_path(unloaded: Catalog, models: Path) -> None:
@@ -349,6 +426,8 @@ async def test_an_engine_that_cannot_be_loaded_anew_stays_out_and_the_log_says_w
         await classifier.classify(classifier.model.sample, asyncio.get_running_loop().time() + 10)
     while "anew" in classifier.reason:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    with pytest.raises(NotReady, match="the server's log says how"):
-        unloaded.check_ready()
+    while not unloaded.is_ready:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert unloaded.find(COLOUR).card.version == 1
+    assert list(unloaded.broken()) == [(COLOUR, 2, "its engine failed; the server's log says how")]
     assert "could not be loaded anew" in caplog.text

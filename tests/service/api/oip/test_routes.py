@@ -344,13 +344,17 @@ async def test_a_server_that_is_still_loading_is_live_and_not_ready(unloaded: ht
     assert (await unloaded.get("/v2/models/stats")).json() == {"model_stats": []}
 
 
-async def test_a_broken_version_is_not_ready_and_the_others_are(catalog: Catalog, settings: Settings) -> None:
+async def test_a_broken_version_is_not_ready_and_the_others_answer_for_their_model(
+    catalog: Catalog, settings: Settings
+) -> None:
     half = Catalog(settings)
     half.entries = {COLOUR: {1: catalog.entries[COLOUR][1], 2: Broken("it failed to load")}}
     app = create_app()
     serve_catalog(app, half)
     async with client_of(app) as client:
-        assert "it failed to load" in check_error(await client.get(f"/v2/models/{COLOUR}/ready"), 503)
+        broken = await client.get(f"/v2/models/{COLOUR}/versions/2/ready")
+        assert "it failed to load" in check_error(broken, 503)
+        assert (await client.get(f"/v2/models/{COLOUR}/ready")).status_code == 200
         assert (await client.get(f"/v2/models/{COLOUR}/versions/1/ready")).status_code == 200
         stats = (await client.get(f"/v2/models/{COLOUR}/stats")).json()["model_stats"]
         assert [entry["version"] for entry in stats] == ["1"]
