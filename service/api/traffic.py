@@ -18,6 +18,8 @@ from service.settings import Settings
 SHED_FOR_S = 0.02
 PATHS_SHED = 1_000  # a path may be written in many ways
 
+MOST_HEADERS = 100  # of one request, as Apache and Python's http.client have it; browsers send fewer than 30
+
 MOST_PIPELINED = 16  # requests sent ahead of a response on one connection; no client of today does that
 
 

@@ -212,7 +212,7 @@ class Exchange:
 
     def _write(self, response: bytes, status: int) -> None:
         connection = self._connection
-        if not self.disconnected:
+        if not (self.disconnected or connection.transport.is_closing()):
             connection.transport.write(response)
         self.response_complete = True
         traffic, took_s = self._traffic, time.perf_counter() - self._began

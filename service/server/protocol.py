@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -22,10 +23,11 @@ from service.api.auth import PROBES
 from service.api.deadlines import HANG_UP
 from service.api.middleware import BODY_IS_HERE, client_of
 from service.api.request_ids import request_id_of
-from service.api.responses import problem_response
-from service.api.traffic import MOST_PIPELINED
-from service.errors import HeadTooLarge, TooManyConnections
+from service.api.responses import error_response
+from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
+from service.errors import HeadTooLarge, MalformedRequest, TooManyConnections, problem
 from service.server.context import ServerContext
+from service.server.heads import fault_of_host, without_upgrade
 from service.server.responses import OVERLOADED, WholeResponses, overloaded, raw_response
 from service.server.sockets import LINGER_S, LINGERING
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 class ConnectionProtocol(HttpToolsProtocol):
     """One connection of a caller."""
 
+    url = b""
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _refused = False
@@ -74,19 +77,35 @@ class ConnectionProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         began_in_body, self._head_ended = self.in_body, False
-        super().data_received(data)
+        if not self._feed(data):
+            return
         if self.in_body:
             self.body_is_late()
         if self.is_idle:
             self._await_head()  # also for the bytes of an answered request's body: they may not trickle for ever
-        if self._head_timer is not None and not (began_in_body or self._head_ended or self._refused):
+        if self._head_timer is not None and not (began_in_body or self._head_ended):
             self._unfinished_bytes += len(data)
             if self._unfinished_bytes > self.settings.max_header_bytes:
                 self._refuse(self._head_too_large())
 
-    def send_400_response(self, msg: str) -> None:
-        if not self._refused:  # in our words
-            super().send_400_response(msg)
+    def _feed(self, data: bytes) -> bool:
+        """Parse what came; whether more may come. Who asks for another protocol gets this one (RFC 9110, 7.8)."""
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:  # it has taken the body for the other protocol's
+                    data = without_upgrade(self.parser, self.url, self.headers) + data[upgrade.args[0] :]
+                    self.parser = httptools.HttpRequestParser(self)
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        except MalformedRequest as error:
+            self._refuse(error)
+        except httptools.HttpParserError:
+            if not self._refused:
+                self._refuse(MalformedRequest(_NO_HTTP))
+        return not self._refused
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
@@ -99,9 +118,15 @@ class ConnectionProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count_head(len(name) + len(value))
+        if self.in_body:  # a trailer
+            return
+        if len(self.headers) == MOST_HEADERS:
+            self._stop(HeadTooLarge(f"at most {MOST_HEADERS} headers are read"))
         super().on_header(name, value)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self.in_body = False
         self.scope[BODY_IS_HERE] = True  # type: ignore[literal-required]
         super().on_message_complete()
@@ -109,8 +134,10 @@ class ConnectionProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_headers_complete(self) -> None:
-        if self.transport.is_closing():  # what else came in the same piece
+        if self.transport.is_closing() or self.parser.should_upgrade():  # what else came in the same piece; see `_feed`
             return
+        if fault := fault_of_host(self.headers, self.parser.get_http_version()):
+            self._stop(MalformedRequest(fault))
         self._head_came()
         self.in_body = self._head_ended = True
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -166,15 +193,15 @@ class ConnectionProtocol(HttpToolsProtocol):
     def _should_upgrade_to_ws(self) -> bool:
         return False  # nothing here speaks it
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """A line in the log for whoever asks is nobody's help."""
-
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > self.settings.max_header_bytes:
-            too_large = self._head_too_large()
-            self._refuse(too_large)
-            raise too_large  # ends the parsing of what else has come
+            self._stop(self._head_too_large())
+
+    def _stop(self, error: SightlineError) -> NoReturn:
+        """Refuse, and end the parsing of what else has come."""
+        self._refuse(error)
+        raise error
 
     def _head_too_large(self) -> HeadTooLarge:
         return HeadTooLarge(f"at most {self.settings.max_header_bytes:,} bytes of headers are read")
@@ -228,15 +255,20 @@ class ConnectionProtocol(HttpToolsProtocol):
         """Answer without a route, unless an answer has begun, and read no more of this connection."""
         self._head_came()
         self._refused = True
-        self.context.traffic.metrics.rejected(error.code)
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        method, client = self.parser.get_method().decode("latin-1") if path else "", client_of({"client": self.client})
+        self.context.traffic.reject(error.status, problem(error)["code"], method, path, client, "-")
         if self.is_idle:
-            response = problem_response(error)
+            response = error_response(path, error)
             self.transport.write(raw_response(response, self.server_state.default_headers, "", keep_alive=False))
         if len(self.connections) > self.context.most_connections + LINGERING or not self.transport.can_write_eof():
             self.transport.close()
         else:
             self.transport.write_eof()
             self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+_NO_HTTP = "what came is not HTTP/1.1; this server speaks neither TLS nor HTTP/2"
 
 
 class NobodyWaits:

@@ -69,7 +69,8 @@ class WholeResponses:
             self._loop.call_soon(self._flush)
         else:
             head, self._head = self._head, b""
-            self._transport.write(head + data)
+            if not self._transport.is_closing():
+                self._transport.write(head + data)
 
     def close(self) -> None:
         self._flush()

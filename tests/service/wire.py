@@ -22,6 +22,8 @@ class Wire:
         return b"".join(self.writes)
 
     def write(self, body: bytes) -> None:
+        if self.closed.is_set():
+            raise RuntimeError("the handler is closed")  # as uvloop's do
         self.writes.append(body)
 
     def close(self) -> None:

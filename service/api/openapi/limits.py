@@ -12,7 +12,7 @@ from classifier.decode_process.messages import BYTES_PER_PIXEL, CPU_S, MEMORY_BY
 from classifier.errors import ImageTooLarge, SightlineError, TooComplexImage, TooMuchToDecode, TooSlowToDecode
 from classifier.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from classifier.formats.outline import MOST_SIDE
-from service.api.traffic import MOST_PIPELINED
+from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
 from service.errors import (
     BodyTooLarge,
     Closing,
@@ -83,6 +83,7 @@ LIMITS = (
     Limit("bytes per second of a long upload, at least", "min_upload_bytes_per_s", UploadTooSlow),
     Limit("milliseconds for the upload of a body", "upload_timeout_ms", UploadTooSlow),
     Limit("bytes of a request's head", "max_header_bytes", HeadTooLarge),
+    Limit("headers of a request", f"{MOST_HEADERS}", HeadTooLarge),
     Limit("milliseconds for a request's head", "header_timeout_ms", None),
     Limit("requests sent ahead on one connection", f"{MOST_PIPELINED}", None),
     Limit("connections at once", "max_connections", TooManyConnections),

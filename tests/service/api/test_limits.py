@@ -223,6 +223,12 @@ async def a_head_too_large(catalog: Catalog) -> Told:
     return transport.refusal()
 
 
+async def too_many_headers(catalog: Catalog) -> Told:
+    connection, transport = a_connection(Settings())
+    connection.data_received(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 150)
+    return transport.refusal()
+
+
 async def a_head_that_does_not_come(_: Catalog) -> None:
     connection, transport = a_connection(Settings(header_timeout_ms=10))
     connection.data_received(b"GET / HT")
@@ -304,6 +310,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "min_upload_bytes_per_s": an_upload_that_trickles,
     "upload_timeout_ms": an_upload_without_end,
     "max_header_bytes": a_head_too_large,
+    "headers of a request": too_many_headers,
     "header_timeout_ms": a_head_that_does_not_come,
     "requests sent ahead on one connection": too_many_ahead,
     "max_connections": too_many_connections,

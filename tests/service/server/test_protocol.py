@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from service.api.rejection_log import LOG_LINES_PER_S
 from service.server.protocol import ConnectionProtocol
 from service.settings import Settings
 from tests.service.server.contexts import connected, plain_context
@@ -105,7 +107,7 @@ async def test_a_head_that_trickles_and_grows_is_431() -> None:
 
 async def test_trailers_count_as_head() -> None:
     connection, wire = a_connection(Settings(max_header_bytes=1024))
-    connection.data_received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
     connection.data_received(b"a: b\r\n" * 1_000)
     assert wire.half_closed
     assert wire.written == b""  # the route may have begun to answer, so nothing is put in between
@@ -114,7 +116,7 @@ async def test_trailers_count_as_head() -> None:
 
 async def test_a_body_is_no_head() -> None:
     connection, wire = a_connection(Settings(max_header_bytes=1024), never)
-    connection.data_received(b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
     for _ in range(50):
         connection.data_received(bytes(1_000))
     assert not wire.closed.is_set()
@@ -123,7 +125,7 @@ async def test_a_body_is_no_head() -> None:
 
 async def test_the_rest_of_a_body_that_nobody_wanted_is_no_head() -> None:
     connection, wire = a_connection(Settings(max_header_bytes=1024), respond)
-    connection.data_received(b"POST / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n")
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n")
     await asyncio.sleep(0.01)
     assert wire.written.count(b"HTTP/1.1 204") == 1
     connection.data_received(bytes(3_000))
@@ -145,11 +147,65 @@ async def test_one_connection_more_is_503_and_makes_no_difference_to_the_others(
     assert wire.written.startswith(b"HTTP/1.1 204")
 
 
-async def test_what_is_no_http_is_400_and_closed() -> None:
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x02\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost x\r\n\r\n"]
+)
+async def test_what_is_no_http_is_400_closed_counted_and_logged_once_with_the_address(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     connection, wire = a_connection(Settings(), respond)
-    connection.data_received(b"\x16\x03\x01\x02\x00")
-    assert wire.written.startswith(b"HTTP/1.1 400")
-    assert wire.closed.is_set()
+    connection.data_received(sent)
+    assert wire.refusal() == (400, "malformed-request")
+    (line,) = caplog.messages
+    assert line.startswith("rejected 400 malformed-request: ")
+    assert " from unknown, " in line
+    metrics = connection.context.traffic.metrics.registry
+    assert metrics.get_sample_value("sightline_rejected_total", {"reason": "malformed-request"}) == 1
+
+
+async def test_refusals_of_a_connection_are_limited_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    first, _ = a_connection(Settings(), respond)
+    for _ in range(3 * LOG_LINES_PER_S):
+        connection, _ = a_connection(Settings(), respond, beside=first)
+        connection.data_received(b"no HTTP\r\n\r\n")
+    assert len(caplog.messages) <= 2 * LOG_LINES_PER_S  # a second may end meanwhile
+
+
+@pytest.mark.parametrize(
+    "hosts", [b"", b"Host: x\r\nHost: x\r\n", b"Host: x\r\nhost: y\r\n"], ids=["none", "twice", "two"]
+)
+@pytest.mark.parametrize(
+    "first", [b"GET / HTTP/1.1\r\n", b"POST /v1/models/x/predict HTTP/1.1\r\nContent-Length: 3\r\n"]
+)
+async def test_a_request_without_one_host_is_400(hosts: bytes, first: bytes) -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(first + hosts + b"\r\nabc")
+    assert wire.refusal() == (400, "malformed-request")
+    assert b"Host header" in wire.written
+
+
+async def test_http_1_0_needs_no_host() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(b"GET / HTTP/1.0\r\n\r\n")
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 204")
+    connection.connection_lost(None)
+
+
+async def test_more_headers_than_a_request_needs_are_431_though_they_are_short() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(GET[:-2] + b"a:\r\n" * 15_000)
+    assert wire.refusal() == (431, "head-too-large")
+
+
+async def test_as_many_headers_as_browsers_and_proxies_send_are_read() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(GET[:-2] + b"a: b\r\n" * 90 + b"\r\n")
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 204")
+    connection.connection_lost(None)
 
 
 async def test_a_reader_who_makes_progress_is_waited_for_and_one_who_does_not_is_cut_off() -> None:
@@ -166,14 +222,14 @@ async def test_a_reader_who_makes_progress_is_waited_for_and_one_who_does_not_is
 
 async def test_who_is_shed_may_stay_and_what_comes_of_the_body_is_read_over() -> None:
     connection, wire = a_connection(Settings(max_header_bytes=1024), respond, shed=b"/full")
-    connection.data_received(b"POST /full?top_k=1 HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(2_000))
+    connection.data_received(b"POST /full?top_k=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + bytes(2_000))
     assert wire.written.startswith(b"HTTP/1.1 429")
     assert b"retry-after" in wire.written
     assert b"connection: close" not in wire.written
     connection.data_received(bytes(3_000) + GET)
     await asyncio.sleep(0.01)
     assert wire.written.count(b"HTTP/1.1 204") == 1
-    connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + bytes(5_000))
+    connection.data_received(b"POST /full HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + bytes(5_000))
     assert wire.written.count(b"HTTP/1.1 429") == 2
     assert not wire.closed.is_set()
     connection.connection_lost(None)
@@ -181,7 +237,7 @@ async def test_who_is_shed_may_stay_and_what_comes_of_the_body_is_read_over() ->
 
 async def test_who_wants_to_leave_anyway_is_shed_for_good() -> None:
     connection, wire = a_connection(Settings(), respond, shed=b"/full")
-    connection.data_received(b"POST /full HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    connection.data_received(b"POST /full HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
     assert wire.refusal() == (429, "overloaded")
     assert wire.closed.is_set()
 
@@ -189,7 +245,7 @@ async def test_who_wants_to_leave_anyway_is_shed_for_good() -> None:
 @pytest.mark.parametrize("header", [b"Connection: close", b"Expect: 100-continue"])
 async def test_who_is_shed_for_good_may_still_send_his_body_and_nothing_else(header: bytes) -> None:
     connection, wire = a_connection(Settings(max_header_bytes=1024), respond, shed=b"/full")
-    connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 5000\r\n" + header + b"\r\n\r\n")
+    connection.data_received(b"POST /full HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n" + header + b"\r\n\r\n")
     assert not wire.closed.is_set()  # the reset that follows would overtake the answer
     connection.data_received(bytes(4_000))
     assert not wire.closed.is_set()
@@ -202,7 +258,7 @@ async def test_who_is_shed_for_good_may_still_send_his_body_and_nothing_else(hea
 
 async def test_who_is_shed_for_good_and_never_sends_his_body_is_cut_off() -> None:
     connection, wire = a_connection(Settings(header_timeout_ms=50), respond, shed=b"/full")
-    connection.data_received(b"POST /full HTTP/1.1\r\nContent-Length: 9\r\nConnection: close\r\n\r\n")
+    connection.data_received(b"POST /full HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nConnection: close\r\n\r\n")
     await until_closed(wire)
     connection.connection_lost(None)
 
@@ -210,7 +266,9 @@ async def test_who_is_shed_for_good_and_never_sends_his_body_is_cut_off() -> Non
 @pytest.mark.parametrize(("path", "kind"), [("/v2/models/x/infer", "json"), ("/v1/full", "problem+json")])
 async def test_who_is_shed_is_answered_in_his_protocols_words_with_his_request_id(path: str, kind: str) -> None:
     connection, wire = a_connection(Settings(), respond, shed=path.encode())
-    connection.data_received(f"POST {path} HTTP/1.1\r\nX-Request-ID: mine\r\nContent-Length: 0\r\n\r\n".encode())
+    connection.data_received(
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\nContent-Length: 0\r\n\r\n".encode()
+    )
     head, _, body = wire.written.partition(b"\r\n\r\n")
     assert f"content-type: application/{kind}\r\n".encode() in head
     assert b"x-request-id: mine" in head
@@ -220,11 +278,104 @@ async def test_who_is_shed_is_answered_in_his_protocols_words_with_his_request_i
     connection.connection_lost(None)
 
 
-async def test_websockets_are_not_spoken() -> None:
-    connection, wire = a_connection(Settings(), respond)
-    connection.data_received(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+class Echo:
+    """An app that answers with the body that it got, and keeps the scopes."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        length = (b"content-length", b"%d" % len(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": body})
+
+
+UPGRADES = {
+    "HTTP/2, as curl asks": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+    "a websocket": b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    "anything": b"upgrade: a, b\r\nconnection: UPGRADE\r\n",
+}
+BODY = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"  # which is itself a request
+FRAMED = {
+    "a length": b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY),
+    "chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7, 1_000], ids=["whole", "halves", "pieces", "letters"])
+@pytest.mark.parametrize("framed", FRAMED.values(), ids=FRAMED)
+@pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES)
+async def test_who_asks_for_another_protocol_is_answered_in_this_one(
+    upgrade: bytes, framed: bytes, pieces: int
+) -> None:
+    app = Echo()
+    connection, wire = a_connection(Settings(), app)
+    sent = b"POST /mine HTTP/1.1\r\nHost: x\r\n" + upgrade + framed
+    size = -(-len(sent) // pieces)
+    for at in range(0, len(sent), size):
+        connection.data_received(sent[at : at + size])
+    connection.data_received(GET)
+    async with asyncio.timeout(5):
+        while wire.written.count(b"HTTP/1.1 200") < 2:  # noqa: ASYNC110 (a wire has no events)
+            await asyncio.sleep(0.001)
+    assert [scope["path"] for scope in app.scopes] == ["/mine", "/livez"]
+    assert not {b"upgrade", b"http2-settings"} & {name for name, _ in app.scopes[0]["headers"]}
+    assert BODY in wire.written
+    assert not wire.closed.is_set()
+    connection.connection_lost(None)
+
+
+async def test_requests_for_another_protocol_sent_ahead_are_answered_one_by_one() -> None:
+    app = Echo()
+    connection, wire = a_connection(Settings(), app)
+    connection.data_received((GET[:-2] + UPGRADES["a websocket"] + b"\r\n") * 5)
+    async with asyncio.timeout(5):
+        while wire.written.count(b"HTTP/1.1 200") < 5:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    connection.connection_lost(None)
+
+
+async def test_who_asks_for_another_protocol_and_to_close_is_answered_and_closed() -> None:
+    connection, wire = a_connection(Settings(), Echo())
+    connection.data_received(GET[:-2] + b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    await until_closed(wire)
+    assert b"connection: close" in wire.written
+    connection.connection_lost(None)
+
+
+async def test_a_tunnel_is_refused() -> None:
+    connection, wire = a_connection(Settings(), Echo())
+    connection.data_received(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n" + BODY)
+    assert wire.refusal() == (400, "malformed-request")
     await asyncio.sleep(0.01)
-    assert wire.written.startswith(b"HTTP/1.1 204")
+    assert wire.written.count(b"HTTP/1.1 ") == 1
+
+
+async def test_trailers_do_not_become_headers() -> None:
+    app = Echo()
+    connection, wire = a_connection(Settings(), app)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection.data_received(head + b"1\r\na\r\n0\r\nX-Forwarded-For: 1.2.3.4\r\nAuthorization: Bearer y\r\n\r\n")
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 200")
+    assert [name for name, _ in app.scopes[0]["headers"]] == [b"host", b"transfer-encoding"]
+    connection.connection_lost(None)
+
+
+async def test_an_answer_to_a_connection_that_is_closed_is_dropped_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(GET * 5)
+    wire.close()
+    await asyncio.sleep(0.01)
+    assert wire.written == b""
+    assert not caplog.messages
     connection.connection_lost(None)
 
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from contextlib import closing
-from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -20,8 +18,6 @@ from tests.tiny_models import COLOUR, GREY
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parents[4]
-
 
 async def test_the_server_names_itself_and_the_extensions_it_keeps(client: httpx.AsyncClient) -> None:
     for path in ("/v2", "/v2/"):
@@ -30,10 +26,6 @@ async def test_the_server_names_itself_and_the_extensions_it_keeps(client: httpx
             "version": metadata.VERSION,
             "extensions": ["binary_tensor_data", "classification", "model_configuration", "statistics"],
         }
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == metadata.VERSION
 
 
 async def test_the_models_are_listed_by_name(client: httpx.AsyncClient) -> None:
