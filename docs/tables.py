@@ -80,8 +80,10 @@ def answer() -> Iterable[str]:
 
 
 def peers() -> Iterable[str]:
-    """Our server beside others, in short."""
-    return page.summary(Results.read())
+    """The heading with the versions that were measured, and our server beside others, in short."""
+    results = Results.read()
+    versions = sorted({f"`{run['model']}` {run['version']}" for run in (results.peers or {"runs": []})["runs"]})
+    return [f"## Speed of {', '.join(versions)}" if versions else "## Speed", "", *page.summary(results)]
 
 
 def performance_page() -> str:

@@ -33,17 +33,9 @@ SECURITY_HEADERS = (  # of every response that has none of its own
 )
 
 
-class _Json(Response):
-    """A body of JSON and nothing more, without Starlette's look at what else a response may be."""
-
-    def __init__(self, body: bytes) -> None:
-        self.status_code, self.background, self.body = 200, None, body
-        self.raw_headers = [(b"content-length", str(len(body)).encode()), JSON_HEADER]
-
-
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     body = orjson.dumps(content)
-    return _Json(body) if status == 200 and not headers else Response(body, status, headers, JSON)
+    return Response(body, status, headers, JSON)
 
 
 def problem_response(error: BaseException) -> Response:
@@ -65,7 +57,7 @@ def error_response(path: str, error: BaseException) -> Response:
 
 def prediction(card: Card, image: Classified, top_k: int | None) -> Response:
     """`predict`: labels and probabilities, most probable first."""
-    return timed(_Json(prediction_body(card, image.row, top_k)), [image])
+    return timed(Response(prediction_body(card, image.row, top_k), media_type=JSON), [image])
 
 
 def prediction_body(card: Card, row: Probabilities, top_k: int | None) -> bytes:
