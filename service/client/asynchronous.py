@@ -13,12 +13,16 @@ from typing import Self, TypeVar
 import httpx
 
 from . import protocol, streams
-from .connections import ONE, AsyncConnections, tls
 from .errors import ClientError, ConnectionFailed, TooLarge, named_failures
 from .results import Answered, Model, ModelSummary, Predictions, read_model, read_models
 from .retrying import RETRIES, Attempts
 from .sources import ImageLike, Images, each_image_async, encoded, expected_bytes
 from .streams import Outcome, Progress
+from .transport.answers import MAX_ANSWER_BYTES, Answer, received_async
+from .transport.connections import AsyncConnections
+from .transport.deadlines import Deadline
+from .transport.opening import AsyncTransport
+from .transport.routes import Route, route_to
 
 Result = TypeVar("Result")
 _One = Callable[[bytes], Awaitable[Predictions]]
@@ -36,20 +40,23 @@ class AsyncClient:
         timeout_s: float = protocol.TIMEOUT_S,
         retries: int = RETRIES,
         max_connections: int = protocol.MAX_CONNECTIONS,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        proxy: str | None = None,
+        trust_env: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        protocol.check_limits(timeout_s, retries, max_connections)
+        protocol.check_limits(timeout_s, retries, max_connections, max_answer_bytes)
         self._requests = protocol.Requests(base_url, api_key)
         self._timeout_s = timeout_s
         self._retries = retries
         self._max_connections = max_connections
+        self._max_answer_bytes = max_answer_bytes
         self._sleep = sleep
         self._clock = clock
-        self._connections = AsyncConnections(
-            lambda: httpx.AsyncClient(limits=ONE, transport=transport, verify=tls()), max_connections
-        )
+        self._route = Route() if transport else route_to(self._requests.base, proxy, trust_env)
+        self._connections = AsyncConnections(lambda: transport or AsyncTransport(self._route), max_connections)
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,7 +124,7 @@ class AsyncClient:
         except ConnectionFailed:
             return False
 
-    async def _ask(self, request: httpx.Request, read: Callable[[httpx.Response], Result]) -> Result:
+    async def _ask(self, request: httpx.Request, read: Callable[[Answer], Result]) -> Result:
         attempts = Attempts(self._retries, self._timeout_s, self._clock)
         while True:
             try:
@@ -125,11 +132,14 @@ class AsyncClient:
             except ClientError as error:
                 await self._sleep(attempts.wait_after(error))
 
-    async def _send(self, request: httpx.Request, within_s: float) -> httpx.Response:
-        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), within_s)
-        async with self._connections.one(within_s) as http:
-            with named_failures(self._timeout_s):
-                return await http.send(request)
+    async def _send(self, request: httpx.Request, within_s: float) -> Answer:
+        via, deadline = self._route.via, Deadline.after(within_s, self._clock)
+        async with self._connections.one(within_s) as transport:
+            with named_failures(request.url, self._timeout_s, via):
+                async with asyncio.timeout(deadline.left_s()):
+                    deadline.bound(request)
+                    response = await transport.handle_async_request(request)
+                    return await received_async(response, self._max_answer_bytes, deadline.left_s, via)
 
 
 async def _work(line: streams.Line[asyncio.Future[Outcome]], one: _One, several: _Several) -> None:

@@ -13,12 +13,16 @@ from typing import Self, TypeVar
 import httpx
 
 from . import protocol, streams
-from .connections import ONE, Connections, tls
 from .errors import ClientError, ConnectionFailed, TooLarge, named_failures
 from .results import Answered, Model, ModelSummary, Predictions, read_model, read_models
 from .retrying import RETRIES, Attempts
 from .sources import ImageLike, Images, each_image, encoded, expected_bytes
 from .streams import Outcome, Progress
+from .transport.answers import MAX_ANSWER_BYTES, Answer, received
+from .transport.connections import Connections
+from .transport.deadlines import Deadline
+from .transport.opening import Transport
+from .transport.routes import Route, route_to
 
 Result = TypeVar("Result")
 _One = Callable[[bytes], Predictions]
@@ -28,10 +32,18 @@ _Several = Callable[[list[bytes]], list[Predictions | ClientError]]
 class Client:
     """Speaks to the Sightline server at `base_url`; threads may share one. Close it, or use it as a context manager.
 
-    `timeout_s` bounds one call with its retries and waits: no try begins later, and each step of one (connect, send,
-    receive) may take what is left. A call is retried up to `retries` times where the server says 429 or 503 or is not
-    reached, after at least the time that Retry-After asks for; where that would outlast `timeout_s`, the error comes at
-    once. A connection that breaks is replaced, one time, without counting. Every failure is a `ClientError`.
+    `timeout_s` bounds one call in total, with its retries and waits, however slowly the other side connects, reads or
+    answers. A call is retried up to `retries` times where the server says 429 or 503 or is not reached, after at least
+    the time that Retry-After asks for; where that would outlast `timeout_s` or a minute, the error comes at once. A
+    connection that breaks is replaced, one time, without counting. Redirects are not followed. An answer is read up to
+    `max_answer_bytes`, unpacked.
+
+    A proxy is used where `proxy` names one (http://, https:// or socks5://), else where HTTP_PROXY, HTTPS_PROXY or
+    ALL_PROXY do and NO_PROXY does not except the server; never for a server on this machine. `trust_env=False` leaves
+    all variables of the environment aside, those of certificates (SSL_CERT_FILE, SSL_CERT_DIR) too.
+
+    Every failure is a `ClientError`; Misconfigured, at once, for an address, a proxy or a variable that cannot be used.
+    Raises ValueError for a key or limits that cannot be.
 
     `transport`, `sleep` and `clock` are for tests.
     """
@@ -44,20 +56,23 @@ class Client:
         timeout_s: float = protocol.TIMEOUT_S,
         retries: int = RETRIES,
         max_connections: int = protocol.MAX_CONNECTIONS,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        proxy: str | None = None,
+        trust_env: bool = True,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        protocol.check_limits(timeout_s, retries, max_connections)
+        protocol.check_limits(timeout_s, retries, max_connections, max_answer_bytes)
         self._requests = protocol.Requests(base_url, api_key)
         self._timeout_s = timeout_s
         self._retries = retries
         self._max_connections = max_connections
+        self._max_answer_bytes = max_answer_bytes
         self._sleep = sleep
         self._clock = clock
-        self._connections = Connections(
-            lambda: httpx.Client(limits=ONE, transport=transport, verify=tls()), max_connections
-        )
+        self._route = Route() if transport else route_to(self._requests.base, proxy, trust_env)
+        self._connections = Connections(lambda: transport or Transport(self._route), max_connections)
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +146,7 @@ class Client:
         except ConnectionFailed:
             return False
 
-    def _ask(self, request: httpx.Request, read: Callable[[httpx.Response], Result]) -> Result:
+    def _ask(self, request: httpx.Request, read: Callable[[Answer], Result]) -> Result:
         attempts = Attempts(self._retries, self._timeout_s, self._clock)
         while True:
             try:
@@ -139,10 +154,11 @@ class Client:
             except ClientError as error:
                 self._sleep(attempts.wait_after(error))
 
-    def _send(self, request: httpx.Request, within_s: float) -> httpx.Response:
-        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), within_s)
-        with self._connections.one(within_s) as http, named_failures(self._timeout_s):
-            return http.send(request)
+    def _send(self, request: httpx.Request, within_s: float) -> Answer:
+        via, deadline = self._route.via, Deadline.after(within_s, self._clock)
+        with self._connections.one(within_s) as transport, named_failures(request.url, self._timeout_s, via):
+            deadline.bound(request)
+            return received(transport.handle_request(request), self._max_answer_bytes, deadline.left_s, via)
 
 
 def _work(line: streams.Line[Future[Outcome]], one: _One, several: _Several) -> None:

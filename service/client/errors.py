@@ -15,6 +15,7 @@ ClientError
 ├── ServerError         any other 5xx
 │   └── ModelNotServed      the version failed the server's own checks
 ├── UnexpectedAnswer    no Sightline server answers there, or another version of it
+├── Misconfigured       the address, the proxy or a variable of the environment; nothing was sent
 └── ConnectionFailed    no answer; retried
     ├── ConnectionLost      it broke after the request was begun
     └── TimedOut            the client's own time was up; not retried
@@ -28,10 +29,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpcore
 import httpx
 
+from .transport.answers import Answer, TooLong, Undecodable
+
 _SNIPPET = 200  # characters shown of an answer that is not ours
-_TAGS = re.compile(r"<(style|script).*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_DETAIL = 2_000  # characters kept of a server's own words
+_WORD = 200  # characters kept of a code, a title or a header
+_HIDDEN_ENDS = {"style": re.compile("</style", re.IGNORECASE), "script": re.compile("</script", re.IGNORECASE)}
 
 
 class ClientError(Exception):
@@ -89,7 +95,7 @@ class NotAnImage(BadImage):
 
 
 class UndecodableImage(BadImage):
-    """The image is damaged or has no meaning in pixels; without a status, it was found here and not sent."""
+    """The image is damaged, has no meaning in pixels or takes too much to decode; without a status, it was not sent."""
 
     code = "undecodable-image"
     title = "The image does not decode"
@@ -159,6 +165,13 @@ class UnexpectedAnswer(ClientError):
     title = "Not a Sightline answer"
 
 
+class Misconfigured(ClientError, ValueError):
+    """The address, the proxy or a variable of the environment cannot be used. Nothing was sent."""
+
+    code = "misconfigured"
+    title = "The client cannot be used so"
+
+
 class ConnectionFailed(ClientError):
     """No answer came, because there is no connection."""
 
@@ -188,6 +201,9 @@ BY_CODE: dict[str, type[ClientError]] = {
     "too-many-pixels": TooLarge,
     "not-an-image": NotAnImage,
     "undecodable-image": UndecodableImage,
+    "too-complex-image": UndecodableImage,
+    "too-slow-to-decode": UndecodableImage,
+    "too-much-memory-to-decode": UndecodableImage,
     "malformed-request": BadRequest,
     "unsupported-media-type": BadRequest,
     "no-such-path": BadRequest,
@@ -221,51 +237,89 @@ BY_STATUS: dict[int, type[ClientError]] = {
     504: DeadlinePassed,
 }
 
-_LOST = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
+_LATE = (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError)
+_LOST = (
+    *(httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError),
+    *(httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError),
+)
+_UNREACHED = (
+    *(httpx.NetworkError, httpx.ProxyError, httpx.ProtocolError),
+    *(httpcore.NetworkError, httpcore.ProxyError, httpcore.ProtocolError),
+)
 
 
-def error_of(answer: httpx.Response) -> ClientError:
+def error_of(answer: Answer) -> ClientError:
     """The error that an answer other than 200 stands for, whoever gave it."""
     problem = _problem(answer)
-    code, detail = (problem.get(member) for member in ("code", "detail"))
-    return _kind(code, answer.status_code)(
-        detail or f"HTTP {answer.status_code} {answer.reason_phrase}, not in Sightline's words: {_snippet(answer)}",
-        status=answer.status_code,
-        code=code,
-        title=problem.get("title"),
-        request_id=answer.headers.get("x-request-id"),
-        retry_after=answer.headers.get("retry-after"),
+    code, detail = problem.get("code"), problem.get("detail")
+    return _kind(code, answer.status)(
+        _short(detail, _DETAIL) if detail else _in_other_words(answer),
+        status=answer.status,
+        code=code and _short(code, _WORD),
+        title=_short(problem.get("title", ""), _WORD),
+        **_headers(answer),
     )
 
 
 def error_of_problem(problem: dict[str, Any], request_id: str | None) -> ClientError:
     """The error of one image among several, as its problem in a 200 says. Raises KeyError or TypeError for others."""
-    status, code = int(problem["status"]), problem.get("code")
+    status, code, title = int(problem["status"]), problem.get("code"), problem.get("title")
     return _kind(code, status)(
-        problem["detail"], status=status, code=code, title=problem.get("title"), request_id=request_id
+        _short(problem["detail"], _DETAIL),
+        status=status,
+        code=code and _short(code, _WORD),
+        title=title and _short(title, _WORD),
+        request_id=request_id,
     )
 
 
-def unexpected(answer: httpx.Response, why: object) -> UnexpectedAnswer:
+def unexpected(answer: Answer, why: object) -> UnexpectedAnswer:
     """The error for a 200 that holds something else than it should."""
     return UnexpectedAnswer(
-        f"{why}; is this a Sightline server? It answered: {_snippet(answer)}",
-        status=answer.status_code,
-        request_id=answer.headers.get("x-request-id"),
+        f"{_short(str(why), _SNIPPET)}; is this a Sightline server? It answered{_by(answer.via)}: {_snippet(answer)}",
+        status=answer.status,
+        request_id=_headers(answer)["request_id"],
     )
 
 
 @contextmanager
-def named_failures(timeout_s: float) -> Iterator[None]:
-    """Raise ConnectionFailed, ConnectionLost or TimedOut in place of httpx's many errors."""
+def named_failures(url: httpx.URL, timeout_s: float, via: str = "") -> Iterator[None]:
+    """Raise a ClientError in place of whatever goes wrong while a request is sent and its answer received.
+
+    `via` names the proxy, if there is one.
+    """
     try:
         yield
-    except httpx.TimeoutException as failure:
-        raise TimedOut(f"{_server(failure)} did not answer within {timeout_s:g} s") from failure
+    except ClientError:
+        raise
+    except _LATE as failure:
+        raise TimedOut(f"{_server(url)} did not answer within {timeout_s:g} s{_by(via)}") from failure
     except _LOST as failure:
-        raise ConnectionLost(f"{_server(failure)} broke the connection: {_said(failure)}") from failure
-    except httpx.HTTPError as failure:
-        raise ConnectionFailed(f"{_server(failure)} cannot be reached: {_said(failure)}") from failure
+        raise ConnectionLost(f"{_server(url)} broke the connection{_by(via)}: {_said(failure)}") from failure
+    except _UNREACHED as failure:
+        raise _unreached(url, via, _said(failure)) from failure
+    except TooLong as failure:
+        raise UnexpectedAnswer(
+            f"{_server(url)} answers with {failure}; is this a Sightline server? If so, raise max_answer_bytes"
+        ) from failure
+    except Undecodable as failure:
+        raise UnexpectedAnswer(f"{_server(url)} answered{_by(via)}, but {failure}") from failure
+    except Exception as failure:  # of any library below, such as for a name or a header that breaks its rules
+        raise UnexpectedAnswer(
+            f"the exchange with {_server(url)}{_by(via)} failed ({type(failure).__name__}: {_said(failure)}); "
+            "is this the address of a Sightline server?"
+        ) from failure
+
+
+def _unreached(url: httpx.URL, via: str, said: str) -> ConnectionFailed:
+    if via:
+        return ConnectionFailed(
+            f"{_server(url)} cannot be reached by {via}: {said}; mend it, "
+            f"put {url.host} into NO_PROXY, or give trust_env=False"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        said += "; SSL_CERT_FILE may name the certificate of your own authority"
+    return ConnectionFailed(f"{_server(url)} cannot be reached: {said}")
 
 
 def _kind(code: str | None, status: int) -> type[ClientError]:
@@ -276,27 +330,69 @@ def _by_class(status: int) -> type[ClientError]:
     return BadRequest if 400 <= status < 500 else ServerError if status >= 500 else UnexpectedAnswer
 
 
-def _problem(answer: httpx.Response) -> dict[str, str]:
+def _problem(answer: Answer) -> dict[str, str]:
     """The text members of a problem; none where the body is something else, such as a proxy's HTML."""
     if not answer.headers.get("content-type", "").startswith("application/problem+json"):
         return {}
     try:
         content: Any = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     members = content.items() if isinstance(content, dict) else ()
     return {name: value for name, value in members if isinstance(value, str)}
 
 
-def _snippet(answer: httpx.Response) -> str:
-    text = " ".join(_TAGS.sub(" ", answer.text).split())
-    return (text if len(text) <= _SNIPPET else f"{text[:_SNIPPET]}...") or "(an empty body)"
+def _headers(answer: Answer) -> dict[str, str | None]:
+    """What the headers of an answer say to its error."""
+    request_id, retry_after = answer.headers.get("x-request-id"), answer.headers.get("retry-after")
+    return {
+        "request_id": request_id and _short(request_id, _WORD),
+        "retry_after": retry_after and retry_after[:_WORD],
+    }
 
 
-def _server(failure: httpx.HTTPError) -> str:
-    url = failure.request.url
+def _in_other_words(answer: Answer) -> str:
+    status = f"HTTP {answer.status} {_short(answer.reason, _WORD)}{_by(answer.via)}"
+    if 300 <= answer.status < 400 and "location" in answer.headers:
+        return f"{status}: it redirects to {_short(answer.headers['location'], _SNIPPET)}; give that server's address"
+    return f"{status}, not in Sightline's words: {_snippet(answer)}"
+
+
+def _snippet(answer: Answer) -> str:
+    return _short(" ".join(_without_tags(answer.content.decode("utf-8", "replace")).split()), _SNIPPET) or (
+        "(an empty body)"
+    )
+
+
+def _without_tags(text: str) -> str:
+    """What a page shows. Each character is looked at once: to a mark that is never closed belongs all the rest."""
+    shown, end = [], 0
+    while (opened := text.find("<", end)) >= 0:
+        shown.append(text[end:opened])
+        hidden = _HIDDEN_ENDS.get(
+            next((n for n in _HIDDEN_ENDS if text[opened + 1 : opened + 7].lower().startswith(n)), "")
+        )
+        closes = hidden.search(text, opened) if hidden else None
+        closed = text.find(">", closes.end() if closes else opened) if not hidden or closes else -1
+        if closed < 0:
+            return " ".join(shown) if hidden else " ".join([*shown, text[opened:]])
+        end = closed + 1
+    return " ".join([*shown, text[end:]])
+
+
+def _short(text: str, most: int) -> str:
+    """Text of others as it may stand in a message: not long, and without what would steer a terminal."""
+    cut = text if len(text) <= most else f"{text[:most]}..."
+    return cut if cut.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cut)
+
+
+def _by(via: str) -> str:
+    return f" by {via}" if via else ""
+
+
+def _server(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}"  # without a user name and password that the URL may have
 
 
-def _said(failure: httpx.HTTPError) -> str:
-    return str(failure) or type(failure).__name__
+def _said(failure: Exception) -> str:
+    return _short(str(failure), _SNIPPET) or type(failure).__name__

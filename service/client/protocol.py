@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import httpx
 
-from .errors import ClientError, error_of, unexpected
+from .errors import BadRequest, ClientError, Misconfigured, error_of, unexpected
 from .results import Predictions, read_predictions, read_results
+from .transport.answers import MAX_ANSWER_BYTES, Answer
 from .version import VERSION
 
 Result = TypeVar("Result")
@@ -22,13 +24,15 @@ MAX_CONNECTIONS = 64
 
 
 class Requests:
-    """Builds the requests for one server. Raises ValueError for an address or a key that can be none."""
+    """Builds the requests for one server. Raises Misconfigured for an address, ValueError for a key, that is none."""
 
     def __init__(self, base_url: str, api_key: str | None) -> None:
         self._base = _checked_url(base_url)
         self._headers = {"accept": "application/json", "user-agent": f"sightline-client/{VERSION}"}
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {_checked_key(api_key)}"
+        if userinfo := httpx.URL(base_url).userinfo:  # for a proxy in front of the server
+            self._headers["authorization"] = f"Basic {b64encode(unquote_to_bytes(userinfo)).decode('ascii')}"
         # The server judges an image by its bytes, so one type does for all and spares a guess from the name.
         self._image_headers = self._headers | {"content-type": "application/octet-stream"}
 
@@ -54,11 +58,20 @@ class Requests:
         return self._get("/readyz")
 
     def _get(self, path: str) -> httpx.Request:
-        return httpx.Request("GET", self._base + path, headers=self._headers)
+        return httpx.Request("GET", _url(self._base + path), headers=self._headers)
+
+    @property
+    def base(self) -> str:
+        """The server's address, without a slash at its end."""
+        return self._base
 
 
-def check_limits(timeout_s: float, retries: int, max_connections: int) -> None:
+def check_limits(
+    timeout_s: float, retries: int, max_connections: int, max_answer_bytes: int = MAX_ANSWER_BYTES
+) -> None:
     """Raise ValueError for limits that nothing can keep."""
+    if not max_answer_bytes >= 1:
+        raise ValueError(f"expected max_answer_bytes of 1 or more, got {max_answer_bytes}")
     if not (timeout_s > 0 and retries >= 0 and max_connections >= 1):  # written so that NaN fails
         raise ValueError(
             "expected timeout_s above 0, retries of 0 or more and max_connections of 1 or more, "
@@ -66,40 +79,40 @@ def check_limits(timeout_s: float, retries: int, max_connections: int) -> None:
         )
 
 
-def read(answer: httpx.Response, parse: Callable[[Any], Result]) -> Result:
+def read(answer: Answer, parse: Callable[[Any], Result]) -> Result:
     """What an answer says. Raises the ClientError that it stands for, or UnexpectedAnswer."""
-    if answer.status_code != 200:
+    if answer.status != 200:
         raise error_of(answer)
     try:
         return parse(json.loads(answer.content))
     except KeyError as missing:
         raise unexpected(answer, f"the answer has no {missing}") from missing
-    except (TypeError, ValueError, AttributeError) as wrong:
+    except Exception as wrong:  # deep nesting, numbers beyond all bounds, and what nobody thought of
         raise unexpected(answer, f"the answer has another form than expected ({wrong})") from wrong
 
 
-def read_one(answer: httpx.Response) -> Predictions:
+def read_one(answer: Answer) -> Predictions:
     """The answer to `predict`. Raises as `read`."""
     return read(answer, read_predictions)
 
 
-def read_each(answer: httpx.Response, images: int) -> list[Predictions | ClientError]:
+def read_each(answer: Answer, images: int) -> list[Predictions | ClientError]:
     """The answer to `predict-batch` for so many images: what each shows, or its own error. Raises as `read`."""
     request_id = answer.headers.get("x-request-id")
     return read(answer, partial(read_results, images=images, request_id=request_id))
 
 
-def read_ready(answer: httpx.Response) -> bool:
+def read_ready(answer: Answer) -> bool:
     """Whether the server says it is ready. Raises as `read` for anything but yes and no."""
-    if answer.status_code not in (200, 503):
+    if answer.status not in (200, 503):
         raise error_of(answer)
-    return answer.status_code == 200
+    return answer.status == 200
 
 
 @lru_cache(maxsize=256)  # parsing a URL costs more than anything else about a request
 def _predict_url(base: str, model: str, version: int | None, step: str, top_k: int | None) -> httpx.URL:
     query = "" if top_k is None else f"?top_k={top_k}"
-    return httpx.URL(f"{base}{_model_path(model, version)}/{step}{query}")
+    return _url(f"{base}{_model_path(model, version)}/{step}{query}")
 
 
 def _form(bodies: Sequence[bytes], boundary: bytes) -> bytes:
@@ -110,17 +123,33 @@ def _form(bodies: Sequence[bytes], boundary: bytes) -> bytes:
 
 
 def _model_path(model: str, version: int | None) -> str:
-    path = f"/v1/models/{quote(model, safe='')}"
+    try:
+        path = f"/v1/models/{quote(model, safe='')}"
+    except UnicodeError as error:
+        raise BadRequest(f"expected a model's name that can be in an address, got {model!r:.200} ({error})") from error
     return path if version is None else f"{path}/versions/{version}"
 
 
+def _url(text: str) -> httpx.URL:
+    try:
+        return httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise BadRequest(
+            f"expected a model and a version that can be in an address ({error}), got {text:.200}"
+        ) from error
+
+
 def _checked_url(base_url: str) -> str:
+    wanted = "expected the address of a server, such as http://127.0.0.1:3000"
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"{base_url!r} is not the address of a server: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
-        raise ValueError(f"expected the address of a server, such as http://127.0.0.1:3000, got {base_url!r}")
+        url.host.encode("idna")  # as the look-up of the name will do
+    except Exception as error:  # of half a dozen kinds
+        raise Misconfigured(f"{wanted}, got {base_url!r:.200} ({error})") from error
+    port_is_one = url.port is None or 0 < url.port < 65536
+    is_server = url.scheme in ("http", "https") and url.host and port_is_one and not url.query and not url.fragment
+    if not is_server or any(character.isspace() for character in base_url):
+        raise Misconfigured(f"{wanted}, got {base_url!r:.200}")
     return base_url.rstrip("/")
 
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from .errors import ClientError, error_of_problem
 from .sources import ImageLike
 
+_MOST_PROBABLE = 1.001  # a sum of rounded numbers may be a little above 1
+
 
 class Prediction(NamedTuple):
     """One label and its probability, 0..1."""
@@ -68,12 +70,12 @@ class Model(ModelSummary):
 
 def read_predictions(content: Any) -> Predictions:
     """`predict`'s JSON. Raises KeyError, TypeError or ValueError where it has another form."""
-    return Predictions(content["model"], content["version"], _ranked(content))
+    return Predictions(*_name_and_version(content), _ranked(content))
 
 
 def read_results(content: Any, images: int, request_id: str | None) -> list[Predictions | ClientError]:
     """`predict-batch`'s JSON: for each image what it shows, or its own error. Raises as `read_predictions`."""
-    model, version, results = content["model"], content["version"], content["results"]
+    (model, version), results = _name_and_version(content), content["results"]
     if len(results) != images:
         raise ValueError(f"{images} images were sent, {len(results)} results came")
     return [
@@ -91,20 +93,31 @@ def read_models(content: Any) -> list[ModelSummary]:
 
 def read_model(content: Any) -> Model:
     """One model's JSON. Raises as `read_predictions`."""
-    return Model(**_summary(content), labels=tuple(content.get("labels", ())), about=content)
+    return Model(**_summary(content), labels=tuple(map(str, content.get("labels", ()))), about=content)
 
 
 def _ranked(content: Any) -> tuple[Prediction, ...]:
     ranked = tuple([Prediction(entry["label"], entry["probability"]) for entry in content["predictions"]])
     if not ranked:
         raise ValueError("no predictions")
+    for label, probability in ranked:
+        if type(label) is not str or not 0 <= probability <= _MOST_PROBABLE:  # written so that NaN fails
+            raise ValueError("a label that is no text, or a probability that is not from 0 to 1")
     return ranked
 
 
+def _name_and_version(content: Any) -> tuple[str, int]:
+    name, version = content["model"], content["version"]
+    if not isinstance(name, str) or not isinstance(version, int):
+        raise TypeError("a model that is no text, or a version that is no whole number")
+    return name, version
+
+
 def _summary(content: Any) -> dict[str, Any]:
+    name, version = _name_and_version(content)
     return {
-        "name": content["model"],
-        "version": content["version"],
+        "name": name,
+        "version": version,
         "versions": tuple(content["versions"]),
         "ready": content["ready"],
         "reason": content.get("reason"),

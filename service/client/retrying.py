@@ -12,6 +12,8 @@ from .errors import ClientError, ConnectionLost
 RETRIES = 5  # 2 to 3 s of a server that is not there
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0  # of our own choosing; a server may ask for more
+LONGEST_ASKED_S = 60.0  # that a server may ask for; whoever asks for more is not waited for at all
+_LONGEST_NUMBER, _LONGEST_DATE = 400, 100  # characters; each is far beyond any that makes sense
 SPREAD = 0.25  # callers who were sent away together should not come back together
 
 
@@ -42,18 +44,20 @@ class Attempts:
         return wait_s
 
     def _next_wait_s(self, retry_after: str | None) -> float:
-        """At least what the server asks for, and at least a wait that doubles each time."""
+        """At least what the server asks for, and at least a wait that doubles each time. Endless for too much asked."""
         own_s, self._wait_s = self._wait_s * random.uniform(0.5, 1), min(2 * self._wait_s, LONGEST_WAIT_S)  # noqa: S311
         asked_s = read_retry_after(retry_after, datetime.now(UTC)) if retry_after else None
+        if asked_s is not None and asked_s > LONGEST_ASKED_S:
+            return float("inf")
         return max(own_s, (asked_s or 0) * random.uniform(1, 1 + SPREAD))  # noqa: S311
 
 
 def read_retry_after(text: str, now: datetime) -> float | None:
     """Seconds, 0 or more, that a Retry-After header asks to wait in seconds or until a date; None if it is neither."""
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text[:_LONGEST_NUMBER])
     try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
+        until = parsedate_to_datetime(text[:_LONGEST_DATE])
+        return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
+    except (ValueError, OverflowError, IndexError, TypeError):  # what its parser raises for dates of no calendar
         return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())

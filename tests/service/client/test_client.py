@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import httpx
 import pytest
 
 from service.client import (
-    Answered,
     AsyncClient,
     Client,
     ClientError,
@@ -31,8 +29,8 @@ from service.client import (
     UnknownModel,
     UnreadableFile,
 )
+from tests.service.client.doubles import URL, Clock, Make
 
-URL = "http://sightline:3000"
 ANSWER = {"model": "pets", "version": 2, "predictions": [{"label": "cat", "probability": 0.75}]}
 
 
@@ -49,89 +47,6 @@ class Server:
         if isinstance(reply, httpx.Response):
             return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
         raise reply
-
-
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-        self.slept_s: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.slept_s.append(seconds)
-        self.now_s += seconds
-
-    async def sleep_async(self, seconds: float) -> None:
-        self.sleep(seconds)
-
-
-class Driven:
-    """An AsyncClient that is called as a Client, so that one test speaks of both."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._loop = asyncio.Runner()
-        self._client = AsyncClient(*arguments, **options)
-
-    def predict(self, *arguments: Any, **options: Any) -> Predictions:
-        return self._loop.run(self._client.predict(*arguments, **options))
-
-    def predict_many(self, *arguments: Any, **options: Any) -> Iterator[Answered]:
-        stream = self._client.predict_many(*arguments, **options)
-        return self._each(stream)
-
-    def models(self) -> Any:
-        return self._loop.run(self._client.models())
-
-    def model(self, *arguments: Any) -> Any:
-        return self._loop.run(self._client.model(*arguments))
-
-    def ready(self) -> bool:
-        return self._loop.run(self._client.ready())
-
-    def close(self) -> None:
-        self._loop.run(self._client.aclose())
-        self._loop.close()
-
-    def _each(self, stream: Any) -> Iterator[Answered]:
-        async def following() -> Any:
-            return await anext(stream)
-
-        try:
-            while True:
-                try:
-                    yield self._loop.run(following())
-                except StopAsyncIteration:
-                    return
-        finally:
-            self._loop.run(stream.aclose())
-
-
-Make = Callable[..., Any]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["Client", "AsyncClient"])
-def client_of(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Make]:
-    """Makes clients of either kind for a server."""
-    made: list[Any] = []
-
-    def make(server: Any, **changes: Any) -> Any:
-        options: dict[str, Any] = {"base_url": URL, "transport": httpx.MockTransport(server), "clock": clock} | changes
-        blocking = request.param == "Client"
-        made.append(Client(**options, sleep=clock.sleep) if blocking else Driven(**options, sleep=clock.sleep_async))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.close()
 
 
 def answer(**changes: Any) -> httpx.Response:

@@ -23,6 +23,7 @@ from service.client.errors import (
     UnknownModel,
     error_of,
 )
+from service.client.transport.answers import MAX_ANSWER_BYTES, Answer, received
 from service.errors import CallerGone, SettingsError, TryLater, problem
 
 
@@ -41,6 +42,10 @@ SENT = sorted(
 )
 
 
+def answered(response: httpx.Response) -> Answer:
+    return received(response, MAX_ANSWER_BYTES, lambda: None)
+
+
 def sent(kind: type[SightlineError]) -> httpx.Response:
     error = kind.__new__(kind)  # some take more than a message
     error.args = ("what is wrong",)
@@ -50,7 +55,7 @@ def sent(kind: type[SightlineError]) -> httpx.Response:
 
 @pytest.mark.parametrize("kind", SENT, ids=lambda kind: kind.__name__)
 def test_every_error_of_the_server_has_its_own_type_here(kind: type[SightlineError]) -> None:
-    error = error_of(sent(kind))
+    error = error_of(answered(sent(kind)))
     assert kind.code in errors.BY_CODE
     assert type(error) is errors.BY_CODE[kind.code]
     assert (error.status, error.code, error.title) == (kind.status, kind.code, kind.title)
@@ -83,7 +88,7 @@ def test_errors_here_carry_the_names_of_those_there() -> None:
 )
 def test_what_a_proxy_answers_is_sorted_by_its_status(status: int, kind: type[ClientError]) -> None:
     page = "<html><style>h1 {color: red}</style><title>Oh</title>\n<h1>Nothing here</h1></html>"
-    error = error_of(httpx.Response(status, html=page))
+    error = error_of(answered(httpx.Response(status, html=page)))
     assert type(error) is kind
     assert error.status == status
     assert error.request_id is None
@@ -97,7 +102,7 @@ def test_what_a_proxy_answers_is_sorted_by_its_status(status: int, kind: type[Cl
 )
 def test_a_body_that_only_claims_to_be_a_problem_is_an_error_like_any_other(content: bytes) -> None:
     answer = httpx.Response(503, headers={"content-type": "application/problem+json"}, content=content)
-    error = error_of(answer)
+    error = error_of(answered(answer))
     assert type(error) is Unavailable
     assert error.code == "unavailable"
     assert "HTTP 503 Service Unavailable" in str(error)
@@ -107,7 +112,7 @@ def test_a_body_that_only_claims_to_be_a_problem_is_an_error_like_any_other(cont
 def test_a_code_that_is_newer_than_the_client_falls_back_to_the_status() -> None:
     content = json.dumps({"code": "too-many-callers", "title": "Too many", "detail": "wait"})
     headers = {"content-type": "application/problem+json; charset=utf-8", "retry-after": "3"}
-    error = error_of(httpx.Response(429, headers=headers, content=content))
+    error = error_of(answered(httpx.Response(429, headers=headers, content=content)))
     assert type(error) is QueueFull
     assert (error.code, error.title, error.detail, error.retry_after) == ("too-many-callers", "Too many", "wait", "3")
 

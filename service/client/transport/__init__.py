@@ -1,0 +1,1 @@
+"""What lies between a request and its answer: time, size, connections and proxies. Knows nothing of images."""
