@@ -7,9 +7,11 @@ its own end bounds all of a request's reads and writes together.
 # ruff: noqa: ASYNC109  # httpcore gives its steps a timeout, and names it so
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpcore
@@ -66,12 +68,12 @@ class _PunctualStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left_s(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        socket = self._stream.get_extra_info("socket")
+        sock = self._stream.get_extra_info("socket")
         unsent = memoryview(buffer)
         try:
             while unsent:
-                socket.settimeout(_left_s(timeout))
-                unsent = unsent[socket.send(unsent) :]
+                sock.settimeout(_left_s(timeout))
+                unsent = unsent[sock.send(unsent) :]
         except TimeoutError as error:
             raise httpcore.WriteTimeout(str(error)) from error
         except OSError as error:
@@ -83,19 +85,45 @@ class _PunctualStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        encrypted = self._stream.get_extra_info("ssl_object") is not None
-        stream = self._stream.start_tls(ssl_context, server_hostname, _left_s(timeout))
-        return _TunnelStream(stream) if encrypted else _PunctualStream(stream)
+        if self._stream.get_extra_info("ssl_object") is None:
+            return _PunctualStream(self._stream.start_tls(ssl_context, server_hostname, _left_s(timeout)))
+        with _cut_off(self._stream, timeout):
+            return _TunnelStream(self._stream.start_tls(ssl_context, server_hostname, _left_s(timeout)))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
 class _TunnelStream(_PunctualStream):
-    """TLS inside the TLS of a proxy: its socket is not the one to write to."""
+    """TLS inside the TLS of a proxy. httpcore's own, which waits anew for each piece of a record: it is cut off."""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _cut_off(self._stream, timeout):
+            return self._stream.read(max_bytes, _left_s(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left_s(timeout))
+        with _cut_off(self._stream, timeout):
+            self._stream.write(buffer, _left_s(timeout))
+
+
+@contextmanager
+def _cut_off(stream: httpcore.NetworkStream, timeout: float | None) -> Iterator[None]:
+    """Close a stream's socket when the time is up, and say that it was."""
+    left_s = _left_s(timeout)
+    timer = threading.Timer(left_s or threading.TIMEOUT_MAX, _shut, (stream.get_extra_info("socket"),))
+    timer.start()
+    try:
+        yield
+    except Exception:
+        _left_s(timeout)  # which raises where the time is up
+        raise
+    finally:
+        timer.cancel()
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):  # it may be closed by now
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the one of TLS would forget that it is encrypted
 
 
 class TidyBackend(httpcore.AsyncNetworkBackend):

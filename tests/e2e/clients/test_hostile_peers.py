@@ -253,6 +253,29 @@ def test_a_proxy_that_drips_its_consent_ends_with_the_deadline(ask: Ask, bare: p
         ask("https://sightline.example", timeout_s=TIMEOUT_S, proxy=f"http://{address}")
 
 
+@pytest.mark.parametrize("then", ["drips", "answers"])
+def test_tls_inside_the_tls_of_a_proxy_keeps_to_the_deadline_too(
+    ask: Ask, bare: pytest.MonkeyPatch, tmp_path: Path, then: str
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def tunnel(connection: socket.socket, stopped: threading.Event) -> None:
+        with context.wrap_socket(connection, server_side=True) as encrypted:
+            encrypted.recv(65536)
+            encrypted.sendall(b"HTTP/1.1 200 Go on\r\n\r\n")
+            record = b"\x16\x03\x03\x40\x00"  # announces 16 kB of a handshake
+            if then == "drips":
+                drip(encrypted, stopped, for_ever(b"\x02", first=record))
+            encrypted.sendall(OK)  # where a handshake should be
+
+    bare.setenv("SSL_CERT_FILE", str(certificate))
+    kind, says = (TimedOut, "0.7 s") if then == "drips" else (ConnectionFailed, "SSL")
+    with peer(tunnel) as address, pytest.raises(kind, match=says):
+        ask("https://sightline.example", timeout_s=TIMEOUT_S, retries=0, proxy=f"https://{address}")
+
+
 def test_a_certificate_of_an_authority_that_nobody_knows_names_the_variable(
     ask: Ask, bare: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
@@ -209,14 +208,12 @@ def test_a_problem_of_an_image_that_makes_no_sense_is_an_error_of_ours(client_of
 
 @pytest.mark.parametrize("mark", ["<script", "<style", "<", "<!--", "</", "<script></scrip", "<a href='", "&lt;"])
 def test_a_page_of_a_mark_that_is_never_closed_is_read_once(client_of: Make, mark: str) -> None:
-    """A pattern that looks for each mark's end takes 6 s for 70 kB; this reads 100 kB hundreds of times over."""
+    """A pattern that looks for each mark's end takes seconds for each of these, which the test's time limit ends."""
     page = (mark * 100_000).encode()
-    began_s = time.process_time()
     for _ in range(20):
         with pytest.raises(ServerError, match="HTTP 500") as refused:
             client_of(replying(page, 500)).predict("pets", b"jpeg")
-    assert len(str(refused.value)) < 400
-    assert time.process_time() - began_s < 60
+        assert len(str(refused.value)) < 400
 
 
 def test_what_a_page_shows_is_shown_without_scripts_and_styles(client_of: Make) -> None:
