@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PORT ?= 3000
 HOST ?= 127.0.0.1
+IMAGE ?= sightline:latest
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS_VENV := .venv-peers
@@ -13,7 +14,7 @@ PROJECT := $(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test check fix e2e load peers limit soak train-env bento docs lock clean
+.PHONY: help serve test check fix e2e load peers limit soak train-env bento image docs lock clean
 
 help:  ## say what the targets do
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,8 +52,13 @@ soak: $(VENV)/.dev  ## measure start, memory, latency at half of capacity, the c
 
 train-env: $(VENV)/.train  ## install what training needs (TensorFlow and more)
 
-bento: $(VENV)/.dev  ## build the Bento: service, classifier and models
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/bentoml build  # BentoML wants uv on the path, and would install it unlocked
+bento: $(VENV)/.bento  ## build the Bento: service, classifier and models
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/bentoml build \
+		--label version=$$($(BIN)/python -c "from service.client.version import VERSION; print(VERSION)") \
+		--label commit=$$(git rev-parse HEAD 2>/dev/null || echo unknown)  # it wants uv on the path, and would install it unlocked
+
+image: bento  ## build the hardened container image from it (needs Docker; OPTIONS="--network host")
+	deploy/build.sh sightline:latest $(IMAGE) $(OPTIONS)
 
 docs: $(VENV)/.dev  ## write the tables of README.md anew from code and cards
 	$(BIN)/python -m docs.tables
@@ -68,6 +74,10 @@ clean:  ## remove the virtual environment and caches
 $(VENV)/.serve: requirements/serve.txt pyproject.toml | $(VENV)/bin/python
 	test $(VENV)/.dev -nt $< -o $(VENV)/.train -nt $< || $(INSTALL) -r $<
 	$(PROJECT)
+	@touch $@
+
+$(VENV)/.bento: requirements/bento.txt $(VENV)/.serve
+	test -x $(BIN)/uv || $(INSTALL) -r $<
 	@touch $@
 
 $(VENV)/.train: requirements/train.txt pyproject.toml | $(VENV)/bin/python

@@ -24,6 +24,7 @@ from training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+BENTO = ROOT / "docs" / "bento.md"
 LIMITS = ROOT / "docs" / "limits.md"
 METRICS = ROOT / "docs" / "metrics.md"
 RECIPES_PAGE = ROOT / "docs" / "recipes.md"
@@ -34,6 +35,7 @@ STORE = ModelStore(ROOT / "models")
 
 def main() -> None:
     README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+    BENTO.write_text(bento_page(), encoding="utf-8")
     LIMITS.write_text(limits_page(), encoding="utf-8")
     METRICS.write_text(metrics_page(), encoding="utf-8")
     RECIPES_PAGE.write_text(recipes_page(), encoding="utf-8")
@@ -89,6 +91,28 @@ def peers() -> Iterable[str]:
 def performance_page() -> str:
     """All of docs/performance.md."""
     return "\n".join([*page.performance(Results.read()), ""])
+
+
+def bento_page() -> str:
+    """All of docs/bento.md, the README of the Bento: every version that is in it."""
+    every_version = [(name, version) for name, versions in STORE.versions().items() for version in versions]
+    return "\n".join(
+        [
+            "# Sightline",
+            "",
+            "Image classifiers over HTTP. This page was made from the cards of the models in this Bento.",
+            "",
+            *table(
+                ("model and version", "tells apart", "input", "accuracy on unseen images", "made by"),
+                [_model_row(STORE.card(name, version)) for name, version in every_version],
+            ),
+            "",
+            "`bentoml serve sightline:latest --host 127.0.0.1` serves it. On another address it wants API keys:",
+            "`SIGHTLINE_API_KEYS_FILE` names a file with one a line; `SIGHTLINE_ALLOW_ANONYMOUS=true` goes without.",
+            "`curl --data-binary @photo.jpg localhost:3000/v1/models/cats-vs-dogs/predict` asks; `/docs` is a manual.",
+            "",
+        ]
+    )
 
 
 def limits_page() -> str:

@@ -1,6 +1,7 @@
 """Resolve the dependency sets of pyproject.toml into requirements/*.txt: name==version and hashes, no index address.
 
 Every set is constrained by the one it contains, so `serve.txt` has the same versions as `dev.txt`.
+`bento.txt`, for what `bentoml build` wants beside the serving set, comes from `bento.in`.
 `peers.txt`, for the servers that ours is compared with, comes from `peers.in` and shares its versions where it can.
 `kserve.txt`, for KServe's client, comes from `kserve.in`; it keeps protobuf and others below the versions in `dev.txt`.
 `perf-analyzer.txt`, for NVIDIA's load generator, comes from `perf-analyzer.in`.
@@ -14,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 EXTRAS = {"dev": ["--extra", "dev"], "train": ["--extra", "transfer"], "gpu": ["--extra", "gpu"]}
 ALONE = ("kserve", "kubernetes", "perf-analyzer", "sbom")  # each in an environment of its own
-SETS = EXTRAS | {"serve": [], "peers": []} | {name: [] for name in ALONE}
+SETS = EXTRAS | {"serve": [], "bento": [], "peers": []} | {name: [] for name in ALONE}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import pytest
 from classifier import commands
 from classifier.commands.cli import load
 from classifier.store import ModelStore
-from docs.tables import README, RECIPES_PAGE, ROOT, SETTINGS, recipes_page, settings_page, written
+from docs.tables import BENTO, README, RECIPES_PAGE, ROOT, SETTINGS, bento_page, recipes_page, settings_page, written
 from training.__main__ import COMMANDS as TRAINING_COMMANDS
 
 TEXT = README.read_text(encoding="utf-8")
@@ -27,6 +27,7 @@ def test_tables_and_answer_are_what_code_and_cards_say():
 
 
 def test_the_pages_of_recipes_and_settings_are_what_the_code_says():
+    assert BENTO.read_text(encoding="utf-8") == bento_page(), "run `make docs`"
     assert RECIPES_PAGE.read_text(encoding="utf-8") == recipes_page(), "run `make docs`"
     assert SETTINGS.read_text(encoding="utf-8") == settings_page(), "run `make docs`"
 

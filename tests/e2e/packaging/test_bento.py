@@ -13,7 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from docs.tables import BENTO
 from tests.e2e.servers import ROOT, serving, wait_until
 from tests.service.pictures import jpeg
 from tests.tiny_models import COLOUR, GREY
@@ -45,6 +47,8 @@ def built(tiny_models_root: Path, tmp_path_factory: pytest.TempPathFactory) -> B
     for folder in ("service", "classifier", "training", "tests", "load_tests", "requirements"):
         shutil.copytree(ROOT / folder, project / folder)
     shutil.copy(ROOT / "bentofile.yaml", project)
+    (project / "docs").mkdir()
+    shutil.copy(BENTO, project / "docs")
     shutil.copytree(tiny_models_root, project / "models")
     for stray in ("data/cats/1.jpg", "models/tiny-grey/.draft-x1/model.keras", "service/__pycache__/app.pyc", ".env"):
         (project / stray).parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +90,12 @@ def test_the_container_installs_locked_packages_with_hashes_and_without_tensorfl
     dockerfile = (built.folder / "env/docker/Dockerfile").read_text()
     assert "FROM python:3.11-slim" in dockerfile
     assert "BENTOML_DO_NOT_TRACK=True" in dockerfile
+
+
+def test_the_bento_says_what_it_is(built: Built) -> None:
+    assert (built.folder / "README.md").read_text(encoding="utf-8") == BENTO.read_text(encoding="utf-8")
+    described = yaml.safe_load((built.folder / "bento.yaml").read_text(encoding="utf-8"))
+    assert described["labels"] == {"project": "sightline"}
 
 
 def test_the_bento_serves_from_any_folder(built: Built, tmp_path: Path) -> None:
