@@ -1,6 +1,7 @@
 """Transports of httpx, each with one connection, along a route.
 
 httpx's own let nobody choose how sockets are opened, so these stand on httpcore, which does the work for both.
+What that costs: docs/tuning.md#transports-of-the-client.
 """
 
 from __future__ import annotations
