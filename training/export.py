@@ -82,7 +82,7 @@ def sample_picture(split: Split) -> npt.NDArray[np.uint8]:
 
     uint8 [height, width, channels]. Data sets whose images may not be passed on can so still ship a sample.
     """
-    mean = split.pixels[split.labels == 0][:256].mean(axis=0, dtype=np.float64)
+    mean = split.pixels[np.flatnonzero(split.labels == 0)[:256]].mean(axis=0, dtype=np.float64)
     return np.asarray(np.rint(mean), np.uint8)
 
 

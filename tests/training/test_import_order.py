@@ -20,7 +20,7 @@ ORDER = (  # a folder imports its own line and those below
     {"layers"},
     {"backbones"},
     {"datasets"},
-    {"progress"},
+    {"progress", "errors"},
 )
 MAX_FILES = 12
 

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from training.backbones import Backbone
 from training.datasets.dataset import Dataset
+from training.datasets.pixel_block import PixelBlock
+from training.progress import Progress, silent
 
 BATCH = 50  # images per forward pass; no effect on the features
 
@@ -62,9 +64,14 @@ class FrozenBackbone:
             jit_compile=False,
         )
 
-    def features(self, pixels_u8: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 [n, height, width, 3] to float32 [n, k]."""
-        parts = [self._run(pixels_u8[i : i + BATCH]).numpy() for i in range(0, len(pixels_u8), BATCH)]
+    def features(
+        self, pixels_u8: PixelBlock, done: Callable[[int], None] = lambda images: None
+    ) -> npt.NDArray[np.float32]:
+        """uint8 [n, height, width, 3] to float32 [n, k]. Calls `done` with the number of images of each batch."""
+        parts = []
+        for i in range(0, len(pixels_u8), BATCH):
+            parts.append(self._run(pixels_u8[i : i + BATCH]).numpy())
+            done(len(parts[-1]))
         return np.concatenate(parts)
 
 
@@ -78,7 +85,12 @@ def weights_sha256(network: Any) -> str:
 
 
 def cached_features(
-    backbone: Backbone, shape: tuple[int, int, int], dataset: Dataset, cache: Path, splits: tuple[str, ...]
+    backbone: Backbone,
+    shape: tuple[int, int, int],
+    dataset: Dataset,
+    cache: Path,
+    splits: tuple[str, ...],
+    progress: Progress = silent,
 ) -> FeatureSet:
     """The features of these splits, from the folder `cache` where they were computed before.
 
@@ -91,7 +103,14 @@ def cached_features(
     labels = {name: dataset.splits[name].labels for name in splits}
     if (found := _read(path, labels)) is None:
         began = time.monotonic()
-        inputs = {name: frozen.features(dataset.splits[name].pixels) for name in splits}
+        total, images = sum(len(labels[name]) for name in splits), 0
+
+        def done(more: int) -> None:
+            nonlocal images
+            images += more
+            progress("computing features", images, total)
+
+        inputs = {name: frozen.features(dataset.splits[name].pixels, done) for name in splits}
         found = inputs, time.monotonic() - began
         _write(path, *found)
     inputs, seconds = found

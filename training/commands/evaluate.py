@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json as json_text
 import time
+from collections import deque
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +19,7 @@ from classifier.commands.parameters import EngineName, Json, Model, Models, Prec
 from training.commands.parameters import Data
 
 if TYPE_CHECKING:
-    from classifier.engines import Engine
+    from classifier.engines import Engine, Probabilities
     from classifier.loaded_model import LoadedModel
     from training.datasets.dataset import Split
     from training.evaluation.images import EvaluationImages
@@ -72,8 +74,13 @@ def _answer(engine: Engine, split: Split) -> tuple[Evaluation, float]:
     from training.evaluation.scores import Evaluation
 
     began = time.perf_counter()
-    pending = [engine.submit(split.pixels[i : i + BATCH]) for i in range(0, len(split), BATCH)]
-    rows = [future.result() for future in pending]
+    rows: list[Probabilities] = []
+    pending: deque[Future[Probabilities]] = deque()
+    for i in range(0, len(split), BATCH):
+        pending.append(engine.submit(split.pixels[i : i + BATCH]))
+        if len(pending) > engine.streams:  # more would wait, and hold their pixels
+            rows.append(pending.popleft().result())
+    rows += [future.result() for future in pending]
     seconds = time.perf_counter() - began
     return Evaluation(np.concatenate(rows), split.labels), seconds
 

@@ -82,6 +82,7 @@ def run(
         precision=precision,
         resume=resume,
         class_weights=class_weights,
+        progress=progress,
         flip="as asked" if augment and "horizontal_flip" in augment else "auto",
     )
     with resumable():

@@ -13,7 +13,7 @@ from training.commands.parameters import Data, check_tensorflow
 def run(model: Model, data: Data, models: Models) -> None:
     from classifier.engines import EngineOptions, open_engine
     from classifier.store import ModelStore
-    from training.datasets.dataset import DatasetError
+    from training.errors import DatasetError
     from training.evaluation.images import read_images
     from training.evaluation.scores import evaluate
     from training.fitting.tensorflow_import import import_tensorflow

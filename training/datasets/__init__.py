@@ -8,9 +8,10 @@ from classifier.card import InputSpec
 from training.datasets.archive import Archive
 from training.datasets.cats_vs_dogs import CatsVsDogs
 from training.datasets.cifar10 import Cifar10
-from training.datasets.dataset import Dataset, DatasetError, Reader, Skipped, Split
+from training.datasets.dataset import Dataset, Reader, Skipped, Split
 from training.datasets.folders import LAYOUT, Folders
 from training.datasets.sign_mnist import SignMnist
+from training.errors import DatasetError
 from training.progress import Progress, silent
 
 __all__ = [

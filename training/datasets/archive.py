@@ -21,7 +21,8 @@ from threading import Lock
 from types import TracebackType
 from typing import Protocol
 
-from training.datasets.dataset import DatasetError, Skipped
+from training.datasets.dataset import Skipped
+from training.errors import DatasetError
 
 # What operating systems, network drives and archivers leave behind, in lower case; hidden files are another matter.
 _LEFTOVERS = {

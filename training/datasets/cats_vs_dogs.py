@@ -10,8 +10,9 @@ from pathlib import Path
 
 from classifier.card import InputSpec
 from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
-from training.datasets.dataset import Dataset, DatasetError
+from training.datasets.dataset import Dataset
 from training.datasets.decoding import LabelledFile, decode_splits
+from training.errors import DatasetError
 from training.progress import Progress, silent
 
 LABELS = ("cat", "dog")

@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from classifier.card import InputSpec
 from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
-from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
+from training.datasets.dataset import Dataset, Skipped, Split
 from training.datasets.decoding import IMAGE_ENDINGS, LabelledFile, decode_splits, prepare_arrays
 from training.datasets.restricted_pickle import loads
 from training.datasets.sampling import Indices, check_fraction, hold_out, spread
+from training.errors import DatasetError
 from training.progress import Progress, silent
 
 # The official column order, which happens to be alphabetical.
@@ -83,7 +84,8 @@ class Cifar10:
         kept, held = hold_out(len(train.labels), self.validation_fraction, self.split_seed)
         everything = np.arange(len(test.labels))
         parts = {"train": (train, kept), "validation": (train, held), "test": (test, everything)}
-        return {name: _take(batch, chosen, spec, limit) for name, (batch, chosen) in parts.items()}, ()
+        images = sum(len(chosen) for _, chosen in parts.values()) if limit is None else 0
+        return {name: _take(batch, chosen, spec, limit, images) for name, (batch, chosen) in parts.items()}, ()
 
 
 def _class_folders(names: Iterable[str]) -> dict[tuple[str, str], list[str]]:
@@ -146,9 +148,10 @@ def _check_meta(name: str, label_names: object) -> None:
         raise DatasetError(f"{name}: expected the classes {', '.join(LABELS)}, got {label_names!r}")
 
 
-def _take(batch: _Batch, chosen: Indices, spec: InputSpec, limit: int | None) -> Split:
+def _take(batch: _Batch, chosen: Indices, spec: InputSpec, limit: int | None, beside: int) -> Split:
     chosen = chosen[spread(batch.labels[chosen], limit)]
-    return Split(prepare_arrays((batch.images[i] for i in chosen), len(chosen), spec), batch.labels[chosen])
+    images = (batch.images[i] for i in chosen)
+    return Split(prepare_arrays(images, len(chosen), spec, beside=beside - len(chosen)), batch.labels[chosen])
 
 
 def _kind(value: object) -> str:

@@ -13,22 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.card import DatasetRecord, InputSpec
-from classifier.errors import SightlineError
+from training.datasets.pixel_block import PixelBlock, PixelFile, taken
+from training.errors import DatasetError
 from training.progress import Progress, silent
 
-
-class DatasetError(SightlineError):
-    """The data is not what the reader expects. The message says what was expected, what was found and what to do."""
-
-    code = "dataset"
-    title = "The data set cannot be used"
+HASHED_AT_ONCE = 64  # images; no effect on the hash
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their classes: pixels uint8 [n, height, width, channels], labels int64 [n] (column index)."""
+    """Images and their classes: pixels uint8 [n, height, width, channels], labels int64 [n] (column index).
 
-    pixels: npt.NDArray[np.uint8]
+    Pixels that are too many for memory are in a file; slices and indices give arrays all the same.
+    """
+
+    pixels: PixelBlock
     labels: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
@@ -39,20 +38,20 @@ class Split:
         return len(self.labels)
 
     @property
-    def inputs(self) -> npt.NDArray[np.uint8]:
+    def inputs(self) -> PixelBlock:
         """What a network takes of them: the pixels."""
         return self.pixels
 
     def take(self, chosen: npt.NDArray[np.int64]) -> Split:
         """The images of these indices, in this order."""
-        return Split(self.pixels[chosen], self.labels[chosen])
+        return Split(taken(self.pixels, chosen), self.labels[chosen])
 
 
 class Examples(Protocol):
     """What batches are made of: a split's pixels, or what a backbone has made of them, and the labels."""
 
     @property
-    def inputs(self) -> npt.NDArray[Any]: ...
+    def inputs(self) -> npt.NDArray[Any] | PixelFile: ...
 
     @property
     def labels(self) -> npt.NDArray[np.int64]: ...
@@ -100,7 +99,8 @@ class Dataset:
         for name in sorted(self.splits):
             split = self.splits[name]
             digest.update(f"{name} {split.pixels.shape}".encode())
-            digest.update(np.ascontiguousarray(split.pixels).data)
+            for i in range(0, len(split), HASHED_AT_ONCE):
+                digest.update(np.ascontiguousarray(split.pixels[i : i + HASHED_AT_ONCE]).data)
             digest.update(np.ascontiguousarray(split.labels).data)
         return digest.hexdigest()
 

@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from classifier.card import InputSpec
 from classifier.errors import ImageError
-from classifier.images import Pixels, decode, from_array
+from classifier.images import decode, from_array
 from training.datasets.archive import Archive
-from training.datasets.dataset import DatasetError, Skipped, Split
+from training.datasets.dataset import Skipped, Split
+from training.datasets.pixel_block import PixelBlock, PixelFile, new_block
 from training.datasets.sampling import spread
+from training.errors import DatasetError
 from training.progress import Progress, silent
 
 IMAGE_ENDINGS = (
@@ -62,11 +64,13 @@ def decode_splits(
     `may_be_empty`.
     """
     chosen = {name: [files[i] for i in spread([f.label for f in files], limit)] for name, files in plan.items()}
-    counted = _Counted(progress, sum(len(files) for files in chosen.values()))
+    total = sum(len(files) for files in chosen.values())
+    counted = _Counted(progress, total)
     splits: dict[str, Split] = {}
     skipped: list[Skipped] = []
     for name, files in chosen.items():
-        splits[name], left_out = _decode_files(archive, files, spec, counted)
+        pixels = new_block(len(files), spec.shape, beside=total - len(files))
+        splits[name], left_out = _decode_files(archive, files, spec, counted, pixels)
         skipped += left_out
         if files and not len(splits[name]) and not may_be_empty:
             raise DatasetError(f"{archive.path}: none of {len(files)} {name} images decodes: {skipped[-1].reason}")
@@ -86,18 +90,23 @@ class _Counted:
         self._progress("reading images", self._done, self._total)
 
 
-def prepare_arrays(images: Iterable[npt.NDArray[np.uint8]], count: int, spec: InputSpec) -> Pixels:
-    """Bring `count` raw images, uint8 [h, w] or [h, w, 1 or 3], to the network's input as one block."""
-    pixels = np.empty((count, *spec.shape), np.uint8)
+def prepare_arrays(
+    images: Iterable[npt.NDArray[np.uint8]], count: int, spec: InputSpec, *, beside: int = 0
+) -> PixelBlock:
+    """Bring `count` raw images, uint8 [h, w] or [h, w, 1 or 3], to the network's input as one block.
+
+    `beside` is how many images the data set has besides.
+    """
+    pixels = new_block(count, spec.shape, beside=beside)
     for i, image in enumerate(images):
         pixels[i] = from_array(image, spec)
     return pixels
 
 
 def _decode_files(
-    archive: Archive, files: Sequence[LabelledFile], spec: InputSpec, counted: _Counted
+    archive: Archive, files: Sequence[LabelledFile], spec: InputSpec, counted: _Counted, pixels: PixelBlock
 ) -> tuple[Split, list[Skipped]]:
-    pixels = np.empty((len(files), *spec.shape), np.uint8)
+    """Decode into `pixels`, which has room for all files."""
 
     def decode_one(i: int) -> tuple[int, str] | None:
         try:
@@ -143,9 +152,12 @@ def _bytes(archive: Archive, file: LabelledFile) -> int:
         return 0
 
 
-def _close_gaps(pixels: Pixels, kept: Sequence[int]) -> Pixels:
-    """Move the kept images to the front: a copy would need the memory twice."""
-    if len(kept) < len(pixels):
-        for to, origin in enumerate(kept):
-            pixels[to] = pixels[origin]
+def _close_gaps(pixels: PixelBlock, kept: Sequence[int]) -> PixelBlock:
+    """The kept images; in memory they are moved to the front: a copy would need the memory twice."""
+    if len(kept) == len(pixels):
+        return pixels
+    if isinstance(pixels, PixelFile):
+        return pixels.take(np.array(kept, np.int64))
+    for to, origin in enumerate(kept):
+        pixels[to] = pixels[origin]
     return pixels[: len(kept)]

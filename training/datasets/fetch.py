@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import httpx
 
-from training.datasets.dataset import DatasetError
+from training.errors import DatasetError
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)  # seconds without a byte, not for the whole download

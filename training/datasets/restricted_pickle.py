@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 from numpy._core.multiarray import _reconstruct
 
-from training.datasets.dataset import DatasetError
+from training.errors import DatasetError
 
 
 def _uint8(name: object, *_: object) -> np.dtype[np.uint8]:

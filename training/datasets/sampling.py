@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from training.datasets.dataset import DatasetError
+from training.errors import DatasetError
 
 Indices = npt.NDArray[np.int64]
 

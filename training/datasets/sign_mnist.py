@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from classifier.card import InputSpec
 from training.datasets.archive import Archive, names_in
-from training.datasets.dataset import Dataset, DatasetError, Split
+from training.datasets.dataset import Dataset, Split
 from training.datasets.decoding import prepare_arrays
 from training.datasets.sampling import Indices, check_fraction, hold_out, spread
+from training.errors import DatasetError
 from training.progress import Progress, silent
 
 LABELS = tuple("ABCDEFGHIKLMNOPQRSTUVWXY")  # J and Z are movements, no picture shows them

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training.datasets.dataset import Dataset, DatasetError, Split
+from training.datasets.dataset import Dataset, Split
+from training.datasets.pixel_block import joined
+from training.errors import DatasetError
 from training.evaluation.folds import FoldRecord
 from training.evaluation.scores import evaluate
 from training.fitting.options import FitOptions
@@ -30,7 +32,8 @@ def held_out_indices(labels: npt.NDArray[np.int64], count: int, seed: int) -> li
 def fold_datasets(dataset: Dataset, count: int, seed: int) -> Iterator[Dataset]:
     """The data set of each fold, made when it is asked for. Raises DatasetError where a class has too few images."""
     parts = [dataset.splits["train"], dataset.splits["validation"]]
-    pixels, labels = np.concatenate([p.pixels for p in parts]), np.concatenate([p.labels for p in parts])
+    both = Split(joined([p.pixels for p in parts]), np.concatenate([p.labels for p in parts]))
+    labels = both.labels
     for label, images in zip(dataset.labels, np.bincount(labels), strict=True):
         if images < count:
             raise DatasetError(
@@ -39,9 +42,7 @@ def fold_datasets(dataset: Dataset, count: int, seed: int) -> Iterator[Dataset]:
     others = {name: split for name, split in dataset.splits.items() if name not in ("train", "validation")}
     for held in held_out_indices(labels, count, seed):
         kept = np.setdiff1d(np.arange(len(labels)), held)
-        splits = {
-            name: Split(pixels[chosen], labels[chosen]) for name, chosen in (("train", kept), ("validation", held))
-        }
+        splits = {name: both.take(chosen) for name, chosen in (("train", kept), ("validation", held))}
         yield replace(dataset, splits=splits | others)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from classifier.card import Card
-from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
+from training.datasets.dataset import Dataset, Skipped, Split
 from training.datasets.folders import Folders, read_class_folders
+from training.errors import DatasetError
 from training.recipes import RECIPES
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier import provenance
-from training.datasets.dataset import Dataset, DatasetError
+from training.datasets.dataset import Dataset
+from training.errors import DatasetError
 from training.evaluation.points import Point
 from training.evaluation.scores import evaluate
 from training.fitting.options import FitOptions, chosen_precision

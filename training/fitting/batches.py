@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -9,6 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 from training.datasets.dataset import Examples
+
+
+class InOrder(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
+    """Each example once, as it stands: what Keras validates on, read as it is needed.
+
+    Each batch is (inputs, labels int64 [n]), with the weight of each example, float32 [n], where there are `weights`.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, weights: npt.NDArray[np.float32] | None = None) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.examples = examples
+        self.batch_size = batch_size
+        self.weights = weights
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.examples) / self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[Any], ...]:
+        at = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        weights = () if self.weights is None else (self.weights[at],)
+        return (self.examples.inputs[at], self.examples.labels[at], *weights)
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types

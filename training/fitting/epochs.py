@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from training.datasets.dataset import Examples
-from training.fitting.batches import Batches
+from training.fitting.batches import Batches, InOrder
 from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch, Run
+from training.progress import Progress, silent
 
 VALIDATION_BATCH = 128  # no effect on the result, only on memory
 
@@ -21,9 +22,11 @@ VALIDATION_BATCH = 128  # no effect on the result, only on memory
 class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
     """Seeds every epoch by its number and hands it to the run when it is done."""
 
-    def __init__(self, run: Run, batches: Batches) -> None:
+    def __init__(self, run: Run, batches: Batches, until: int, progress: Progress) -> None:
         super().__init__()
         self.run = run
+        self.until = until
+        self.progress = progress
         self.batches = batches
         self.began = 0.0
 
@@ -35,6 +38,7 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         quantities = {field: float(logs[field]) for field in Epoch._fields[2:]}
         self.run.record(Epoch(epoch + 1, time.monotonic() - self.began, **quantities), self.model)
+        self.progress("epochs", epoch + 1, self.until)
 
 
 def train(
@@ -46,6 +50,7 @@ def train(
     *,
     after: int = 0,
     until: int,
+    progress: Progress = silent,
 ) -> None:
     """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet.
 
@@ -61,19 +66,18 @@ def train(
     network.fit(
         batches,
         shuffle=False,  # they are shuffled, by seed and epoch
-        validation_data=(validation.inputs, validation.labels, *_of_images(weights, validation)),
+        validation_data=InOrder(validation, VALIDATION_BATCH, _of_images(weights, validation)),
         class_weight=dict(enumerate(weights)) if weights else None,
-        validation_batch_size=VALIDATION_BATCH,
         initial_epoch=run.epochs,
         epochs=until,
-        callbacks=[_EpochRecorder(run, batches)],
+        callbacks=[_EpochRecorder(run, batches, until, progress)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
 
 
-def _of_images(weights: Weights | None, examples: Examples) -> tuple[npt.NDArray[np.float32], ...]:
+def _of_images(weights: Weights | None, examples: Examples) -> npt.NDArray[np.float32] | None:
     """The weight of each image, where there are any."""
-    return (np.asarray(weights, np.float32)[examples.labels],) if weights else ()
+    return np.asarray(weights, np.float32)[examples.labels] if weights else None
 
 
 def seed_randomness(network: Any, seed: int, epoch: int) -> None:

@@ -9,7 +9,7 @@ import keras
 
 from classifier.card import BackboneRecord, Precision
 from training.backbones.features import FeatureSet, cached_features
-from training.datasets.dataset import Dataset
+from training.datasets.dataset import Dataset, Examples
 from training.fitting.batches import Batches
 from training.fitting.class_weights import Weights, class_weights
 from training.fitting.epochs import train
@@ -32,14 +32,16 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
     weights = class_weights(recipe, dataset, options.class_weights)
     settings = _settings(recipe, dataset, options, precision, weights)
     run = Run(options.run_folder, settings, resume=options.resume)
-    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, precision, weights)
+    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options, precision, weights)
     epochs = options.epochs or recipe.epochs
     seen = None
     if recipe.backbone is None:
         network = fitting.from_scratch(epochs)
     else:
         shape = recipe.input.shape
-        seen = cached_features(recipe.backbone, shape, dataset, options.feature_folder, ("train", "validation"))
+        seen = cached_features(
+            recipe.backbone, shape, dataset, options.feature_folder, ("train", "validation"), options.progress
+        )
         if fitting.asks_about_flip(epochs, options) and flip_changes_the_class(recipe.backbone, shape, dataset, seen):
             fitting = replace(fitting, recipe=recipe.with_augmentation({"horizontal_flip": False}))
         network = fitting.on_backbone(seen, epochs)
@@ -61,7 +63,7 @@ def fit_head(recipe: Recipe, dataset: Dataset, seen: FeatureSet, options: FitOpt
     """Only the head of a recipe on a frozen backbone: its best epoch, on features, and the history; resumable too."""
     settings = _settings(recipe, dataset, options, "float32", weights=None)
     run = Run(options.run_folder, settings, resume=options.resume)
-    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options.seed, "float32", weights=None)
+    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options, "float32", weights=None)
     head = fitting.head(seen, options.epochs or recipe.epochs)
     run.restore(head, best_epoch(run.history).epoch)
     return head, run.history
@@ -75,7 +77,7 @@ class _Fitting:
     dataset: Dataset
     run: Run
     statistics: Statistics
-    seed: int
+    options: FitOptions
     precision: Precision
     weights: Weights | None
 
@@ -92,10 +94,12 @@ class _Fitting:
     def from_scratch(self, epochs: int) -> Any:
         """The inference network of the best epoch of a network whose weights were random."""
         recipe, splits = self.recipe, self.dataset.splits
-        keras.utils.set_random_seed(self.seed)
+        keras.utils.set_random_seed(self.options.seed)
         network = self.untrained()
-        batches = Batches(splits["train"], recipe.batch_size, seed=self.seed, steps=recipe.steps_per_epoch)
-        train(network, batches, splits["validation"], self.run, self.weights, until=epochs)
+        batches = Batches(splits["train"], recipe.batch_size, seed=self.options.seed, steps=recipe.steps_per_epoch)
+        train(
+            network, batches, splits["validation"], self.run, self.weights, until=epochs, progress=self.options.progress
+        )
         self.run.restore(network, best_epoch(self.run.history).epoch)
         return inference_network(recipe, self.classes, self.statistics, network)
 
@@ -114,10 +118,10 @@ class _Fitting:
     def head(self, seen: FeatureSet, epochs: int) -> Any:
         """The head after its epochs, trained on features."""
         recipe, splits = self.recipe, seen.splits
-        keras.utils.set_random_seed(self.seed)
+        keras.utils.set_random_seed(self.options.seed)
         head = head_network(recipe, self.classes, self.statistics, width=splits["train"].inputs.shape[1])
-        batches = Batches(splits["train"], recipe.batch_size, seed=self.seed, steps=recipe.steps_per_epoch)
-        train(head, batches, splits["validation"], self.run, self.weights, until=epochs)
+        batches = Batches(splits["train"], recipe.batch_size, seed=self.options.seed, steps=recipe.steps_per_epoch)
+        self.train(head, batches, splits["validation"], until=epochs)
         return head
 
     def fine_tuned(self, head: Any, after: int, epochs: int) -> Any:
@@ -126,9 +130,30 @@ class _Fitting:
         assert tuning is not None  # noqa: S101  (without it all epochs are the head's)
         begun = self.run.epochs > after
         network = self.untrained() if begun else self.with_head_of(head, best_epoch(self.run.history).epoch)
-        batches = Batches(splits["train"], tuning.batch_size, seed=self.seed, steps=self.recipe.steps_per_epoch)
-        train(network, batches, splits["validation"], self.run, self.weights, after=after, until=epochs)
+        batches = Batches(splits["train"], tuning.batch_size, seed=self.options.seed, steps=self.recipe.steps_per_epoch)
+        train(
+            network,
+            batches,
+            splits["validation"],
+            self.run,
+            self.weights,
+            after=after,
+            until=epochs,
+            progress=self.options.progress,
+        )
         return network
+
+    def train(self, network: Any, batches: Batches, validation: Examples, *, after: int = 0, until: int) -> None:
+        train(
+            network,
+            batches,
+            validation,
+            self.run,
+            self.weights,
+            after=after,
+            until=until,
+            progress=self.options.progress,
+        )
 
     def with_head_of(self, head: Any, epoch: int) -> Any:
         """Backbone and head as one network, the head as it was after an epoch."""

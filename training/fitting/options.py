@@ -9,6 +9,7 @@ from typing import Literal
 from classifier.card import Precision
 from classifier.engines.openvino import supports_bfloat16
 from training.fitting.class_weights import AskedWeights
+from training.progress import Progress, silent
 from training.recipes.recipe import Recipe
 
 
@@ -31,6 +32,7 @@ class FitOptions:
     resume: bool = False
     class_weights: AskedWeights = "auto"
     flip: Literal["auto", "as asked"] = "auto"
+    progress: Progress = silent
 
     @property
     def feature_folder(self) -> Path:

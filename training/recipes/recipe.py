@@ -16,6 +16,7 @@ from classifier.card import Article, InputSpec
 from classifier.errors import SightlineError
 from training.backbones import Backbone
 from training.datasets.dataset import Dataset, Reader
+from training.datasets.pixel_block import PixelBlock
 from training.layers.augmentation import Augmentation, Setting
 from training.layers.layer import Layer
 
@@ -112,16 +113,22 @@ class Recipe:
         return bool(self.augmentation)
 
 
+COUNTED_AT_ONCE = 64  # images; no effect on the result
+
+
 def statistics_of(dataset: Dataset) -> Statistics:
     """Per-channel statistics over training and validation images together, the articles' "training set"."""
-    known = [dataset.splits[name].pixels for name in ("train", "validation")]
-    count = sum(p.size // p.shape[-1] for p in known)
-    mean = sum(_channel_sums(p) for p in known) / count
-    squares = sum(_channel_sums(p, power=2) for p in known) / count
+    counts = _value_counts(dataset.splits["train"].pixels) + _value_counts(dataset.splits["validation"].pixels)
+    values = np.arange(256, dtype=np.float64)
+    pixels = counts.sum(axis=1)
+    mean, squares = counts @ values / pixels, counts @ values**2 / pixels
     return Statistics(tuple(mean.tolist()), tuple(np.sqrt(np.maximum(squares - mean**2, 1e-12)).tolist()))
 
 
-def _channel_sums(pixels: npt.NDArray[np.uint8], power: int = 1) -> npt.NDArray[np.float64]:
-    # In slices: a float copy of 50,000 images would take gigabytes.
-    parts = (pixels[i : i + 1000].astype(np.float64) ** power for i in range(0, len(pixels), 1000))
-    return np.asarray(sum(part.sum(axis=(0, 1, 2)) for part in parts))
+def _value_counts(pixels: PixelBlock) -> npt.NDArray[np.int64]:
+    """How often each value 0..255 occurs, int64 [channels, 256]; few images at a time, since counting copies them."""
+    counts = np.zeros((pixels.shape[-1], 256), np.int64)
+    for i in range(0, len(pixels), COUNTED_AT_ONCE):
+        part = pixels[i : i + COUNTED_AT_ONCE]
+        counts += [np.bincount(part[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
+    return counts

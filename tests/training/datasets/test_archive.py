@@ -13,7 +13,7 @@ import pytest
 
 from tests.archives import folder_of, tar_gz_of, zip_of
 from training.datasets.archive import Archive, names_in, stem_of
-from training.datasets.dataset import DatasetError
+from training.errors import DatasetError
 
 FILES = {"b/2.txt": b"two", "a/1.txt": b"one", "a/10.txt": b"ten"}
 NOISE = {"__MACOSX/a/._1.txt": b"", "a/.DS_Store": b"", ".git/config": b"", "a/.hidden/3.txt": b""}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
+from training.datasets.dataset import Dataset, Skipped, Split
+from training.errors import DatasetError
 
 
 def _split(labels: list[int], value: int = 7) -> Split:

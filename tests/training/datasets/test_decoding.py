@@ -11,8 +11,8 @@ from classifier.card import InputSpec
 from classifier.images import decode, from_array
 from tests.archives import jpeg, picture, zip_of
 from training.datasets.archive import Archive
-from training.datasets.dataset import DatasetError
 from training.datasets.decoding import LabelledFile, decode_splits, prepare_arrays
+from training.errors import DatasetError
 
 SPEC = InputSpec(height=20, width=24, channels=3)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.archives import python2_pickle
-from training.datasets.dataset import DatasetError
 from training.datasets.restricted_pickle import loads
+from training.errors import DatasetError
 
 
 class _Intruder:

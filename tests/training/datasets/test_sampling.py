@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.datasets.dataset import DatasetError
 from training.datasets.sampling import check_fraction, hold_out, spread
+from training.errors import DatasetError
 
 
 def test_every_image_is_either_kept_or_held_out() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from training.__main__ import main
-from training.datasets.dataset import Dataset, DatasetError, Split
+from training.datasets.dataset import Dataset, Split
+from training.errors import DatasetError
 from training.evaluation.cross_validation import fit_folds, fold_datasets, held_out_indices
 from training.evaluation.folds import read_folds
 from training.fitting.run import read_history

@@ -12,7 +12,8 @@ import pytest
 from tests.archives import folder_of, photo_files
 from tests.training.tiny_backbone import on_tiny
 from training.__main__ import main
-from training.datasets.dataset import Dataset, DatasetError, Split
+from training.datasets.dataset import Dataset, Split
+from training.errors import DatasetError
 from training.evaluation.learning_curve import Measurement, drawn, pool, with_enough_steps
 from training.evaluation.points import Point, read_points, write_points
 from training.recipes import FOR_ANY_IMAGES, RECIPES

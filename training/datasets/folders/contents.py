@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from training.datasets.archive import Archive
-from training.datasets.dataset import DatasetError, Skipped
+from training.datasets.dataset import Skipped
 from training.datasets.folders.assignment import Digest
+from training.errors import DatasetError
 from training.progress import Progress
 
 SHOWN = 10  # contradictions that an error names

@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-from training.datasets.dataset import DatasetError
+from training.errors import DatasetError
 
 
 def label_of(folder: str) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.datasets.archive import Archive
-from training.datasets.dataset import DatasetError, Skipped
+from training.datasets.dataset import Skipped
 from training.datasets.decoding import IMAGE_ENDINGS
 from training.datasets.folders.contents import PlacedFile
+from training.datasets.folders.foreign_formats import format_by_name
 from training.datasets.folders.labels import in_order, label_of
-from training.datasets.foreign_formats import format_by_name
+from training.errors import DatasetError
 
 LAYOUT = "PHOTOS/CLASS/*.jpg, or PHOTOS/train/CLASS/*.jpg beside PHOTOS/validation/ and PHOTOS/test/"
 ALL = "all"  # the split of a layout without split folders

@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 from classifier.card import InputSpec
 from training.datasets.archive import Archive, stem_of
-from training.datasets.dataset import Dataset, DatasetError, Skipped, Split
+from training.datasets.dataset import Dataset, Skipped, Split
 from training.datasets.decoding import LabelledFile, decode_splits
 from training.datasets.folders.assignment import Digest, assign
 from training.datasets.folders.contents import PlacedFile, read_digests, without_repetitions
+from training.datasets.folders.foreign_formats import format_by_name
 from training.datasets.folders.labels import in_order, lookalikes
 from training.datasets.folders.layout import ALL, LAYOUT, labels_of, read_layout
-from training.datasets.foreign_formats import format_by_name
 from training.datasets.sampling import check_fraction
+from training.errors import DatasetError
 from training.progress import Progress, silent
 
 SPLITS = ("train", "validation", "test")

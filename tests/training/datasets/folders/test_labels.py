@@ -8,8 +8,8 @@ import unicodedata
 
 import pytest
 
-from training.datasets.dataset import DatasetError
 from training.datasets.folders.labels import in_order, label_of, lookalikes
+from training.errors import DatasetError
 
 
 @pytest.mark.parametrize(
