@@ -13,6 +13,7 @@ import numpy.typing as npt
 from training.evaluation.points import Point
 from training.evaluation.scores import CalibrationBin
 from training.fitting.run import Epoch, best_epoch, most_accurate_epoch
+from training.reports.fonts import drawable, fonts_for
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -44,44 +45,49 @@ def draw_curves(history: Sequence[Epoch], path: Path, title: str) -> None:
 
 def draw_confusion(confusion: npt.NDArray[np.int64], labels: Sequence[str], path: Path, title: str) -> None:
     """True classes as rows, predicted ones as columns; shades are fractions of a row, numbers are images."""
-    side = max(4.0, 0.42 * len(labels) + 2.0)
-    figure, panel = plt.subplots(figsize=(side, side), layout="constrained")
-    fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    panel.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(confusion):
-        if count:
-            colour = "white" if fractions[row, column] > 0.5 else "black"
-            panel.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    panel.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="true", title=title)
-    panel.set_xticklabels(labels, rotation=90 if len(labels) > 2 else 0)
-    panel.set_yticklabels(labels)
-    _save(figure, path)
+    with fonts_for((title, *labels)):
+        side = max(4.0, 0.42 * len(labels) + 2.0)
+        figure, panel = plt.subplots(figsize=(side, side), layout="constrained")
+        fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+        panel.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(confusion):
+            if count:
+                colour = "white" if fractions[row, column] > 0.5 else "black"
+                panel.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+        panel.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="true")
+        panel.set_title(drawable(title))
+        shown = [drawable(label) for label in labels]
+        panel.set_xticklabels(shown, rotation=90 if len(labels) > 2 else 0)
+        panel.set_yticklabels(shown)
+        _save(figure, path)
 
 
 def draw_reliability(bins: Sequence[CalibrationBin], error: float, path: Path, title: str) -> None:
     """How often answers of some confidence are right, beside the diagonal they should lie on; below, their share."""
-    figure, (panel, shares) = plt.subplots(
-        2, 1, figsize=(5, 6.5), height_ratios=(3, 1), sharex=True, layout="constrained"
-    )
-    middles = [(b.lower + b.upper) / 2 for b in bins]
-    width = 0.9 / len(bins)
-    filled = [(b.confidence, b.accuracy) for b in bins if b.images]
-    panel.bar(middles, [b.accuracy or 0.0 for b in bins], width, color=_VALIDATION, alpha=0.3)
-    panel.plot(
-        *zip(*filled, strict=True),
-        "o-",
-        color=_VALIDATION,
-        clip_on=False,
-        label="mean confidence and accuracy of a bin",
-    )
-    panel.plot((0, 1), (0, 1), color=_TRAINING, linestyle=":", label="neither too sure nor too modest")
-    panel.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=f"{title}\nexpected calibration error {error:.4f}")
-    panel.legend(frameon=False, loc="upper left")
-    shares.bar(middles, [b.images / sum(b.images for b in bins) for b in bins], width, color=_TRAINING)
-    shares.set(xlabel="probability of the answer", ylabel="part of images", ylim=(0, 1))
-    for each in (panel, shares):
-        each.grid(alpha=0.25)
-    _save(figure, path)
+    with fonts_for((title,)):
+        figure, (panel, shares) = plt.subplots(
+            2, 1, figsize=(5, 6.5), height_ratios=(3, 1), sharex=True, layout="constrained"
+        )
+        middles = [(b.lower + b.upper) / 2 for b in bins]
+        width = 0.9 / len(bins)
+        filled = [(b.confidence, b.accuracy) for b in bins if b.images]
+        panel.bar(middles, [b.accuracy or 0.0 for b in bins], width, color=_VALIDATION, alpha=0.3)
+        panel.plot(
+            *zip(*filled, strict=True),
+            "o-",
+            color=_VALIDATION,
+            clip_on=False,
+            label="mean confidence and accuracy of a bin",
+        )
+        panel.plot((0, 1), (0, 1), color=_TRAINING, linestyle=":", label="neither too sure nor too modest")
+        panel.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+        panel.set_title(f"{drawable(title)}\nexpected calibration error {error:.4f}")
+        panel.legend(frameon=False, loc="upper left")
+        shares.bar(middles, [b.images / sum(b.images for b in bins) for b in bins], width, color=_TRAINING)
+        shares.set(xlabel="probability of the answer", ylabel="part of images", ylim=(0, 1))
+        for each in (panel, shares):
+            each.grid(alpha=0.25)
+        _save(figure, path)
 
 
 def draw_images_per_class(points: Sequence[Point], models: Mapping[str, str], path: Path) -> None:
