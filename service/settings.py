@@ -29,12 +29,12 @@ _BESIDE_THE_PACKAGE = Path(__file__).resolve().parent.parent / "models"
 _LEAST = {
     0: (
         *("streams", "max_batch", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s"),
-        "shutdown_notice_ms",
+        *("shutdown_notice_ms", "max_connections_per_client"),
     ),
     1: (
         *("queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms"),
         *("max_lag_ms", "max_held_bytes", "upload_stall_ms", "upload_timeout_ms", "header_timeout_ms"),
-        *("max_connections", "write_stall_ms", "shutdown_timeout_ms"),
+        *("max_connections", "keep_alive_ms", "write_stall_ms", "shutdown_timeout_ms"),
     ),
     1024: ("max_header_bytes",),  # browsers send half of that
 }
@@ -104,6 +104,16 @@ class Settings:
     max_connections: Annotated[
         int, "connections open at once; fewer where the process may not open as many files. One more gets 503"
     ] = 2_000
+    max_connections_per_client: Annotated[
+        int,
+        "connections open at once from one address, one more gets 503; 0 is as many as of all. Trusted proxies "
+        "(`FORWARDED_ALLOW_IPS`) may have more",
+    ] = 0
+    keep_alive_ms: Annotated[
+        float,
+        "milliseconds that a connection may lie idle; more than a load balancer in front keeps it. The longest idle "
+        "one makes room for a newcomer",
+    ] = 75_000.0
     write_stall_ms: Annotated[
         float, "milliseconds that a caller may leave an answer unread; the connection is cut off then"
     ] = 10_000.0

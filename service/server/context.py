@@ -13,7 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from service.api.traffic import Traffic
 from service.inference.catalog import Catalog
 from service.server.loop_lag import Lag
-from service.server.sockets import Listeners, connections_allowed
+from service.server.sockets import Listeners, OpenConnections, connections_allowed
 from service.settings import Settings
 
 
@@ -29,6 +29,7 @@ class ServerContext:
     in_front: Callable[[ASGIApp], ASGIApp]
     lag: Lag = field(default_factory=Lag)
     listeners: Listeners = field(default_factory=Listeners)
+    open_connections: OpenConnections = field(default_factory=OpenConnections)
     most_connections: int = field(init=False)  # as set, or fewer where the system allows no more
     _apps: dict[uvicorn.Config, Any] = field(init=False, default_factory=dict)
 
@@ -38,6 +39,10 @@ class ServerContext:
     @property
     def settings(self) -> Settings:
         return self.traffic.settings
+
+    def is_proxy(self, config: uvicorn.Config, address: str) -> bool:
+        """Whether an address is one whose word on its callers' addresses uvicorn takes."""
+        return address in getattr(self.app_of(config), "trusted_hosts", ())
 
     def app_of(self, config: uvicorn.Config) -> Any:
         """What answers in place of the app that uvicorn has loaded; it too sees the caller and no proxy of ours."""

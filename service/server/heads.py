@@ -1,4 +1,4 @@
-"""The head of a request: what it must have, and how it is read where it asks for another protocol."""
+"""The head of a request that asks for another protocol."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ from service.errors import MalformedRequest
 Headers = Sequence[tuple[bytes, bytes]]
 
 _UPGRADE = frozenset((b"upgrade", b"http2-settings"))  # headers, and what a Connection header names
-
-
-def fault_of_host(headers: Headers, http_version: str) -> str:
-    """What is wrong where a request names no host, or more than one (RFC 9112, section 3.2); else ""."""
-    hosts = [value for name, value in headers if name == b"host"]
-    if len(hosts) == 1 or (not hosts and http_version == "1.0"):
-        return ""
-    return f"expected one Host header, got {len(hosts) or 'none'}"
 
 
 def without_upgrade(parser: httptools.HttpRequestParser, url: bytes, headers: Headers) -> bytes:

@@ -27,7 +27,7 @@ from service.api.responses import error_response
 from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
 from service.errors import HeadTooLarge, MalformedRequest, TooManyConnections, problem
 from service.server.context import ServerContext
-from service.server.heads import fault_of_host, without_upgrade
+from service.server.heads import without_upgrade
 from service.server.responses import OVERLOADED, WholeResponses, overloaded, raw_response
 from service.server.sockets import LINGER_S, LINGERING
 
@@ -42,6 +42,8 @@ class ConnectionProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _refused = False
+    _parsing = False
+    _head_begun = False  # some of the next request has come, and not yet its whole head
     in_body = False  # the head has come, and not yet the whole body
     _leaves = False  # is answered, and closed once the request has come as a whole
     _head_ended = False  # in what is being read, so that some of it is no head
@@ -54,21 +56,42 @@ class ConnectionProtocol(HttpToolsProtocol):
         self.settings = context.settings
         self.app = context.app_of(config)
         self.access_log = False  # the middleware writes ours; uvicorn's costs time even when nobody reads it
+        self.timeout_keep_alive = self.settings.keep_alive_ms / 1000  # type: ignore[assignment]  # BentoML asks for 5 s
+        self._idle = context.open_connections.idle
         self.hang_up_listeners: set[Callable[[], None]] = set()
         self._extensions = {HANG_UP: self.hang_up_listeners}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > (most := self.context.most_connections):
-            self._refuse(TooManyConnections(f"{most} connections are open, and no more may be"))
+        if too_many := self._too_many():
+            self._refuse(TooManyConnections(too_many))
         else:
             self._await_head()
         self._accept_more()
+
+    def _too_many(self) -> str:
+        """Why there is no room for this connection, where no idle one makes room; else ""."""
+        address, most_of_one = client_of({"client": self.client}), self.settings.max_connections_per_client
+        count = self.context.open_connections.come(address)
+        if most_of_one and count > most_of_one and self.client and not self.context.is_proxy(self.config, address):
+            return f"{most_of_one} connections of your address are open, and no more may be"
+        most = self.context.most_connections
+        if len(self.connections) > most and not self.context.open_connections.close_longest_idle():
+            return f"{most} connections are open, and no more may be"
+        return ""
+
+    def make_room(self) -> None:
+        """Close the idle connection, and count it no more."""
+        self.connections.discard(self)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         if self._write_timer is not None:
             self._write_timer.cancel()
+        self._idle.pop(self, None)
+        self.context.open_connections.go(client_of({"client": self.client}))
+        self._unset_keepalive_if_required()  # uvicorn leaves it where the connection broke
         super().connection_lost(exc)
         for leave in tuple(self.hang_up_listeners):
             leave()
@@ -77,12 +100,13 @@ class ConnectionProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         began_in_body, self._head_ended = self.in_body, False
+        self._idle.pop(self, None)
         if not self._feed(data):
             return
         if self.in_body:
             self.body_is_late()
         if self.is_idle:
-            self._await_head()  # also for the bytes of an answered request's body: they may not trickle for ever
+            self._rest()
         if self._head_timer is not None and not (began_in_body or self._head_ended):
             self._unfinished_bytes += len(data)
             if self._unfinished_bytes > self.settings.max_header_bytes:
@@ -91,6 +115,7 @@ class ConnectionProtocol(HttpToolsProtocol):
     def _feed(self, data: bytes) -> bool:
         """Parse what came; whether more may come. Who asks for another protocol gets this one (RFC 9110, 7.8)."""
         self._unset_keepalive_if_required()
+        self._parsing = True
         try:
             while data:
                 try:
@@ -105,10 +130,11 @@ class ConnectionProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             if not self._refused:
                 self._refuse(MalformedRequest(_NO_HTTP))
+        self._parsing = False
         return not self._refused
 
     def on_message_begin(self) -> None:
-        self._head_bytes = 0
+        self._head_begun, self._head_bytes = True, 0
         super().on_message_begin()
         self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]  # a set of callbacks
 
@@ -132,14 +158,18 @@ class ConnectionProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self._leaves:
             self.transport.close()
+        elif self.is_idle:  # answered before it had come as a whole
+            self._head_came()
+            self._keep_alive()
 
     def on_headers_complete(self) -> None:
         if self.transport.is_closing() or self.parser.should_upgrade():  # what else came in the same piece; see `_feed`
             return
-        if fault := fault_of_host(self.headers, self.parser.get_http_version()):
-            self._stop(MalformedRequest(fault))
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):  # RFC 9112, section 3.2
+            self._stop(MalformedRequest(f"expected one Host header, got {hosts or 'none'}"))
         self._head_came()
-        self.in_body = self._head_ended = True
+        self._head_begun, self.in_body, self._head_ended = False, True, True
         if len(self.pipeline) >= MOST_PIPELINED:
             self._refused = True
             self.transport.close()
@@ -165,8 +195,24 @@ class ConnectionProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.timeout_keep_alive_task is not None and not self._parsing:
+            self._rest()
         if self.transport.get_write_buffer_size():
             self._await_reader()
+
+    def _rest(self) -> None:
+        """Everything is answered: wait for the next request, or not as long for the rest of what has begun to come."""
+        if self._head_begun or self.in_body or self.timeout_keep_alive_task is None:
+            self._unset_keepalive_if_required()
+            self._await_head()
+        else:
+            self._idle[self] = None
+
+    def _keep_alive(self) -> None:
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 # Seconds in which what a refused caller still sends is read and forgotten. Closing at once would make the kernel answer
 # with a reset, which may overtake the answer. So many connections may be in that state, and no more.
@@ -44,6 +46,39 @@ class Listeners:
         """Accept no more from here."""
         while self._sockets:
             self._sockets.pop().close()
+
+
+class Idle(Protocol):
+    """A connection that may be idle."""
+
+    def make_room(self) -> None:
+        """Close, for somebody else's sake."""
+
+
+class OpenConnections:
+    """Which connections are idle, the longest idle first, and how many each address has open."""
+
+    def __init__(self) -> None:
+        self.idle: dict[Idle, None] = {}  # kept by the connections themselves, at each request
+        self._of: Counter[str] = Counter()
+
+    def close_longest_idle(self) -> bool:
+        """Whether there was an idle connection to close."""
+        for connection in self.idle:
+            del self.idle[connection]
+            connection.make_room()
+            return True
+        return False
+
+    def come(self, address: str) -> int:
+        """Count a connection of an address; how many it has now."""
+        self._of[address] += 1
+        return self._of[address]
+
+    def go(self, address: str) -> None:
+        self._of[address] -= 1
+        if not self._of[address]:
+            del self._of[address]
 
 
 def listening_addresses() -> list[str]:

@@ -11,7 +11,8 @@ import orjson
 class Wire:
     """The kernel's side of a connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str = "") -> None:
+        self._peer = peer
         self.writes: list[bytes] = []
         self.unread = 0
         self.closed = asyncio.Event()
@@ -46,7 +47,7 @@ class Wire:
         return self.unread
 
     def get_extra_info(self, name: str) -> Any:
-        return None
+        return (self._peer, 40_000) if name == "peername" and self._peer else None
 
     def pause_reading(self) -> None: ...
 

@@ -87,6 +87,8 @@ LIMITS = (
     Limit("milliseconds for a request's head", "header_timeout_ms", None),
     Limit("requests sent ahead on one connection", f"{MOST_PIPELINED}", None),
     Limit("connections at once", "max_connections", TooManyConnections),
+    Limit("connections at once of one address, not of proxies", "max_connections_per_client", TooManyConnections),
+    Limit("milliseconds without a request on a connection", "keep_alive_ms", None),
     Limit("milliseconds that an answer may lie unread", "write_stall_ms", None),
     Limit("milliseconds after SIGTERM for what was accepted", "shutdown_timeout_ms", Closing),
 )

@@ -33,7 +33,7 @@ from tests.service.api.test_middleware import Upload, behind_middleware, traffic
 from tests.service.api.test_routes import BATCH, PREDICT
 from tests.service.pictures import jpeg, of_one_colour, slow_to_decode
 from tests.service.server.contexts import context_of
-from tests.service.server.test_protocol import a_connection, until_closed
+from tests.service.server.test_protocol import a_connection, respond, until_closed
 from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
@@ -259,6 +259,21 @@ async def too_many_connections(_: Catalog) -> Told:
     return transport.refusal()
 
 
+async def too_many_connections_of_one_address(_: Catalog) -> Told:
+    settings = Settings(max_connections_per_client=2)
+    first, _first = a_connection(settings, peer="10.0.0.1")
+    a_connection(settings, beside=first, peer="10.0.0.1")
+    a_connection(settings, beside=first, peer="10.0.0.2")
+    _, transport = a_connection(settings, beside=first, peer="10.0.0.1")
+    return transport.refusal()
+
+
+async def a_connection_that_lies_idle(_: Catalog) -> None:
+    connection, transport = a_connection(Settings(keep_alive_ms=20), respond)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await until_closed(transport)
+
+
 async def an_answer_that_nobody_reads(_: Catalog) -> None:
     connection, transport = a_connection(Settings(write_stall_ms=10))
     transport.unread = 100_000
@@ -314,6 +329,8 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "header_timeout_ms": a_head_that_does_not_come,
     "requests sent ahead on one connection": too_many_ahead,
     "max_connections": too_many_connections,
+    "max_connections_per_client": too_many_connections_of_one_address,
+    "keep_alive_ms": a_connection_that_lies_idle,
     "write_stall_ms": an_answer_that_nobody_reads,
     "shutdown_timeout_ms": too_late_for_the_end,
 }

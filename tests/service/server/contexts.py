@@ -39,10 +39,11 @@ def connected(
     app: Any,
     kind: type[ConnectionProtocol] = ConnectionProtocol,
     state: ServerState | None = None,
+    peer: str = "",
 ) -> tuple[Any, Wire]:
-    """A connection to a server of this app that has just been made."""
+    """A connection to a server of this app that has just been made, from the address `peer`."""
     config = uvicorn.Config(app, lifespan="off", log_config=None)
-    made, wire = kind(context, config, state or ServerState(), {}), Wire()
+    made, wire = kind(context, config, state or ServerState(), {}), Wire(peer)
     transport: Any = wire
     made.connection_made(transport)
     return made, wire

@@ -31,13 +31,17 @@ async def never(scope: Any, receive: Any, send: Any) -> None:
 
 
 def a_connection(
-    settings: Settings, app: Any = never, beside: ConnectionProtocol | None = None, shed: bytes = b""
+    settings: Settings,
+    app: Any = never,
+    beside: ConnectionProtocol | None = None,
+    shed: bytes = b"",
+    peer: str = "",
 ) -> tuple[ConnectionProtocol, Wire]:
     """A connection that has just been made, alone or in one server with another; a path may be shed for a minute."""
     context = beside.context if beside else plain_context(settings, shed_for_s=60)
     if shed:
         context.traffic.shed(shed)
-    return connected(context, app, state=beside.server_state if beside else None)
+    return connected(context, app, state=beside.server_state if beside else None, peer=peer)
 
 
 async def until_closed(wire: Wire) -> None:
@@ -135,6 +139,63 @@ async def test_the_rest_of_a_body_that_nobody_wanted_is_no_head() -> None:
     assert wire.written.count(b"HTTP/1.1 204") == 2
     assert b"431" not in wire.written
     connection.connection_lost(None)
+
+
+async def answered(connection: ConnectionProtocol, wire: Wire) -> None:
+    count = len(wire.writes)
+    connection.data_received(GET)
+    async with asyncio.timeout(5):
+        while len(wire.writes) == count:  # noqa: ASYNC110 (a wire has no events)
+            await asyncio.sleep(0.001)
+
+
+async def test_an_idle_connection_stays_longer_than_a_head_may_take() -> None:
+    settings = Settings(header_timeout_ms=20, keep_alive_ms=60_000)
+    for shed in (b"", b"/livez"):  # answered by the app, and by the connection itself
+        connection, wire = a_connection(settings, respond, shed=shed)
+        for _ in range(2):
+            await answered(connection, wire)
+            await asyncio.sleep(0.06)
+            assert not wire.closed.is_set()
+        connection.connection_lost(None)
+
+
+async def test_a_head_that_began_behind_another_request_may_take_no_longer() -> None:
+    connection, wire = a_connection(Settings(header_timeout_ms=20), respond)
+    connection.data_received(GET + b"GET /li")
+    await until_closed(wire)
+    assert wire.written.count(b"HTTP/1.1 204") == 1
+    connection.connection_lost(None)
+
+
+async def test_the_longest_idle_connections_make_room_and_those_at_work_do_not() -> None:
+    settings = Settings(max_connections=3)
+    working, wire_of_work = a_connection(settings, never)
+    working.data_received(GET)
+    first, wire_of_first = a_connection(settings, respond, beside=working)
+    second, wire_of_second = a_connection(settings, respond, beside=working)
+    for connection, wire in ((first, wire_of_first), (second, wire_of_second), (first, wire_of_first)):
+        await answered(connection, wire)  # so that the second one is idle for longer
+    newcomers = [a_connection(settings, respond, beside=working) for _ in range(3)]
+    assert [wire.closed.is_set() for wire in (wire_of_work, wire_of_first, wire_of_second)] == [False, True, True]
+    assert [wire.written[:12] for _, wire in newcomers] == [b"", b"", b"HTTP/1.1 503"]
+    for connection in (working, first, second, *(made for made, _ in newcomers)):
+        connection.connection_lost(None)
+
+
+async def test_one_address_may_have_a_share_of_the_connections_only_and_proxies_more() -> None:
+    settings = Settings(max_connections_per_client=1)
+    first, _ = a_connection(settings, respond, peer="10.0.0.1")
+    proxies = [a_connection(settings, respond, beside=first, peer="127.0.0.1") for _ in range(3)]
+    assert not any(wire.written for _, wire in proxies)
+    second, wire = a_connection(settings, respond, beside=first, peer="10.0.0.1")
+    assert wire.refusal() == (503, "too-many-connections")
+    first.connection_lost(None)
+    second.connection_lost(None)
+    again, wire = a_connection(settings, respond, beside=first, peer="10.0.0.1")
+    assert wire.written == b""
+    for connection in (again, *(made for made, _ in proxies)):
+        connection.connection_lost(None)
 
 
 async def test_one_connection_more_is_503_and_makes_no_difference_to_the_others() -> None:
