@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from classifier import store
 from classifier.card import Card, Precision
-from classifier.engines import EngineOptions, Probabilities, check_pixels, read_file
 from classifier.engines.agreement import close_enough
+from classifier.engines.engine import EngineOptions, Probabilities, check_pixels, read_file
 from classifier.engines.processors import usable_processors
 from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from classifier import store
 from classifier.card import Card, Precision
-from classifier.engines import EngineOptions, Probabilities, check_pixels, keras_archive, read_file
+from classifier.engines import keras_archive
 from classifier.engines.agreement import close_enough
+from classifier.engines.engine import EngineOptions, Probabilities, check_pixels, read_file
 from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifier.engines import Engine
+from classifier.engines.engine import Engine
 from classifier.engines.processors import usable_processors
 from classifier.errors import OutOfMemory
 

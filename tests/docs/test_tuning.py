@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEADINGS = re.findall(r"^## (.+)$", (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
 ANCHORS = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in HEADINGS}
 NAMED = sorted(

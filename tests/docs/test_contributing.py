@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CHANGES = re.search(r"## Ten changes.*?\n\|---\|---\|\n(.*?)\n\n", TEXT, flags=re.DOTALL)
 ROWS = CHANGES[1].splitlines() if CHANGES else []

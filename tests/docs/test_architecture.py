@@ -9,7 +9,7 @@ import pytest
 
 from classifier.errors import SightlineError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| [A-Z].*\.\s\| (.*?) \| .*? \| (.*?) \|$", TEXT, flags=re.MULTILINE)  # module, what is beyond
 

@@ -1,0 +1,101 @@
+"""What every engine is, and what the engines share: options, the protocol, and the check of a batch."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.card import Precision
+from classifier.errors import FilesDiffer
+
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a network is to be run.
+
+    `streams` is how many batches run at once when there are many, 0 leaves it to the engine. With `one_stream` batches
+    run one after another instead, on one processor, and the next one waits in the engine; OpenVINO does this.
+    `warm_batch_sizes` run once before the engine is handed out, so that no caller pays for the first batch.
+    """
+
+    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    streams: int = 0
+    one_stream: bool = False
+    warm_batch_sizes: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        if self.streams < 0 or min(self.warm_batch_sizes, default=1) < 1:
+            raise ValueError(
+                f"streams={self.streams} must be 0 or more, warm_batch_sizes={self.warm_batch_sizes} 1 or more"
+            )
+
+
+class Engine(Protocol):
+    """A network ready to run. Safe to call from several threads."""
+
+    @property
+    def name(self) -> Literal["openvino", "tensorflow"]: ...
+
+    @property
+    def precision(self) -> Precision: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def streams(self) -> int: ...
+
+    @property
+    def max_in_flight(self) -> int:
+        """The number of its infer requests. One more than `streams`, so that no stream waits for its next batch."""
+
+    @property
+    def one_stream(self) -> bool:
+        """Whether batches run one after another, on one processor, whatever there is to do."""
+
+    @property
+    def infers_here(self) -> bool:
+        """Whether `infer` runs the network in the thread that asks, which for a small batch takes less time than to
+        hand it on and to hear back.
+        """
+
+    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
+        """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
+
+        `alone` says that no other batch is there to run meanwhile, so that this one, if it is of one image, may have
+        all processors.
+        `pixels_u8` must not change until the future is done. Returns at once while fewer than `max_in_flight`
+        batches are in flight, otherwise it may wait for an infer request. A started batch cannot be cancelled.
+        Callbacks of the future run on the engine's thread: they must be short and must not call the engine. Raises
+        ValueError for another dtype or shape, EngineUnavailable once the engine is closed. The future fails with
+        OutOfMemory where fewer images at once may succeed.
+        """
+
+    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        """Run one batch alone and wait for it; raises as `submit` does, and what its future would fail with."""
+
+    def close(self) -> None:
+        """Let running batches finish and give the memory back. Closing again does nothing."""
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a network that no card vouches for yet. Raises BrokenModel."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def check_pixels(pixels_u8: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
+    """Raise ValueError for anything but a batch, uint8 [1 or more, *shape]: that is a mistake of the program."""
+    if pixels_u8.dtype != np.uint8 or pixels_u8.shape[1:] != shape or not len(pixels_u8):
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"expected uint8 [1 or more, {expected}], got {pixels_u8.dtype} {list(pixels_u8.shape)}")
