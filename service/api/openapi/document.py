@@ -14,6 +14,9 @@ from classifier.errors import (
     NotAnImage,
     OutOfMemory,
     SightlineError,
+    TooComplexImage,
+    TooMuchToDecode,
+    TooSlowToDecode,
     UndecodableImage,
     UnknownModel,
 )
@@ -34,7 +37,9 @@ WITH_BODY = (
     *(errors.TooManyBytes, errors.Closing, errors.DeadlinePassed, errors.CallerGone),
 )
 OF_MODEL = (errors.MalformedRequest, UnknownModel, errors.NotReady)
-OF_IMAGE = (NotAnImage, UndecodableImage, ImageTooLarge)
+OF_IMAGE: tuple[type[SightlineError], ...] = (
+    *(NotAnImage, UndecodableImage, ImageTooLarge, TooComplexImage, TooSlowToDecode, TooMuchToDecode),
+)
 OF_WORK = (errors.QueueFull, errors.NotServed, errors.BrokenForward, OutOfMemory)
 
 
