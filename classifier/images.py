@@ -19,6 +19,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from classifier.decode_process import LONGEST_S, DecodeProcesses
 from classifier.decode_process.messages import Spec
@@ -190,6 +191,8 @@ def _has_usual_colours(body: bytes) -> bool:
 def _open(body: bytes, kind: str) -> Image.Image:
     if kind == "JPEG":  # past Image.open, which looks for several pictures in the file; the first is what we read
         return JpegImageFile(io.BytesIO(body))
+    if kind == "PNG":
+        return PngImageFile(io.BytesIO(body))
     if kind == "AVIF":
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # whoever has many pictures decodes them side by side
     if kind == "HEIC":

@@ -28,8 +28,9 @@ class Server(subprocess.Popen[bytes]):
         """The server and everything below it."""
         found = [self.pid]
         for parent in found:
-            with contextlib.suppress(OSError):
-                found += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+            for children in Path(f"/proc/{parent}/task").glob("*/children"):  # of each thread
+                with contextlib.suppress(OSError):
+                    found += map(int, children.read_text().split())
         return found
 
     def memory_bytes(self) -> int:

@@ -21,6 +21,7 @@ PLAIN_PARSED_BYTES = 262_144  # of the segments that Pillow looks into, in Pytho
 
 _SEGMENT = struct.Struct(">HH")  # marker and length
 _FRAME_HEAD = struct.Struct(">xBxxBHHB")  # kind, bits, height, width, components
+_EXTENDED, _PROGRESSIVE = 0xC1, 0xC2  # kinds of frames; before them comes baseline
 _FRAMES = {*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC}
 _BARE = {0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}  # markers that Pillow takes to have no length
 _FILLING, _FRAME, _PARSED, _SCAN = 1, 2, 3, 4
@@ -45,52 +46,49 @@ def _outline(body: bytes) -> Outline:
     at, filling, frame, parsed_bytes, may_turn = 2, 0, 0, 0, False
     for _ in range(MOST_SEGMENTS):
         marker, size = read(body, at)
-        role = roles[marker]
-        if role == _FILLING:
-            past = _past_filling(body, at)
-            filling += past - at
-            if filling > MOST_FILLING:
-                raise too_many("JPEG", MOST_FILLING, "bytes of filling between its segments")
-            at = past
-            continue
-        if role == _SCAN:
-            found = _framed(body, frame, at, may_turn=may_turn)
-            return found if parsed_bytes <= PLAIN_PARSED_BYTES else found._replace(is_plain=False)
-        if role == _FRAME:
-            if frame:
-                raise damaged("JPEG", "it has two frames")
-            frame = at
-        elif role == _PARSED:
-            parsed_bytes += size
-            may_turn = may_turn or marker == _EXIF_OR_XMP
+        if role := roles[marker]:
+            if role == _PARSED:
+                parsed_bytes += size
+                may_turn = may_turn or marker == _EXIF_OR_XMP
+            elif role == _FRAME:
+                if frame:
+                    raise damaged("JPEG", "it has two frames")
+                frame = at
+            elif role == _SCAN:
+                return _framed(body, frame, at, parsed_bytes, may_turn)
+            else:
+                filling, at = _past_filling(body, at, filling)
+                continue
         at += 2 + size
     raise too_many("JPEG", MOST_SEGMENTS, "segments before its pixels")
 
 
-def _past_filling(body: bytes, at: int) -> int:
-    """Where the next segment may begin, at most MOST_FILLING and a byte or two away."""
-    until = at + MOST_FILLING
-    while at <= until and (_ROLES[body[at] << 8 | body[at + 1]] == _FILLING):
+def _past_filling(body: bytes, begin: int, before: int) -> tuple[int, int]:
+    """How many bytes of filling there are now, `before` and from `begin` on, and where the next segment is."""
+    at, until = begin, begin + MOST_FILLING
+    while at <= until and _ROLES[body[at] << 8 | body[at + 1]] == _FILLING:
         at += 2 if body[at] == 0xFF and body[at + 1] != 0xFF else 1
-    return at
+    if before + at - begin > MOST_FILLING:
+        raise too_many("JPEG", MOST_FILLING, "bytes of filling between its segments")
+    return before + at - begin, at
 
 
-def _framed(body: bytes, frame: int, scan: int, *, may_turn: bool) -> Outline:
+def _framed(body: bytes, frame: int, scan: int, parsed_bytes: int, may_turn: bool) -> Outline:
     if not frame:
         raise damaged("JPEG", "it has no frame")
     kind, precision, height, width, components = _FRAME_HEAD.unpack_from(body, frame)
-    scans = 1
-    if kind > 0xC1 or body[scan + 4] != components:  # neither baseline nor extended sequential, or in several scans
+    pixels, scans = width * height, 1
+    if kind > _EXTENDED or body[scan + 4] != components:
         scans = body.count(b"\xff\xda", scan)  # within a scan's data 0xFF is followed by 0, or by a restart's number
         if scans > MOST_SCANS:
             raise too_many("JPEG", MOST_SCANS, "scans")
-    pixels = width * height
     is_plain = (
-        kind <= 0xC2  # those, and progressive
+        kind <= _PROGRESSIVE
         and precision == 8
         and components in (1, 3)  # CMYK takes 8 bytes a pixel where it is progressive
         and pixels <= PLAIN_PIXELS
         and (scans == 1 or pixels * scans <= PLAIN_SCANNED_PIXELS)
+        and parsed_bytes <= PLAIN_PARSED_BYTES
     )
     found = Outline("JPEG", width, height, body, is_plain, may_turn)
     return found if pixels else sized(found)

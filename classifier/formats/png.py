@@ -6,6 +6,7 @@ there is over 1 MB of it. What can hold an orientation stays, where it is of an 
 
 from __future__ import annotations
 
+import struct
 import zlib
 
 from classifier.formats.outline import Outline, damaged, sized, too_many
@@ -14,8 +15,10 @@ MOST_CHUNKS = 10_000  # pixels come in chunks of 8 kB as a rule, or one for each
 PLAIN_PIXELS = 6_250_000  # up to 8 bytes each: docs/tuning.md#plain-pictures
 MOST_METADATA_BYTES = 262_144  # of one chunk that may hold an orientation, unfolded
 
-_HEAD, _PIXELS, _END = b"IHDR", b"IDAT", b"IEND"
-_NEEDED = frozenset({_PIXELS, b"PLTE", b"tRNS", _END})
+_HEADER = struct.Struct(">I4sIIxxxxB")  # length, kind, width, height, interlacing
+_CHUNK = struct.Struct(">I4s")  # length and kind
+_END = b"IEND"
+_NEEDED = frozenset({b"IDAT", b"PLTE", b"tRNS"})
 _EXIF = b"eXIf"
 _TURNING = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
@@ -25,13 +28,14 @@ _FIRST = 8  # after the magic number
 
 def outline(body: bytes) -> Outline:
     """The outline of a PNG. Raises UndecodableImage, TooComplexImage or ImageTooLarge."""
-    if body[_FIRST + 4 : _FIRST + 8] != _HEAD or len(body) < 33:
+    try:
+        head_bytes, kind, width, height, interlace = _HEADER.unpack_from(body, _FIRST)
+    except struct.error:
+        raise damaged("PNG", "its header is incomplete") from None
+    if kind != b"IHDR":
         raise damaged("PNG", "it does not begin with its header")
-    head_bytes = int.from_bytes(body[8:12], "big")
-    width, height = int.from_bytes(body[16:20], "big"), int.from_bytes(body[20:24], "big")
-    is_interlaced = body[28] != 0
     kept, may_turn = _without_metadata(body, _FIRST + 12 + head_bytes)
-    is_plain = head_bytes == 13 and not is_interlaced and width * height <= PLAIN_PIXELS
+    is_plain = head_bytes == 13 and not interlace and width * height <= PLAIN_PIXELS
     return sized(Outline("PNG", width, height, kept, is_plain, may_turn))
 
 
@@ -39,11 +43,12 @@ def _without_metadata(body: bytes, at: int) -> tuple[bytes, bool]:
     """The chunks that the pixels need, from `at` on and all before, and whether any may hold an orientation."""
     kept: list[bytes] = []
     begin, may_turn, read = 0, False, 0
+    head, last = _CHUNK.unpack_from, len(body) - _CHUNK.size
     for _ in range(MOST_CHUNKS):
-        kind = body[at + 4 : at + 8]
-        if len(kind) < 4 or kind == _END:
-            break
-        past = at + 12 + int.from_bytes(body[at : at + 4], "big")
+        size, kind = head(body, at) if at <= last else (0, _END)
+        if kind == _END:
+            return (b"".join([*kept, body[begin:]]) if kept else body), may_turn
+        past = at + 12 + size
         if kind not in _NEEDED and past <= len(body):
             is_read = read < _MOST_READ and _has_name(kind, body, at + 8)
             read += is_read
@@ -53,9 +58,7 @@ def _without_metadata(body: bytes, at: int) -> tuple[bytes, bool]:
                 kept.append(body[begin:at])
                 begin = past
         at = past
-    else:
-        raise too_many("PNG", MOST_CHUNKS, "chunks")
-    return (b"".join([*kept, body[begin:]]) if kept else body), may_turn
+    raise too_many("PNG", MOST_CHUNKS, "chunks")
 
 
 def _has_name(kind: bytes, body: bytes, begin: int) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,9 @@ class Server:
         """The supervisor and everything below it."""
         found = [self.process.pid]
         for parent in found:
-            children = Path(f"/proc/{parent}/task/{parent}/children")
-            found += [int(child) for child in children.read_text().split()]
+            for children in Path(f"/proc/{parent}/task").glob("*/children"):  # of each thread
+                with suppress(OSError):  # a thread may have ended
+                    found += [int(child) for child in children.read_text().split()]
         return found
 
     def stop(self, timeout_s: float = 30) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from PIL import Image
 
 from load_tests.chaos.attacks import KINDS, Attack, attacks, lying_header, png_bomb, swollen_webp
 from tests.e2e.servers import Server
+from tests.hostile import drawn
+from tests.hostile.hostile import Hostile
 from tests.service.pictures import jpeg
 from tests.tiny_models import COLOUR
 
@@ -70,8 +73,17 @@ def test_a_picture_that_breaks_off_after_room_was_made_for_it_gives_the_room_bac
     assert resident_bytes(server) - before < 50_000_000
 
 
-def test_many_large_pictures_take_the_memory_of_one(server: Server) -> None:
-    picture = Image.new("RGBA", (5_000, 5_000))
+def decode_processes(server: Server) -> list[int]:
+    return [p for p in server.process_ids() if b"classifier.decode_process" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
+def peak_bytes_of(process_ids: list[int]) -> int:
+    statuses = (Path(f"/proc/{process_id}/status").read_text() for process_id in process_ids)
+    return sum(1024 * int(status.partition("VmHWM:")[2].split()[0]) for status in statuses)
+
+
+def test_many_large_pictures_take_the_memory_of_one_beside_the_server(server: Server) -> None:
+    picture = Image.new("RGBA", (4_000, 4_000))
     picture.save(out := io.BytesIO(), "WEBP", lossless=True, method=0)
     before = resident_bytes(server)
     with (
@@ -81,7 +93,29 @@ def test_many_large_pictures_take_the_memory_of_one(server: Server) -> None:
     ):
         answers = list(pool.map(lambda _: client.post(PREDICT, content=out.getvalue()).status_code, range(6)))
     assert answers == [200] * 6
-    assert 16 * 5_000 * 5_000 * 0.5 < peak[0] - before < 16 * 5_000 * 5_000 * 1.2
+    assert peak[0] - before < 50_000_000
+    assert 16 * 4_000 * 4_000 * 0.5 < peak_bytes_of(decode_processes(server)) < 16 * 4_000 * 4_000 * 1.2 + 150_000_000
+
+
+def test_hostile_pictures_disturb_no_honest_caller_and_leave_nothing(server: Server) -> None:
+    with httpx.Client(base_url=server.url, timeout=40) as client, ThreadPoolExecutor(4) as callers:
+
+        def ask(one: Hostile) -> tuple[str, str, frozenset[str]]:
+            answer = client.post(PREDICT, content=one.body)
+            code = "ok" if answer.status_code == 200 else answer.headers["x-error-code"]
+            return one.name, code, one.codes | {"queue-full", "overloaded", "too-many-bytes", "deadline-passed"}
+
+        for seed in range(20):
+            assert client.post(PREDICT, content=jpeg(600, 400, seed)).status_code == 200
+        before = resident_bytes(server)
+        hostile = [callers.submit(ask, one) for one in drawn(seed=1, count=60) if len(one.body) < 3_000_000]
+        while not all(answer.done() for answer in hostile):
+            assert client.post(PREDICT, content=jpeg(600, 400)).status_code == 200
+        wrong = [(name, code) for name, code, right in (answer.result() for answer in hostile) if code not in right]
+    assert wrong == []
+    assert resident_bytes(server) - before < 50_000_000
+    assert len(decode_processes(server)) <= (os.cpu_count() or 1) + 1
+    assert "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.parametrize("body", [lying_header(), png_bomb()], ids=["lying header", "bomb"])
