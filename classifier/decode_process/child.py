@@ -7,6 +7,7 @@ whose signal ends the process; memory is limited by the system, which then has n
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import signal
 import socket
@@ -19,12 +20,14 @@ from classifier.decode_process.messages import BYTES_PER_PIXEL, MEMORY_BYTES, Or
 from classifier.errors import SightlineError
 from classifier.images import OpenedImage
 
+BEHIND = 10  # of nice(2): where processors are short, the server's own threads come first
 _STATM = Path("/proc/self/statm")
 
 
 def main() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks for pictures decides when to end
+    os.nice(BEHIND)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()
     at_start = _address_space_bytes()
