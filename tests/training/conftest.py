@@ -1,4 +1,4 @@
-"""Small synthetic copies of the three data sets, in their real layouts."""
+"""Small synthetic copies of the three data sets, in their real layouts, and the real ones where there are any."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from tests import archives
 from training.recipes.recipe import Recipe
+
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the project
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,11 @@ def data_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Pat
         "sign-mnist": archives.sign_mnist_zip(root / "sign-mnist.zip"),
     }
     return lambda recipe: made[recipe.reader.name]
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of the real archives; a test that asks for it is skipped where there is none."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the real archives in {SHARED_DATA}")
+    return SHARED_DATA
