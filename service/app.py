@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from classifier.errors import SightlineError
+from service import systemd
 from service.api import auth, bodies, endpoints, responses, routes
 from service.api.auth import PROBES, Access
 from service.api.deadlines import deadline_after, time_for, while_present
@@ -137,6 +138,7 @@ class Sightline:
         self._upkeep = [
             asyncio.create_task(process.trim_heaps_regularly()),
             asyncio.create_task(self._settle()),
+            asyncio.create_task(systemd.report(lambda: self._catalog.is_ready, lambda: self._catalog.is_alive)),
         ]
 
     @bentoml.on_shutdown

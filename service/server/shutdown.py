@@ -14,6 +14,7 @@ import signal
 import uvicorn
 
 from service.server.context import ServerContext
+from service.systemd import notify
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Shutdown:
         """Refuse new work from here on, and have uvicorn end when the accepted work is done. Again: nothing more."""
         if self._task is None:
             self._traffic.is_closing = self._catalog.is_closing = True
+            notify("STOPPING=1")
             log.info("shutting down: %d requests are being answered", len(self._traffic.tasks))
             self._task = asyncio.create_task(self._close())
 

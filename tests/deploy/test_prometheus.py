@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from service.metrics import SERIES
-from service.settings import describe
+from service.settings import Settings, describe
 from tests.e2e.servers import free_port, serving, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -123,6 +123,14 @@ def test_the_composition_names_settings_that_there_are() -> None:
 def test_the_composition_fills_in_the_whole_template_of_nginx() -> None:
     template = (DEPLOY / "nginx" / "sightline.conf.template").read_text(encoding="utf-8")
     assert set(re.findall(r"\$\{(\w+)\}", template)) == COMPOSE["services"]["nginx"]["environment"].keys()
+
+
+def test_nginx_closes_idle_connections_before_the_server_does() -> None:
+    template = (DEPLOY / "nginx" / "sightline.conf.template").read_text(encoding="utf-8")
+    upstream = template[template.index("upstream sightline") : template.index("map ")]
+    seconds = re.search(r"keepalive_timeout (\d+)s;", upstream)
+    assert seconds
+    assert int(seconds[1]) < Settings().keep_alive_ms / 1000
 
 
 def test_prometheus_and_grafana_know_the_names_of_the_composition() -> None:
