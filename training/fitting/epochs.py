@@ -71,8 +71,15 @@ def train(
         initial_epoch=run.epochs,
         epochs=until,
         callbacks=[_EpochRecorder(run, batches, until, progress)],
-        verbose=1 if sys.stdout.isatty() else 2,
+        verbose=_verbose(progress),
     )
+
+
+def _verbose(progress: Progress) -> int:
+    """What Keras prints itself: nothing where somebody else is informed, else a bar or a line for each epoch."""
+    if progress is not silent:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
 
 
 def _of_images(weights: Weights | None, examples: Examples) -> npt.NDArray[np.float32] | None:
