@@ -61,12 +61,12 @@ def path(text: object) -> Path:
 
 
 def models_folder() -> Path:
-    """Where models lie unless a command is told: as the server is told by SIGHTLINE_MODELS, else `models` here.
+    """Where models lie unless an option says so: where SIGHTLINE_MODELS says, as for the server, else `models` here.
 
     Without such a folder it is the one beside the package, if that is there.
     """
-    if told := os.environ.get("SIGHTLINE_MODELS"):
-        return Path(told)
+    if named := os.environ.get("SIGHTLINE_MODELS"):
+        return Path(named)
     here, beside = Path("models"), Path(__file__).resolve().parents[2] / "models"
     return beside if beside.is_dir() and not here.is_dir() else here
 

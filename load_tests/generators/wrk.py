@@ -90,7 +90,7 @@ def load(target: Target, connections: int, seconds: float) -> Findings:
 
 
 def flood(target: Target, seconds: int, *, connections: int = MOST_CONNECTIONS, per_s: float = 0.0) -> Findings:
-    """What came of a flood, as `flooded` tells it."""
+    """What came of a flood, as `flooded` reports it."""
     return flooded(Wrk.flood(target, seconds, connections, per_s), seconds)
 
 

@@ -1,1 +1,1 @@
-"""From raw results to documents: figures, aims, tables and docs/performance.md."""
+"""From raw results to documents: figures, targets, tables and docs/performance.md."""

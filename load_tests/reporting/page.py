@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from load_tests import record
 from load_tests.generators.arrivals import STEPS
 from load_tests.peers import OURS, PEERS
-from load_tests.reporting import aims
-from load_tests.reporting.aims import Aim
+from load_tests.reporting import targets
 from load_tests.reporting.figures import (
     SPACED,
     Limit,
@@ -22,6 +21,7 @@ from load_tests.reporting.figures import (
     middle_rounds,
 )
 from load_tests.reporting.tables import table
+from load_tests.reporting.targets import Target
 
 NOT_YET = ["Not measured yet: `make limit peers soak`."]
 
@@ -31,29 +31,29 @@ def performance(results: Results) -> list[str]:
     rows, limits = best(results.peers), in_process(results.limit)
     parts = {
         "## Ours beside others": [*comparison(rows, limits), *conditions(results.peers)],
-        "## What is missed": missed(aims.every(results)),
+        "## What is missed": missed(targets.every(results)),
         "## Without HTTP": [*limit_table(rows, limits), *conditions(results.limit)],
         "## bfloat16": [*precision_table(results.precisions), *parts_run({"precisions": results.precisions})],
         "## At half of capacity": [*half_table(results.soak), *_AT_HALF],
-        "## Start, memory and client": [*facts(aims.process(results.soak)), *parts_run(results.soak)],
-        "## What it survives": [*facts(aims.survival(results.chaos)), *_GOODPUT, *parts_run(results.chaos)],
+        "## Start, memory and client": [*facts(targets.process(results.soak)), *parts_run(results.soak)],
+        "## What it survives": [*facts(targets.survival(results.chaos)), *_GOODPUT, *parts_run(results.chaos)],
     }
     head = ["# Speed", "", measured_versions(results), "", *_INTRODUCTION]
     return [*head, *(line for title, lines in parts.items() for line in ("", title, "", *lines))]
 
 
-def missed(every: Sequence[Aim]) -> list[str]:
-    """How many aims there are, and those that are not reached."""
+def missed(every: Sequence[Target]) -> list[str]:
+    """How many targets there are, and those that are not reached."""
     if not every:
         return NOT_YET
-    failed = [aim for aim in every if not aim.kept]
-    head = f"{len(failed)} of {len(every)} aims. `python -m load_tests.reporting` prints all of them."
-    return [head, "", *(f"- {aim.name}: {aim.measured:.4g}, wanted {aim.bound}." for aim in failed)]
+    failed = [target for target in every if not target.kept]
+    head = f"{len(failed)} of {len(every)} targets. `python -m load_tests.reporting` prints all of them."
+    return [head, "", *(f"- {target.name}: {target.measured:.4g}, wanted {target.bound}." for target in failed)]
 
 
-def facts(found: Iterable[Aim]) -> list[str]:
+def facts(found: Iterable[Target]) -> list[str]:
     """A row for each figure."""
-    rows = [(aim.name, f"{aim.measured:.4g}") for aim in found]
+    rows = [(target.name, f"{target.measured:.4g}") for target in found]
     return table(("what", "measured"), rows) if rows else NOT_YET
 
 

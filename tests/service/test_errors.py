@@ -28,7 +28,7 @@ def test_a_problem_has_the_members_of_rfc_9457_and_a_code() -> None:
     }
 
 
-def test_an_error_outside_the_tree_tells_the_client_nothing() -> None:
+def test_an_error_outside_the_tree_reveals_nothing() -> None:
     told = problem(KeyError("/home/somebody/secret"))
     assert (told["status"], told["code"]) == (500, "internal")
     assert "secret" not in str(told)
@@ -39,11 +39,11 @@ def test_retry_after_is_whole_seconds_and_never_none(seconds: float, header: str
     assert problem_headers(QueueFull("full", retry_after_s=seconds))["retry-after"] == header
 
 
-def test_a_wrong_method_is_told_the_right_ones() -> None:
+def test_a_wrong_method_is_answered_with_the_right_ones() -> None:
     assert problem_headers(MethodNotAllowed("no", allowed="POST"))["allow"] == "POST"
 
 
-def test_a_caller_without_a_key_is_told_how_to_show_one() -> None:
+def test_a_caller_without_a_key_reads_how_to_show_one() -> None:
     challenge = problem_headers(errors.Unauthorized("no key"))["www-authenticate"]
     assert challenge == 'Bearer realm="sightline", Basic realm="sightline"'
 

@@ -62,7 +62,7 @@ def test_the_list_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None
     assert [line.split()[0] for line in listed.splitlines()] == [*RECIPES, *FOR_ANY_IMAGES]
 
 
-def test_a_mistake_is_told_in_one_line_and_by_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_named_in_one_line_and_by_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "asl-augmentd", "--data", "."]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: no recipe 'asl-augmentd'")

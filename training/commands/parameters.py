@@ -29,7 +29,7 @@ def check_tensorflow() -> None:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Tell who stops a fit with Ctrl-C how to go on with it."""
+    """Print how to go on with a fit that Ctrl-C stopped."""
     try:
         yield
     except KeyboardInterrupt:

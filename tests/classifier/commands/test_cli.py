@@ -54,7 +54,7 @@ def test_nothing_asked_is_answered_with_the_list_and_is_no_success(capsys: pytes
     assert all(f"  {name} " in said.err for name in COMMANDS)
 
 
-def test_a_misspelt_command_is_told_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_command_is_answered_with_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fti"]) == 2
     assert capsys.readouterr().err == "error: No such command 'fti'. Did you mean 'fit'?; see `sightline --help`\n"
 
@@ -231,7 +231,7 @@ def _writer(pipe: Path) -> int:
             time.sleep(0.1)
 
 
-def test_who_stops_a_fit_is_told_how_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_stops_a_fit_reads_how_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as stopped, fit.resumable():
         raise KeyboardInterrupt
     assert stopped.value.exit_code == 130

@@ -334,6 +334,6 @@ def test_the_models_beside_the_package_are_the_default(tmp_path, monkeypatch):
     assert models_folder() == Path("models")
 
 
-def test_models_are_looked_for_where_the_server_is_told_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_models_are_looked_for_where_the_server_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path / "elsewhere"))
     assert models_folder() == tmp_path / "elsewhere"

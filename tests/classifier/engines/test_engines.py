@@ -203,7 +203,7 @@ def test_a_closed_engine_says_so_and_never_hangs(own_engine):
             ask(batch(1))
 
 
-def test_who_asks_while_the_engine_closes_gets_an_answer_or_is_told(own_engine):
+def test_who_asks_while_the_engine_closes_gets_an_answer_or_an_error(own_engine):
     outcomes = []
     started = threading.Barrier(9)
 

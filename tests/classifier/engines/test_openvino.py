@@ -86,7 +86,7 @@ def test_float16_is_refused_in_words(models):
         open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision="float16"))
 
 
-def test_openvino_chooses_how_many_batches_run_at_once_unless_told_otherwise(models):
+def test_openvino_chooses_how_many_batches_run_at_once_unless_set_otherwise(models):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(streams=0))
     engine.close()
     assert 1 <= engine.streams <= len(os.sched_getaffinity(0))
@@ -298,7 +298,7 @@ def failing(level: int, images: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("streams", [1, 2])
-def test_callers_of_runs_that_fail_are_told_and_nobody_waits_for_ever(tmp_path, streams):
+def test_callers_of_runs_that_fail_get_the_error_and_nobody_waits_for_ever(tmp_path, streams):
     save_fragile_network(tmp_path / store.ONNX)
     engine = open_engine(tiny_card(), tmp_path, options(streams=streams))
     for run in [engine.submit(failing(level)) for level in (101, 102, 103)]:

@@ -75,7 +75,7 @@ def test_lossless_formats_at_the_spec_size_come_back_unchanged(name):
 
 
 @pytest.mark.parametrize("name", pictures.FORMATS)
-def test_a_format_is_told_by_its_bytes(name):
+def test_a_format_is_recognised_by_its_bytes(name):
     assert identify(encoded(scene(), name)) == name
 
 

@@ -197,7 +197,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: sync_api.Browser, 
         page.screenshot(path=SCREENSHOTS / "phone.png", full_page=True)
 
 
-def test_a_server_that_went_away_is_told_plainly(page: sync_api.Page):
+def test_a_server_that_went_away_is_reported_plainly(page: sync_api.Page):
     page.route("**/predict", lambda route: route.abort())
     upload(page, ("cup.jpg", jpeg()))
     sync_api.expect(page.locator(".result .problem")).to_contain_text("cannot be reached")

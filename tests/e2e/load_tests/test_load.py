@@ -47,7 +47,7 @@ def test_it_starts_a_server_asks_every_model_in_every_way_and_passes(tiny_models
     assert (tmp_path / "run.html").stat().st_size > 0
 
 
-def test_arrivals_do_not_wait_for_answers_and_both_rates_are_told(
+def test_arrivals_do_not_wait_for_answers_and_both_rates_are_reported(
     server: Server, tiny_models_root: Path, tmp_path: Path
 ) -> None:
     done = run("--url", server.url, "--models", tiny_models_root, "--out", tmp_path / "out", traffic=("--rate", "15"))

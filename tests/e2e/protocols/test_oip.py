@@ -195,7 +195,7 @@ def test_triton_s_client_sees_the_work_in_the_statistics(client: triton.Inferenc
     ],
     ids=["unknown model", "shape", "datatype", "no image", "too many"],
 )
-def test_triton_s_client_is_told_what_is_wrong(
+def test_triton_s_client_reads_what_is_wrong(
     client: triton.InferenceServerClient, model: str, inputs: Any, status: str, said: str
 ) -> None:
     with pytest.raises(InferenceServerException) as refused:

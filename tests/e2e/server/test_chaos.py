@@ -63,7 +63,7 @@ def worker_of(server: Server) -> int:
     return worker
 
 
-def test_sigterm_is_told_to_probes_and_callers_while_accepted_work_is_finished(
+def test_probes_and_callers_learn_of_sigterm_while_accepted_work_is_finished(
     tiny_models_root: Path, tmp_path: Path
 ) -> None:
     body = jpeg()

@@ -88,7 +88,7 @@ def test_bentoml_s_own_client_gets_the_same_answers(server: Server, offline: Loa
     assert (oldest["version"], len(oldest["predictions"])) == (1, 1)
 
 
-def test_bentoml_s_own_client_is_told_what_is_wrong(server: Server, tmp_path: Path) -> None:
+def test_bentoml_s_own_client_reads_what_is_wrong(server: Server, tmp_path: Path) -> None:
     text = tmp_path / "cat.jpg"
     text.write_bytes(TEXT)
     refused = ask_with_bentoml(server, text, model=COLOUR)

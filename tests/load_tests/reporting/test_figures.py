@@ -16,7 +16,7 @@ def test_failures_add_up_and_the_most_memory_counts():
     assert (row.failures, row.memory_mb) == (3, 70)
 
 
-def test_of_one_and_two_workers_the_better_is_told():
+def test_of_one_and_two_workers_the_better_is_reported():
     (row,) = best(raw(run(workers=1, per_s=100), run(workers=2, per_s=120)))
     assert row.workers == 2
 

@@ -6,13 +6,13 @@ import pytest
 
 from docs.tables import PERFORMANCE, performance_page
 from load_tests.peers import PEERS
-from load_tests.reporting.aims import Aim
 from load_tests.reporting.figures import Results
 from load_tests.reporting.page import NOT_YET, half_table, missed, performance, precision_table, summary
+from load_tests.reporting.targets import Target
 from tests.load_tests.reporting.raw import limit, raw, run
 
 
-def test_our_share_of_the_limit_and_our_multiple_of_a_peer_are_told():
+def test_our_share_of_the_limit_and_our_multiple_of_a_peer_are_shown():
     results = Results(raw(run("sightline", per_s=200), run(per_s=100)), limit())
     text = "\n".join(performance(results))
     assert "| `asl` | 28x28 | 32 | mosec, 1 worker | 100 | 5.00 | 9.00 | 0 | 50 | 2.00 | 0.25 |" in text
@@ -31,8 +31,8 @@ def test_the_page_and_the_summary_name_the_versions_that_were_measured():
 
 
 def test_what_is_missed_is_counted_and_named_and_what_is_met_is_not():
-    lines = missed([Aim("a ÷ b", 0.9, 1, at_most=False), Aim("ready, s", 3, 5)])
-    assert lines[0].startswith("1 of 2 aims.")
+    lines = missed([Target("a ÷ b", 0.9, 1, at_most=False), Target("ready, s", 3, 5)])
+    assert lines[0].startswith("1 of 2 targets.")
     assert lines[2:] == ["- a ÷ b: 0.9, wanted ≥ 1."]
 
 
@@ -53,7 +53,7 @@ def test_without_a_run_the_pages_say_so():
     assert NOT_YET[0] in performance(nothing)
 
 
-def test_half_of_capacity_tells_the_steps_of_all_and_of_the_slowest():
+def test_half_of_capacity_shows_the_steps_of_all_and_of_the_slowest():
     steps, slowest = ({"decode": ms, "queue": 2 * ms, "infer": 3 * ms, "rest": 4 * ms} for ms in (0.1, 1.0))
     seen = {"offered_per_s": 1234.0, "p50_ms": 1.5, "p99_ms": 6.0, "steps_ms": steps, "slowest_steps_ms": slowest}
     row = {"round": 1, "model": "asl", "image": "28x28", "one": {"p50_ms": 0.3}, "evenly": seen, "randomly": seen}
@@ -65,7 +65,7 @@ def test_half_of_capacity_tells_the_steps_of_all_and_of_the_slowest():
     assert randomly == f"| `asl` | 28x28 | at random times | {told}"
 
 
-def test_the_page_tells_when_and_where_each_part_ran():
+def test_the_page_says_when_and_where_each_part_ran():
     soak = {"boot": {"ready_s": [1.0], "date": "2026-01-02T03:04:05Z", "commit": "abc", "machine": "a processor"}}
     assert "- boot: 2026-01-02, commit abc, a processor." in performance(Results(soak=soak))
 

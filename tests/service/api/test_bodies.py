@@ -137,7 +137,7 @@ async def test_another_content_type_is_refused_naming_the_three_forms(kind: str)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
-async def test_a_compressed_body_is_refused_with_the_door_that_takes_it(encoding: str) -> None:
+async def test_a_compressed_body_is_refused_with_the_route_that_takes_it(encoding: str) -> None:
     form = a_form([("images", IMAGE)])
     form.scope["headers"].append((b"content-encoding", encoding.encode()))
     with pytest.raises(UnsupportedMediaType, match="only /v2 takes gzip"):

@@ -268,7 +268,7 @@ async def test_an_answer_that_takes_too_long_is_504(catalog: Catalog, monkeypatc
         check_problem(await client.post(PREDICT, content=jpeg()), 504, "deadline-passed")
 
 
-async def test_a_failure_of_ours_is_500_and_tells_the_client_nothing(
+async def test_a_failure_of_ours_is_500_and_reveals_nothing(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(self: Classifier, body: bytes, deadline: float) -> None:

@@ -114,7 +114,7 @@ async def test_who_left_does_not_count_towards_the_size_of_a_batch(device: Devic
     assert device.batches == [[1, 3, 4, 5]]
 
 
-async def test_as_many_batches_run_at_once_as_there_are_places(device: Device) -> None:
+async def test_as_many_batches_run_at_once_as_may_be_in_flight(device: Device) -> None:
     device.hold()
     rows = submit(a_batcher(device.forward, BatchScheduler(2), max_batch=1, max_in_flight=9), 1, 2, 3)
     await turns()
@@ -123,7 +123,7 @@ async def test_as_many_batches_run_at_once_as_there_are_places(device: Device) -
     assert await asyncio.gather(*rows) == [10, 20, 30]
 
 
-async def test_a_batcher_leaves_places_that_its_own_engine_cannot_use(device: Device) -> None:
+async def test_a_batcher_starts_no_more_batches_than_its_own_engine_can_use(device: Device) -> None:
     device.hold()
     rows = submit(a_batcher(device.forward, BatchScheduler(4), max_batch=1, max_in_flight=1), 1, 2)
     await turns()
@@ -132,7 +132,7 @@ async def test_a_batcher_leaves_places_that_its_own_engine_cannot_use(device: De
     await asyncio.gather(*rows)
 
 
-async def test_what_waits_and_runs_is_shared_out_among_the_places(device: Device) -> None:
+async def test_what_waits_and_runs_is_shared_out_among_the_batches(device: Device) -> None:
     device.hold()
     rows = submit(a_batcher(device.forward, BatchScheduler(3), max_in_flight=3, least_beside=2), *range(10))
     await turns()
@@ -141,7 +141,7 @@ async def test_what_waits_and_runs_is_shared_out_among_the_places(device: Device
     await asyncio.gather(*rows)
 
 
-async def test_no_share_is_smaller_than_what_is_worth_a_place(device: Device) -> None:
+async def test_no_share_is_smaller_than_what_is_worth_a_batch(device: Device) -> None:
     device.hold()
     rows = submit(a_batcher(device.forward, BatchScheduler(3), max_in_flight=3, least_beside=6), *range(10))
     await turns()
@@ -345,7 +345,7 @@ async def test_an_odd_batch_is_halved_too(device: Device) -> None:
     assert device.batches == [[1, 2, 3, 4, 5], [1, 2], [3, 4], [5]]
 
 
-async def test_an_item_that_memory_is_short_for_alone_told_so_and_the_batcher_works_on(device: Device) -> None:
+async def test_an_item_that_memory_is_short_for_alone_fails_and_the_batcher_works_on(device: Device) -> None:
     device.memory = 0
     batcher = a_batcher(device.forward, max_batch=4)
     answers = await asyncio.gather(*submit(batcher, 1, 2), return_exceptions=True)

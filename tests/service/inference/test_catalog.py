@@ -263,7 +263,7 @@ async def test_a_measured_batch_fits_the_queue(
     await catalog.close()
 
 
-async def test_callers_and_metrics_are_told_what_runs_a_model(catalog: Catalog, client: httpx.AsyncClient) -> None:
+async def test_callers_and_metrics_see_what_runs_a_model(catalog: Catalog, client: httpx.AsyncClient) -> None:
     classifier = catalog.find(GREY)
     engine = classifier.model.engine
     about = (await client.get(f"/v1/models/{GREY}")).json()

@@ -278,7 +278,7 @@ async def test_a_batch_is_not_alone_beside_one_of_another_model(
     assert [engine.alone for engine in engines] == [[False], [False]]
 
 
-async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its_place(
+async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its_turn(
     offline: LoadedModel, pool: CountingPool, settings: Settings, engine: HeldEngine
 ) -> None:
     model = LoadedModel(offline.card, engine, offline.sample)  # type: ignore[arg-type]

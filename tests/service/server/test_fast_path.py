@@ -390,7 +390,7 @@ async def test_nobody_gets_past_the_keys(app: Starlette, catalog: Catalog) -> No
     assert not let_in.asked
 
 
-async def test_a_failure_of_ours_is_500_and_tells_nothing(caller: Caller, monkeypatch: Any) -> None:
+async def test_a_failure_of_ours_is_500_and_reveals_nothing(caller: Caller, monkeypatch: Any) -> None:
     monkeypatch.setattr(OpenedImage, "decode", lambda _: 1 / 0)
     answer = await caller.answer(post())
     assert (answer.status, answer.body["code"]) == (500, "internal")

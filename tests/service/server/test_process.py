@@ -115,7 +115,7 @@ def test_a_thread_of_another_policy_is_left_alone() -> None:
 
 
 @ON_LINUX
-def test_a_processor_of_another_kind_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_of_another_kind_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert not in_a_thread(shorten_slices)
 

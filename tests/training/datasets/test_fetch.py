@@ -137,7 +137,7 @@ def test_what_only_account_holders_get_is_explained_until_it_is_there(tmp_path: 
     assert fetch("sign-mnist", tmp_path) == tmp_path / "sign-mnist.zip"
 
 
-def test_an_unknown_name_is_told_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="there are cats-vs-dogs, cifar-10, sign-mnist"):
         fetch("imagenet", tmp_path)
 

@@ -50,7 +50,7 @@ def test_own_photos_are_read_whichever_recipe_is_chosen(name: str, tmp_path: Pat
     assert dataset.labels == ("cup", "plate")
 
 
-def test_a_layout_nobody_knows_is_told_what_was_expected_what_came_and_what_to_do(tmp_path: Path) -> None:
+def test_a_layout_nobody_knows_is_refused_with_what_was_expected_what_came_and_what_to_do(tmp_path: Path) -> None:
     path = zip_of(tmp_path / "notes.zip", {f"{i}.txt": b"" for i in range(5)})
     with pytest.raises(DatasetError) as seen:
         load_dataset(path, Cifar10(), SPEC)
@@ -58,12 +58,12 @@ def test_a_layout_nobody_knows_is_told_what_was_expected_what_came_and_what_to_d
         assert part in str(seen.value)
 
 
-def test_a_path_with_nothing_there_is_told_so(tmp_path: Path) -> None:
+def test_a_path_with_nothing_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="nothing is there"):
         load_dataset(tmp_path / "missing.zip", Cifar10(), SPEC)
 
 
-def test_an_empty_folder_is_told_so(tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="it holds no files"):
         load_dataset(tmp_path, Cifar10(), SPEC)
 

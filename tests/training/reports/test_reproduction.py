@@ -232,7 +232,7 @@ def rates_of(recipe: Recipe, dataset: str = "") -> RatesRecord:
     )
 
 
-def test_how_fast_images_go_through_is_told_in_medians(root: Path) -> None:
+def test_how_fast_images_go_through_is_given_in_medians(root: Path) -> None:
     write_record(rates_of(BOOK), root / BOOK.name / RATES)
     save_record(root, LETTERS)
     body = written(root).partition("## How fast images go through")[2].partition("\n## ")[0]
@@ -326,7 +326,7 @@ def test_near_duplicates_are_named_wherever_a_figure_of_the_letters_stands(root:
 
 
 @pytest.mark.parametrize("name", COPIES)
-def test_how_a_data_set_differs_is_told_where_it_was_used(name: str, root: Path) -> None:
+def test_how_a_data_set_differs_is_said_where_it_was_used(name: str, root: Path) -> None:
     save_record(root, next(recipe for recipe in RECIPES.values() if recipe.reader.name == name))
     text = written(root)
     assert COPIES[name].differs in text

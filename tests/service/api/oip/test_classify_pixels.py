@@ -63,7 +63,7 @@ async def test_pixels_get_the_contrast_step_that_files_get(catalog: Catalog) -> 
     np.testing.assert_allclose(from_pixels[0].row, from_file.row, atol=1e-6)
 
 
-async def test_every_image_takes_its_own_place_in_the_queue(held: Classifier, engine: HeldEngine) -> None:
+async def test_every_image_is_queued_on_its_own(held: Classifier, engine: HeldEngine) -> None:
     work = asyncio.create_task(held.classify_pixels(pictures(4), soon()))
     for _ in range(2):  # max_batch is 2
         await engine.answer(0.2, 0.3, 0.5)
@@ -127,14 +127,14 @@ async def test_anything_but_the_networks_input_is_a_mistake_of_the_program(held:
         await held.classify_pixels(pixels, soon())
 
 
-async def test_work_through_every_door_is_counted(held: Classifier, engine: HeldEngine) -> None:
+async def test_work_through_every_route_is_counted(held: Classifier, engine: HeldEngine) -> None:
     work = []
-    for door in (
+    for ask in (
         lambda: held.classify_pixels(pictures(2), soon()),
         lambda: held.classify(jpeg(), soon()),
         lambda: held.classify_each([jpeg(), TEXT], soon()),
     ):
-        work.append(asyncio.create_task(door()))
+        work.append(asyncio.create_task(ask()))
         await asyncio.sleep(0.01)
     for _ in range(2):
         await engine.answer(0.2, 0.3, 0.5)

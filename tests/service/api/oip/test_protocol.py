@@ -28,7 +28,7 @@ def test_a_header_outside_the_body_is_refused(header: str) -> None:
         header_length(header, 100)
 
 
-def test_json_data_and_raw_bytes_are_told_apart() -> None:
+def test_json_data_and_raw_bytes_are_distinguished() -> None:
     assert parsed({"inputs": [IMAGE]}).raw is None
     raw = {"name": "image", "shape": [1, 2], "datatype": "UINT8", "parameters": {"binary_data_size": 2}}
     assert parsed({"inputs": [raw]}, b"\x01\x02").raw == b"\x01\x02"
@@ -105,7 +105,7 @@ def test_a_request_of_the_wrong_form_is_refused_saying_what_is_wrong(request_: A
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xd8\xff\xe0", b'{"inputs": [NaN]}', b"[" * 100_000])
-def test_a_body_that_is_not_json_is_told_how_to_send_a_bare_image(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_answered_with_how_to_send_a_bare_image(body: bytes) -> None:
     with pytest.raises(MalformedRequest, match="Inference-Header-Content-Length: 0"):
         protocol.parse(body, len(body))
 

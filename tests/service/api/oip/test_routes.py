@@ -72,7 +72,7 @@ def check_error(answer: httpx.Response, status: int) -> str:
 BINARY = {"parameters": {"binary_data_output": True}}
 
 
-async def test_one_image_gets_the_same_probabilities_through_every_door(client: httpx.AsyncClient) -> None:
+async def test_one_image_gets_the_same_probabilities_through_every_route(client: httpx.AsyncClient) -> None:
     pixels = noise(8, 8)
     file = png(pixels)
     base64_text = base64.b64encode(file).decode()
@@ -405,7 +405,7 @@ async def test_the_deadline_of_the_queue_is_the_requests(
     assert 0 < left[0] <= 2 < left[1] <= 30
 
 
-async def test_a_failure_of_ours_is_500_and_tells_the_client_nothing(
+async def test_a_failure_of_ours_is_500_and_reveals_nothing(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(self: Classifier, images: Any, deadline: float) -> None:

@@ -18,7 +18,7 @@ def test_a_batch_counts_once_as_execution_and_as_many_times_as_it_has_images() -
     assert stats["compute_output"] == {"count": 3, "ns": 21}
 
 
-def test_batches_are_told_apart_by_their_size() -> None:
+def test_batches_are_counted_by_their_size() -> None:
     statistics = Statistics()
     for images in (4, 1, 4):
         statistics.ran(BatchTimes([0] * images, [0] * images, stack_ns=1, infer_ns=10 * images, output_ns=2))

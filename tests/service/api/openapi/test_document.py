@@ -63,8 +63,8 @@ async def test_every_error_that_callers_meet_has_an_example(kind: type[Sightline
         for content in response["content"].values()
         for example in content.get("examples", {}).values()
     ]
-    (told,) = {example["title"] for example in examples if example.get("code") == kind.code}
-    assert told == kind.title
+    (title,) = {example["title"] for example in examples if example.get("code") == kind.code}
+    assert title == kind.title
 
 
 async def test_the_examples_of_bodies_are_answered(client: httpx.AsyncClient, document: Any) -> None:

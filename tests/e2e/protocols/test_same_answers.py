@@ -1,4 +1,4 @@
-"""One image through every door of one server: the same probabilities."""
+"""One image by every route of one server: the same probabilities."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def with_client(server: Server, image: Any) -> dict[str, float]:
 
 IN_BASE64 = base64.b64encode(FILE).decode()
 LENGTH = len(FILE).to_bytes(4, "little")
-DOORS: dict[str, Callable[[Server], dict[str, float]]] = {
+ROUTES: dict[str, Callable[[Server], dict[str, float]]] = {
     "form": lambda server: by_label(v1(server, files={"image": FILE})),
     "json": lambda server: by_label(v1(server, json={"image": IN_BASE64})),
     "version": lambda server: by_label(v1(server, "versions/2/predict", content=FILE)),
@@ -80,6 +80,6 @@ DOORS: dict[str, Callable[[Server], dict[str, float]]] = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_every_door_gives_the_probabilities_of_the_raw_body(server: Server, door: str) -> None:
-    assert DOORS[door](server) == pytest.approx(by_label(v1(server, content=FILE)), abs=1e-5)
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_gives_the_probabilities_of_the_raw_body(server: Server, route: str) -> None:
+    assert ROUTES[route](server) == pytest.approx(by_label(v1(server, content=FILE)), abs=1e-5)

@@ -1,4 +1,4 @@
-"""What was aimed at, held against raw results."""
+"""The targets, held against raw results."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Iterable
 from typing import Any
 
 from load_tests.peers import PEERS
-from load_tests.reporting.aims import OF_THE_LIMIT, TIMES, Aim, every, process, survival
 from load_tests.reporting.figures import Results
+from load_tests.reporting.targets import OF_THE_LIMIT, TIMES, Target, every, process, survival
 from load_tests.workload import IMAGES
 from tests.load_tests.reporting.raw import limit, raw, run
 
 
-def shown(aims: Iterable[Aim]) -> str:
-    return "\n".join(f"{a.name} | {a.bound} | {a.measured:.4g} | {'met' if a.kept else 'missed'}" for a in aims)
+def shown(targets: Iterable[Target]) -> str:
+    return "\n".join(f"{a.name} | {a.bound} | {a.measured:.4g} | {'met' if a.kept else 'missed'}" for a in targets)
 
 
-def test_our_share_of_what_one_process_does_is_an_aim():
+def test_our_share_of_what_one_process_does_is_a_target():
     lines = shown(every(Results(raw(run("sightline", per_s=200)), limit())))
     assert "asl 28x28, 32 connections: served ÷ in process | ≥ 0.5 | 0.5 | met" in lines
 
 
-def test_a_missed_aim_is_reported_as_missed():
+def test_a_missed_target_is_reported_as_missed():
     runs = [run("sightline", per_s=90, failures=1), run(per_s=100)]
     lines = shown(every(Results(raw(*runs))))
     assert "asl 28x28, 32 connections: ours ÷ mosec | ≥ 1 | 0.9 | missed" in lines
     assert "failed requests of ours | ≤ 0 | 1 | missed" in lines
 
 
-def test_of_several_rounds_at_half_of_capacity_the_middle_one_is_told():
+def test_of_several_rounds_at_half_of_capacity_the_middle_one_is_reported():
     def a_round(number: int, p99_ms: float) -> dict[str, Any]:
         seen = {"p99_ms": p99_ms, "sent": 1, "statuses": {"200": 1}}
         place = {"round": number, "model": "asl", "image": "28x28"}
@@ -39,7 +39,7 @@ def test_of_several_rounds_at_half_of_capacity_the_middle_one_is_told():
     assert "half of capacity evenly spaced: p99 ÷ median of one connection | ≤ 4 | 3 | met" in lines
 
 
-def test_a_soak_is_held_to_its_aims():
+def test_a_soak_is_held_to_its_targets():
     evenly = {"p99_ms": 6.0, "sent": 10, "statuses": {"200": 10}}
     randomly = {"p99_ms": 9.0, "sent": 10, "statuses": {"200": 9, "429": 1}}
     row = {"round": 1, "model": "asl", "image": "28x28", "one": {"p50_ms": 2.0}, "evenly": evenly, "randomly": randomly}
@@ -73,7 +73,7 @@ HOSTILE = {
 CLAIMS = {"n": 2, "ms": {"a": [1.0, 60.0], "b": [2.0, 3.0]}, "peak_rise_bytes": 2_000_000}
 
 
-def test_what_the_server_survives_is_held_to_its_aims():
+def test_what_the_server_survives_is_held_to_its_targets():
     lines = shown(survival({"flood": FLOOD, "sigterm": {"n": 20, "lost": 0}, "hostile": HOSTILE, "claims": CLAIMS}))
     assert "floods of 1,000 requests: not answered with 200, 429 or 504 | ≤ 0 | 2 | missed" in lines
     assert "at four times capacity, n=1: goodput ÷ capacity | ≥ 0.9 | 0.95 | met" in lines
@@ -85,13 +85,13 @@ def test_what_the_server_survives_is_held_to_its_aims():
     assert "longest, ms | ≤ 50 | 60 | missed" in lines
 
 
-def test_the_client_is_held_to_its_aim():
+def test_the_client_is_held_to_its_target():
     client = {"images": 1000, "model": "asl", "ratio": 0.85}
     lines = shown(process({"client": client}))
     assert "predict_many of 1,000 images ÷ capacity, asl | ≥ 0.9 | 0.85 | missed" in lines
 
 
-def test_bfloat16_is_held_to_its_aims():
+def test_bfloat16_is_held_to_its_targets():
     speeds = {"float32": [100.0, 90.0, 300.0], "bfloat16": [150.0, 150.0, 150.0]}
     accuracy = {"float32": 0.98, "bfloat16": 0.975}
     one = {"version": 1, "per_s": speeds, "accuracy": accuracy}
@@ -102,7 +102,7 @@ def test_bfloat16_is_held_to_its_aims():
     assert "asl 1: change of accuracy in bfloat16 | ≤ 0.001 | 0.005 | missed" in lines
 
 
-def test_every_aim_names_a_peer_and_a_picture_that_exist():
+def test_every_target_names_a_peer_and_a_picture_that_exist():
     assert TIMES.keys() <= PEERS.keys()
     pairs = {(model, f"{width}x{height}") for model, sizes in IMAGES.items() for width, height in sizes}
     assert OF_THE_LIMIT.keys() <= pairs

@@ -1,4 +1,4 @@
-"""What the server is aimed at, beside what was measured: `python -m load_tests.reporting` prints it."""
+"""The targets of the server, beside what was measured: `python -m load_tests.reporting` prints it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIENT_RATIO = 0.9
 SETTLED = 0.1  # the first tenth of a soak, in which buffers reach their size
 
 
-class Aim(NamedTuple):
+class Target(NamedTuple):
     """`at_most` says which side of `wanted` is right."""
 
     name: str
@@ -45,8 +45,8 @@ class Aim(NamedTuple):
         return f"{'≤' if self.at_most else '≥'} {self.wanted:.4g}"
 
 
-def every(results: Results) -> list[Aim]:
-    """One aim for each that there are figures for."""
+def every(results: Results) -> list[Target]:
+    """One target for each that there are figures for."""
     rows, limits = best(results.peers), in_process(results.limit)
     return [
         *_shares(rows, limits),
@@ -60,111 +60,111 @@ def every(results: Results) -> list[Aim]:
     ]
 
 
-def process(soak: Raw | None) -> Iterator[Aim]:
+def process(soak: Raw | None) -> Iterator[Target]:
     """Start, memory, and what the Python client reaches."""
     soak = soak or {}
     if "boot" in soak:
-        yield Aim("process start to ready, s", statistics.median(soak["boot"]["ready_s"]), READY_S)
+        yield Target("process start to ready, s", statistics.median(soak["boot"]["ready_s"]), READY_S)
     if "memory" in soak:
         samples = soak["memory"]["resident_mb"]
         settled = samples[int(SETTLED * len(samples)) :]
         middle = statistics.median(settled)
-        yield Aim("worker's resident memory, MB", max(samples), MEMORY_MB)
-        yield Aim("its change under full load, share", max(abs(one - middle) for one in settled) / middle, FLAT)
+        yield Target("worker's resident memory, MB", max(samples), MEMORY_MB)
+        yield Target("its change under full load, share", max(abs(one - middle) for one in settled) / middle, FLAT)
     if client := soak.get("client"):
         name = f"predict_many of {client['images']:,} images ÷ capacity, {client['model']}"
-        yield Aim(name, client["ratio"], CLIENT_RATIO, at_most=False)
+        yield Target(name, client["ratio"], CLIENT_RATIO, at_most=False)
 
 
-def survival(chaos: Raw | None) -> Iterator[Aim]:
+def survival(chaos: Raw | None) -> Iterator[Target]:
     """Floods, SIGTERMs, hostile inputs."""
     for part, found in (chaos or {}).items():
         yield from _CHAOS[part](found)
 
 
-def _shares(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> Iterator[Aim]:
+def _shares(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> Iterator[Target]:
     for row in _ours(rows, 32):
         place = (row.model, row.image)
         if place in OF_THE_LIMIT and place in limits:
             share = row.per_s / limits[place].both_per_s
-            yield Aim(f"{_where(row)}: served ÷ in process", share, OF_THE_LIMIT[place], at_most=False)
+            yield Target(f"{_where(row)}: served ÷ in process", share, OF_THE_LIMIT[place], at_most=False)
 
 
-def _times(rows: Sequence[Row]) -> Iterator[Aim]:
+def _times(rows: Sequence[Row]) -> Iterator[Target]:
     ours = {row[:3]: row.per_s for row in rows if row.peer == OURS}
     for row in rows:
         if row.peer in TIMES and row[:3] in ours:
             wanted = TIMES[row.peer][0 if row.model in SMALL else 1]
             times = ours[row[:3]] / row.per_s if row.per_s else float("inf")
-            yield Aim(f"{_where(row)}: ours ÷ {row.peer}", times, wanted, at_most=False)
+            yield Target(f"{_where(row)}: ours ÷ {row.peer}", times, wanted, at_most=False)
 
 
-def _latencies(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> Iterator[Aim]:
+def _latencies(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> Iterator[Target]:
     for row in _ours(rows, 1):
         if limit := limits.get((row.model, row.image)):
             wanted = LATENCY_TIMES * limit.latency_ms + LATENCY_PLUS_MS
-            yield Aim(f"{_where(row)}: median, ms", row.p50_ms, wanted)
+            yield Target(f"{_where(row)}: median, ms", row.p50_ms, wanted)
 
 
-def _gains(precisions: Raw | None) -> Iterator[Aim]:
+def _gains(precisions: Raw | None) -> Iterator[Target]:
     for one in (precisions or {"versions": []})["versions"]:
         name, (plain, reduced) = f"{one['model']} {one['version']}", (one["per_s"][p] for p in ("float32", "bfloat16"))
         if one["model"] == BFLOAT16_OF:
             gain = statistics.median(reduced) / statistics.median(plain)
-            yield Aim(f"{name}, the network alone: bfloat16 ÷ float32", gain, BFLOAT16_TIMES, at_most=False)
+            yield Target(f"{name}, the network alone: bfloat16 ÷ float32", gain, BFLOAT16_TIMES, at_most=False)
         if len(one["accuracy"]) > 1:
             change = round(abs(one["accuracy"]["bfloat16"] - one["accuracy"]["float32"]), 9)  # of two shares of images
-            yield Aim(f"{name}: change of accuracy in bfloat16", change, ACCURACY_CHANGE)
+            yield Target(f"{name}: change of accuracy in bfloat16", change, ACCURACY_CHANGE)
 
 
-def _failures(rows: Sequence[Row]) -> Iterator[Aim]:
+def _failures(rows: Sequence[Row]) -> Iterator[Target]:
     if any(row.peer == OURS for row in rows):
-        yield Aim("failed requests of ours", sum(row.failures for row in rows if row.peer == OURS), 0)
+        yield Target("failed requests of ours", sum(row.failures for row in rows if row.peer == OURS), 0)
 
 
-def _half(soak: Raw) -> Iterator[Aim]:
+def _half(soak: Raw) -> Iterator[Target]:
     if "half" not in soak:
         return
     rows = soak["half"]["rows"]
     for spaced, row in middle_rounds(rows):
         name = f"{row['model']} {row['image']}, half of capacity {SPACED[spaced]}: p99 ÷ median of one connection"
-        yield Aim(name, p99_times(spaced, row), P99_TIMES)
+        yield Target(name, p99_times(spaced, row), P99_TIMES)
     unanswered = sum(row[spaced]["sent"] - row[spaced]["statuses"].get("200", 0) for row in rows for spaced in SPACED)
-    yield Aim("half of capacity: requests not answered with 200", unanswered, 0)
+    yield Target("half of capacity: requests not answered with 200", unanswered, 0)
 
 
-def _flood(found: Mapping[str, Any]) -> Iterator[Aim]:
+def _flood(found: Mapping[str, Any]) -> Iterator[Target]:
     floods = [one[part] for one in found["rounds"] for part in ("flooded", "beside_stalled")]
     sent = sum(flood["sent"] for flood in floods)
     answered = sum(count for flood in floods for status, count in flood["statuses"].items() if status in AT_FLOOD)
     times = f"n={len(found['rounds'])}"
-    yield Aim(f"floods of {sent:,} requests: not answered with 200, 429 or 504", sent - answered, 0)
+    yield Target(f"floods of {sent:,} requests: not answered with 200, 429 or 504", sent - answered, 0)
     goodput = f"flood at four times capacity, {times}: goodput ÷ capacity"
-    yield Aim(goodput, found["goodput_of_capacity"], GOODPUT, at_most=False)
-    yield Aim("flood: p99 of what was accepted, ms", max(flood["p99_ms"] for flood in floods), found["deadline_ms"])
+    yield Target(goodput, found["goodput_of_capacity"], GOODPUT, at_most=False)
+    yield Target("flood: p99 of what was accepted, ms", max(flood["p99_ms"] for flood in floods), found["deadline_ms"])
     beside = f"500 stalled connections beside it, {times}: loss of goodput"
-    yield Aim(beside, found["change_by_stalled"], CHANGE_BY_STALLED)
+    yield Target(beside, found["change_by_stalled"], CHANGE_BY_STALLED)
 
 
-def _sigterm(found: Mapping[str, Any]) -> Iterator[Aim]:
-    yield Aim(f"{found['n']} SIGTERMs under load: accepted requests lost", found["lost"], 0)
+def _sigterm(found: Mapping[str, Any]) -> Iterator[Target]:
+    yield Target(f"{found['n']} SIGTERMs under load: accepted requests lost", found["lost"], 0)
 
 
-def _hostile(found: Mapping[str, Any]) -> Iterator[Aim]:
+def _hostile(found: Mapping[str, Any]) -> Iterator[Target]:
     failed = {status: n for status, n in found["statuses"].items() if not status.isdigit() or status.startswith("5")}
     held = found["resident_bytes"]
-    yield Aim(f"{found['n']:,} hostile inputs: 5xx, hangs, lost connections", sum(failed.values()), 0)
-    yield Aim("hostile inputs: rise of memory, MB", (held["after"] - held["after_ordinary_pictures"]) / 1e6, RISE_MB)
+    yield Target(f"{found['n']:,} hostile inputs: 5xx, hangs, lost connections", sum(failed.values()), 0)
+    yield Target("hostile inputs: rise of memory, MB", (held["after"] - held["after_ordinary_pictures"]) / 1e6, RISE_MB)
 
 
-def _claims(found: Mapping[str, Any]) -> Iterator[Aim]:
-    yield Aim(
+def _claims(found: Mapping[str, Any]) -> Iterator[Target]:
+    yield Target(
         f"pictures that claim gigapixels, n={found['n']}: longest, ms", max(map(max, found["ms"].values())), CLAIM_MS
     )
-    yield Aim("pictures that claim gigapixels: rise of memory, MB", found["peak_rise_bytes"] / 1e6, RISE_MB)
+    yield Target("pictures that claim gigapixels: rise of memory, MB", found["peak_rise_bytes"] / 1e6, RISE_MB)
 
 
-_CHAOS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Aim]]] = {
+_CHAOS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Target]]] = {
     "flood": _flood,
     "sigterm": _sigterm,
     "hostile": _hostile,
