@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier.commands.parameters import Models, PrecisionName, path, whole_number
+from classifier.commands.parameters import PrecisionName, path, whole_number
 from training.commands.parameters import (
     AugmentOption,
     Data,
@@ -36,7 +36,9 @@ RECORDED = ("card.json", "history.csv", "curves.png", "confusion.png")
 def run(
     recipe: RecipeName,
     data: Data,
-    models: Models,
+    models: Annotated[
+        Path, typer.Option("--models", parser=path, metavar="DIR", help="The model store to save in.")
+    ] = Path("models"),
     name: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model's; else the recipe's or folder's.")
     ] = None,
