@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from classifier.errors import SightlineError
-from service import systemd
+from service import logs, systemd
 from service.api import auth, bodies, endpoints, responses, routes
 from service.api.auth import PROBES, Access
 from service.api.deadlines import deadline_after, time_for, while_present
@@ -66,6 +66,14 @@ except SettingsError as wrong:
 SETTINGS = _SERVER.settings
 startup.install(_SERVER)
 startup.report_nothing()
+
+
+def _set_log_format() -> None:
+    if SETTINGS.log_format == "json":
+        logs.write_json()
+
+
+_set_log_format()  # for the process that watches the server, which only imports this module
 
 # BentoML's own limit, of upload and answer together, only catches what our limits, which answer first, have missed.
 _BENTOML_TIMEOUT_S = (SETTINGS.upload_timeout_ms + SETTINGS.longest_timeout_ms) / 1000 + 5
@@ -130,6 +138,7 @@ class Sightline:
         except SettingsError as wrong:
             startup.leave(wrong)
         startup.log_beside_bentoml()
+        _set_log_format()
         process.shorten_slices()
         Shutdown(_SERVER, server).take_over()
         _SERVER.listeners.open()

@@ -132,6 +132,9 @@ class Settings:
         bool, "answer callers without a key on every address; otherwise only on loopback while no keys are set"
     ] = False
     open_metrics: Annotated[bool, "answer /metrics without a key where keys are asked for"] = False
+    log_format: Annotated[
+        Literal["text", "json"], "what a log line is; `json` has `time`, `level`, `logger`, `message` and `exception`"
+    ] = "text"
     access_log: Annotated[bool, "write a line for every answer, not only for rejections; it costs speed"] = False
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ ORDER = {  # what stands in a line may import its own line and those below; trai
         {"server"},
         {"api"},
         {"inference"},
-        {"metrics", "systemd"},
+        {"logs", "metrics", "systemd"},
         {"settings"},
         {"errors"},
     ),
