@@ -85,7 +85,7 @@ class Settings:
     max_lag_ms: Annotated[
         float, "milliseconds that the event loop may be behind; while it is, new requests get 429 before they are read"
     ] = 500.0
-    max_held_bytes: Annotated[int, "bytes of all request bodies being read or worked on; beyond it callers get 429"] = (
+    max_held_bytes: Annotated[int, "bytes of bodies read, unfolded, parsed or worked on; beyond it callers get 429"] = (
         256_000_000
     )
     upload_stall_ms: Annotated[

@@ -7,20 +7,22 @@ and knows at every moment which requests are being answered and how many bytes t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
+import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from classifier.errors import SightlineError
-from service.api import request_ids
 from service.api.auth import PROBES
-from service.api.request_ids import request_id_of
 from service.api.responses import SECURITY_HEADERS, error_response
 from service.api.traffic import Traffic
+from service.api.unfolding import TRAFFIC
 from service.errors import CODE_HEADER, Closing, NoSuchPath, QueueFull, UploadTooSlow
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,13 @@ log = logging.getLogger(__name__)
 # kernel answer with a reset, which may overtake the answer.
 LINGER_S = 2.0
 LINGER_FROM_BYTES = 65_536  # a shorter rest is read over by uvicorn, and the connection stays
+
+REQUEST_ID_HEADER = b"x-request-id"
+
+_FIT_FOR_A_LOG = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+
+# Ids need only differ, among servers as well; drawing each one anew from the system costs more than the rest of it.
+_IDS = itertools.count(secrets.randbits(64))
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -105,7 +114,7 @@ class _Exchange:
         self._lingers = False
         self._reason = ""
         self.request_id = request_id_of(scope["headers"])
-        scope.setdefault("state", {})["request_id"] = self.request_id
+        scope.setdefault("state", {}).update({"request_id": self.request_id, TRAFFIC: traffic})
 
     async def receive(self) -> Message:
         """The next part of the body. Raises UploadTooSlow or TooManyBytes."""
@@ -160,7 +169,7 @@ class _Exchange:
             if self._reason == QueueFull.code:
                 self._traffic.shed(self.scope.get("raw_path", b""))
         added = [header for header in SECURITY_HEADERS if header[0] not in headers]
-        added.append((request_ids.HEADER, self.request_id.encode()))
+        added.append((REQUEST_ID_HEADER, self.request_id.encode()))
         self._lingers = self._more_body and self._unread() > LINGER_FROM_BYTES
         if self._lingers or self._traffic.is_closing:
             added.append((b"connection", b"close"))
@@ -217,3 +226,11 @@ def _announced_bytes(scope: Scope) -> int | None:
 def client_of(scope: Scope) -> str:
     """The caller's address."""
     return str((scope.get("client") or ("unknown",))[0])
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's own id where there is one and it is fit for a log, else a new one."""
+    given = [value for name, value in headers if name == REQUEST_ID_HEADER]
+    if len(given) == 1 and _FIT_FOR_A_LOG.fullmatch(given[0]):
+        return str(given[0], "ascii")
+    return f"{next(_IDS) & 0xFFFF_FFFF_FFFF_FFFF:016x}"

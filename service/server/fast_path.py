@@ -19,8 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from classifier.errors import SightlineError
 from service.api import bodies, responses
 from service.api.deadlines import TIMEOUT_HEADER, deadline_error
-from service.api.middleware import CUT_OFF, client_of
-from service.api.request_ids import request_id_of
+from service.api.middleware import CUT_OFF, client_of, request_id_of
 from service.errors import CallerGone, Closing, QueueFull, problem
 from service.inference import timing
 from service.inference.classifier import Classifier

@@ -21,8 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from classifier.errors import SightlineError
 from service.api.auth import PROBES
 from service.api.deadlines import HANG_UP
-from service.api.middleware import BODY_IS_HERE, client_of
-from service.api.request_ids import request_id_of
+from service.api.middleware import BODY_IS_HERE, client_of, request_id_of
 from service.api.responses import error_response
 from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
 from service.errors import HeadTooLarge, MalformedRequest, TooManyConnections, problem

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.api import request_ids
+from service.api.middleware import REQUEST_ID_HEADER
 from service.api.responses import SECURITY_HEADERS, error_response
 from service.errors import Overloaded, is_oip
 
@@ -29,7 +29,7 @@ def raw_response(response: Response, default_headers: Headers, request_id: str, 
         *(_line(header) for header in SECURITY_HEADERS),
     ]
     if request_id:
-        lines.append(_line((request_ids.HEADER, request_id.encode())))
+        lines.append(_line((REQUEST_ID_HEADER, request_id.encode())))
     if not keep_alive:
         lines.append(b"connection: close\r\n")
     return b"".join((STATUS_LINE[response.status_code], *lines, b"\r\n", response.body))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from classifier.errors import SightlineError
-from service.api import bodies
+from service.api import bodies, unfolding
 from service.api.deadlines import deadline_after, time_for, while_present
 from service.api.endpoints import Endpoint, answered, catalog_of, classifier_of
 from service.api.oip import compression, metadata, protocol, results, tensors
@@ -98,7 +98,7 @@ async def all_statistics(request: Request) -> Response:
 
 async def repository_index(request: Request) -> Response:
     catalog = catalog_of(request)
-    body = await bodies.read_bytes(request, catalog.settings.max_body_bytes)
+    body = await bodies.read_bytes(request, INLINE_JSON_BYTES)
     return json_response(metadata.repository(catalog, ready_only=_ready_only(body)))
 
 
@@ -109,7 +109,8 @@ async def infer(request: Request) -> Response:
     async with deadline_after(allowed_ms) as deadline:
         with while_present(request):
             body = await _unfolded(request, sent, settings.max_body_bytes)
-            images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
+            with unfolding.held(request, len(body) if body is not sent else 0):
+                images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
             async with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner:
                 classified = await _classified(classifier, images, min(deadline, sooner))
     accepted = request.headers.get("accept-encoding", "")
@@ -120,7 +121,7 @@ async def _unfolded(request: Request, body: bytes, max_bytes: int) -> bytes:
     encoding = request.headers.get("content-encoding", "")
     if not compression.is_compressed(encoding):
         return body
-    return await asyncio.to_thread(compression.expand, body, encoding, max_bytes)  # a few bytes may become very many
+    return await unfolding.in_turn(lambda: compression.expand(body, encoding, max_bytes))
 
 
 async def _read_images(
@@ -136,9 +137,11 @@ async def _read_images(
         asked = protocol.parse(body, json_bytes)
         return tensors.read(asked, spec, max_images), asked.answer, asked.timeout_us
 
-    if json_bytes <= INLINE_JSON_BYTES and len(body) <= INLINE_RAW_BYTES:
-        return read()
-    return await asyncio.to_thread(read)
+    if json_bytes <= INLINE_JSON_BYTES:
+        return read() if len(body) <= INLINE_RAW_BYTES else await asyncio.to_thread(read)
+    json, most = memoryview(body)[:json_bytes], tensors.most_brackets(json_bytes, spec, max_images)
+    with unfolding.held(request, await unfolding.in_turn(lambda: unfolding.parsed_bytes(json, most))):
+        return await unfolding.in_turn(read)
 
 
 async def _classified(classifier: Classifier, images: Images, deadline: float) -> list[Classified]:

@@ -16,6 +16,7 @@ from classifier.errors import NotAnImage
 from classifier.formats import FORMATS, identify
 from classifier.images import Pixels
 from service.api.oip.protocol import Infer, InputTensor
+from service.api.unfolding import MOST_BRACKETS
 from service.errors import BodyTooLarge, MalformedRequest
 
 Images = Pixels | list[bytes]
@@ -42,6 +43,14 @@ def read(infer: Infer, spec: InputSpec, max_images: int) -> Images:
     if infer.raw is None:
         return _json_pixels(tensor, (images, *spec.shape))
     return _raw_pixels(infer.raw, _NUMBERS[tensor.datatype], (images, *spec.shape))
+
+
+def most_brackets(json_bytes: int, spec: InputSpec, max_images: int) -> int:
+    """How many lists and objects JSON of so many bytes can need: nested pixels of as many images as find room in it."""
+    height, width, channels = spec.shape
+    shortest = height * width * (2 * channels + 2)  # digits, commas and brackets of an image
+    images = min(max_images, json_bytes // shortest + 1)
+    return images * (1 + height + height * width) + MOST_BRACKETS
 
 
 def read_bare(body: bytes, spec: InputSpec) -> Images:

@@ -13,6 +13,7 @@ from classifier.errors import ImageTooLarge, SightlineError, TooComplexImage, To
 from classifier.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from classifier.formats.outline import MOST_SIDE
 from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
+from service.api.unfolding import MOST_BRACKETS
 from service.errors import (
     BodyTooLarge,
     Closing,
@@ -74,7 +75,8 @@ LIMITS = (
     Limit("run-length encoded pixels of a BMP", f"{bmp.MOST_RLE_PIXELS:,}", TooComplexImage),
     Limit("bytes that they are in", f"{bmp.MOST_RLE_BYTES:,}", TooComplexImage),
     Limit("boxes of an AVIF or HEIC around the size", f"{heif.MOST_BOXES:,}", TooComplexImage),
-    Limit("bytes of all bodies held at once", "max_held_bytes", TooManyBytes),
+    Limit("brackets of JSON, beyond those of nested pixels", f"{MOST_BRACKETS}", BodyTooLarge),
+    Limit("bytes of all bodies held at once, also unfolded and parsed", "max_held_bytes", TooManyBytes),
     Limit(
         "milliseconds for a request after its upload, unless it says otherwise", "request_timeout_ms", DeadlinePassed
     ),

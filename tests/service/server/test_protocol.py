@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.api.rejection_log import LOG_LINES_PER_S
+from service.api.traffic import LOG_LINES_PER_S
 from service.server.protocol import ConnectionProtocol
 from service.settings import Settings
 from tests.service.server.contexts import connected, plain_context

@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from classifier.loaded_model import LoadedModel
+from service.api import unfolding
 from service.api.oip.routes import INLINE_JSON_BYTES, INLINE_RAW_BYTES
 from service.api.routes import create_app, serve_catalog
 from service.errors import QueueFull
@@ -221,7 +222,14 @@ async def test_large_requests_are_read_in_a_thread(catalog: Catalog, monkeypatch
         threaded.append(function.__name__)
         return await to_thread(function, *arguments)
 
+    in_turn = unfolding.in_turn
+
+    async def noted_in_turn(function: Any) -> Any:
+        threaded.append(f"{function.__name__} in turn")
+        return await in_turn(function)
+
     monkeypatch.setattr(asyncio, "to_thread", noted)
+    monkeypatch.setattr(unfolding, "in_turn", noted_in_turn)
     pixels = np.zeros((64, 8, 8, 3), np.uint8)
     many = {"inputs": [tensor("UINT8", pixels.shape, (pixels + 100).tolist())]}
     assert len(orjson.dumps(many)) > INLINE_JSON_BYTES
@@ -231,7 +239,7 @@ async def test_large_requests_are_read_in_a_thread(catalog: Catalog, monkeypatch
         for request in ({"json": many}, with_raw(packed(*files), "BYTES", [3])):
             assert (await client.post(INFER, **request)).status_code == 200
         await client.post(INFER, **with_raw(pixels.tobytes(), "UINT8", pixels.shape))
-    assert threaded == ["read", "read"]
+    assert threaded == ["<lambda> in turn", "read in turn", "read"]  # brackets are counted first
 
 
 @pytest.mark.parametrize(

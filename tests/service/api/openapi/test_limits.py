@@ -168,6 +168,12 @@ async def too_slow_to_decode(catalog: Catalog) -> Told:
         return await hostile("png-one-column-interlaced")(catalog)
 
 
+async def too_many_brackets(catalog: Catalog) -> Told:
+    async with server(catalog, max_body_bytes=1_000_000) as (client, _, _):
+        body = b'{"image": [' + b"[]," * 50_000 + b"0]}"
+        return told(await client.post(PREDICT, content=body, headers={"content-type": "application/json"}))
+
+
 async def too_many_bytes_held(catalog: Catalog) -> Told:
     async with server(catalog) as (_, _, app):
         traffic = traffic_of(Settings(max_held_bytes=10, max_body_bytes=10), app)
@@ -329,6 +335,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "header_timeout_ms": a_head_that_does_not_come,
     "requests sent ahead on one connection": too_many_ahead,
     "max_connections": too_many_connections,
+    "brackets of JSON, beyond those of nested pixels": too_many_brackets,
     "max_connections_per_client": too_many_connections_of_one_address,
     "keep_alive_ms": a_connection_that_lies_idle,
     "write_stall_ms": an_answer_that_nobody_reads,

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from service.api.rejection_log import RejectionLog
+from service.api.traffic import RejectionLog
 
 pytestmark = pytest.mark.anyio
 

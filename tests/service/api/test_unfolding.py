@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gzip
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from starlette.applications import Starlette
+
+from service.api import unfolding
+from service.errors import BodyTooLarge
+from service.inference.catalog import Catalog
+from tests.service.api.test_middleware import behind_middleware, traffic_of
+from tests.service.api.test_routes import PREDICT
+from tests.tiny_models import COLOUR
+
+pytestmark = pytest.mark.anyio
+
+INFER = f"/v2/models/{COLOUR}/infer"
+JSON = {"content-type": "application/json"}
+HEAD = b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": ['
+FULL = {
+    "lists": HEAD + b"[]," * 60_000 + b"0]}]}",
+    "objects": HEAD + b"{}," * 60_000 + b"0]}]}",
+    "lists with spaces": HEAD + b"[ ] ,\n" * 30_000 + b"0]}]}",
+    "lists beside the input": b'{"x": [' + b"[]," * 60_000 + b"0]}",
+    "lists in lists": HEAD + b"[[]]," * 30_000 + b"0]}]}",
+}
+
+
+@pytest.fixture
+def never_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(body: bytes) -> Any:
+        raise AssertionError("was parsed")
+
+    monkeypatch.setattr("service.api.oip.protocol.orjson.loads", parse)
+
+
+def told(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.headers["x-error-code"]
+
+
+@pytest.mark.usefixtures("never_parsed")
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("path", [INFER, PREDICT])
+@pytest.mark.parametrize("body", FULL.values(), ids=FULL)
+async def test_json_of_more_brackets_than_anybody_needs_is_refused_before_it_is_parsed(
+    client: httpx.AsyncClient, body: bytes, path: str, encoding: str
+) -> None:
+    if encoding == "gzip":
+        body = gzip.compress(body)
+    answer = await client.post(path, content=body, headers=JSON | {"content-encoding": encoding})
+    compressed_image = path == PREDICT and encoding == "gzip"
+    assert told(answer) == ((415, "unsupported-media-type") if compressed_image else (413, "body-too-large"))
+
+
+async def test_as_many_nested_pixels_as_a_body_holds_are_read(client: httpx.AsyncClient) -> None:
+    pixels = [[[[1, 2, 3]] * 8] * 8] * 60
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [60, 8, 8, 3], "data": pixels}
+    answer = await client.post(INFER, content=orjson.dumps({"inputs": [tensor]}), headers=JSON)
+    assert answer.status_code == 200
+    assert answer.json()["outputs"][0]["shape"] == [60, 3]
+
+
+async def held_at_most(app: Starlette, catalog: Catalog, body: bytes, encoding: str, **changes: Any) -> Any:
+    """What is answered, and the most bytes that were held meanwhile."""
+    traffic, most = traffic_of(dataclasses.replace(catalog.settings, **changes), app), 0
+
+    hold = traffic.hold
+
+    def noted(count: int) -> None:
+        nonlocal most
+        most = max(most, traffic.held_bytes + count)
+        hold(count)
+
+    traffic.hold = noted  # type: ignore[method-assign]
+    async with behind_middleware(traffic, app) as client:
+        answer = await client.post(INFER, content=body, headers=JSON | {"content-encoding": encoding})
+    assert traffic.held_bytes == 0
+    return answer, most
+
+
+FLAT = HEAD + b"1," * 90_000 + b"1]}]}"  # which is not what its shape says
+
+
+async def test_unfolded_and_parsed_bytes_are_held_bytes_until_they_are_gone(app: Starlette, catalog: Catalog) -> None:
+    folded = gzip.compress(FLAT)
+    answer, most = await held_at_most(app, catalog, folded, "gzip")
+    assert told(answer) == (400, "malformed-request")
+    assert most > len(folded) + len(FLAT) + 8 * len(FLAT)
+
+
+async def test_where_there_is_no_room_for_them_the_caller_is_told_to_come_again(
+    app: Starlette, catalog: Catalog
+) -> None:
+    answer, _ = await held_at_most(app, catalog, gzip.compress(FLAT), "gzip", max_held_bytes=9 * len(FLAT))
+    assert told(answer) == (429, "too-many-bytes")
+
+
+async def test_what_could_never_have_room_is_too_large(app: Starlette, catalog: Catalog) -> None:
+    answer, _ = await held_at_most(app, catalog, FLAT, "identity", max_held_bytes=5 * len(FLAT))
+    assert told(answer) == (413, "body-too-large")
+
+
+async def test_one_body_is_unfolded_at_a_time() -> None:
+    running = most = 0
+
+    def work() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        running -= 1
+
+    await asyncio.gather(*(unfolding.in_turn(work) for _ in range(50)))
+    assert most == 1
+
+
+def test_brackets_are_counted_and_named() -> None:
+    assert unfolding.brackets(b'[{"a": [1]}]') == 3
+    with pytest.raises(BodyTooLarge, match="at most 2 brackets, got 3"):
+        unfolding.parsed_bytes(b"[[[]]]", 2)
