@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from classifier import provenance, store
 from classifier.card import (
@@ -29,6 +30,7 @@ from training.evaluation.scores import Evaluation, evaluate
 from training.fitting.fitted import LIBRARIES, Fitted
 from training.fitting.networks import keras_function
 from training.fitting.run import best_epoch, write_history
+from training.onnx_folding import fold_scale
 from training.reports.plots import draw_confusion, draw_curves
 
 MAX_EXPORT_DIFFERENCE = 1e-4  # float32 in another order of summation; a wrong export is off by orders more
@@ -69,12 +71,15 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
 
 
 def export_onnx(network: Any, path: Path) -> None:
-    """Write a Keras network as ONNX, the batch dimension left open."""
+    """Write a Keras network as ONNX, the batch dimension left open and its pixels' scale in the first convolution."""
     network(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports a network only once it was called
     with warnings.catch_warnings():
         # Keras' patch of tf2onnx asks whether NumPy still has `np.object`.
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
         network.export(path, format="onnx", verbose=False)
+    exported = onnx.load(path)
+    if fold_scale(exported):
+        onnx.save(exported, path)
 
 
 def sample_picture(split: Split) -> npt.NDArray[np.uint8]:

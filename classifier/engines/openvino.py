@@ -197,8 +197,8 @@ class _PooledRequest:
     """An infer request, which runs one batch at a time, and a thread that waits for it. Joins `idle` when it is free.
 
     A batch is started by whoever brings it, so it need not wait for the thread to get the interpreter. OpenVINO could
-    call back instead of being waited for, but does so from runs that succeed only; and a thread of its own that is on
-    its way out of a callback when the interpreter ends aborts the process (seen in 1 of 24 runs on a busy machine).
+    call back instead of being waited for, but only from runs that succeed, and such a thread may abort the process at
+    its end. docs/tuning.md#threads-of-infer-requests
     """
 
     def __init__(self, compiled: ov.CompiledModel, idle: queue.SimpleQueue[_PooledRequest | None]) -> None:
@@ -268,7 +268,6 @@ def _read(path: Path, body: bytes, card: Card) -> ov.Model:
     try:
         network = _core().read_model(model=body, weights=b"")
         _check_ports(network, path, card)
-        _fold_scale(network)
     except RuntimeError as error:
         raise UnusableNetwork(f"{path}: OpenVINO cannot load it: {_said(error)}") from error
     return network
@@ -312,67 +311,6 @@ def _compile(
 def _precision_of(compiled: ov.CompiledModel) -> Precision:
     """The arithmetic that OpenVINO says it uses, whatever it was asked for."""
     return _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
-
-
-def _fold_scale(network: ov.Model) -> None:
-    """Let the weights of the first convolution carry the factor that the pixels are multiplied with.
-
-    The pixels then reach it as the whole numbers 0..255, which bfloat16 holds exactly, where 1/255 of them is rounded
-    to eight bits. Networks that also shift the pixels stay as they are. docs/tuning.md#scale-in-the-first-convolution
-    """
-    scaling: list[tuple[ov.Node, int]] = []  # with the place of the pixels among the step's inputs
-    total, at = 1.0, network.inputs[0]
-    while (follower := _only_follower(at)) is not None:
-        step, place = follower.get_node(), follower.get_index()
-        if step.get_type_name() == "Convolution":
-            _carry(step, total, scaling)
-            return
-        if (factor := _factor(step, place)) is None:
-            return
-        total *= factor
-        if step.get_type_name() in _SCALING:
-            scaling.append((step, place))
-        at = step.output(0)
-
-
-_SCALING = ("Multiply", "Add")
-_LAYOUT = ("Convert", "Transpose", "Reshape")
-
-
-def _factor(step: ov.Node, place: int) -> float | None:
-    """What a step multiplies its input at this place with; None where it does anything else to it."""
-    if step.get_type_name() in _LAYOUT:
-        return 1.0
-    other = _constant(step.input_value(1 - place)) if step.get_type_name() in _SCALING else None
-    if other is None or other.size != 1:
-        return None
-    if step.get_type_name() == "Add":
-        return 1.0 if other.item() == 0 else None
-    return float(other.item())
-
-
-def _only_follower(output: Any) -> Any:
-    """The one input that an output goes to, or None."""
-    followers = output.get_target_inputs()
-    return next(iter(followers)) if len(followers) == 1 else None
-
-
-def _carry(convolution: ov.Node, factor: float, scaling: list[tuple[ov.Node, int]]) -> None:
-    """Multiply a convolution's weights instead of its input, unless they are no constant."""
-    if (weights := _constant(convolution.input_value(1))) is None:
-        return
-    for step, place in scaling:
-        for follower in step.output(0).get_target_inputs():
-            follower.replace_source_output(step.input_value(place))
-    scaled = (weights.astype(np.float64) * factor).astype(np.float32)
-    convolution.input(1).replace_source_output(ov.opset13.constant(scaled).output(0))
-
-
-def _constant(output: Any) -> npt.NDArray[np.float32] | None:
-    """The float32 array that an output always gives, or None."""
-    node = output.get_node()
-    known = node.get_type_name() == "Constant" and output.get_element_type() == ov.Type.f32
-    return np.asarray(node.data) if known else None
 
 
 def _check_ports(network: ov.Model, path: Path, card: Card) -> None:

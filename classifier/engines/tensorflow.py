@@ -37,7 +37,10 @@ _POLICIES = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 class TensorFlowEngine:
-    """The network as one `tf.function` with an input signature; never `model.predict`, which adds ~55 ms a call."""
+    """The network as one `tf.function` with an input signature, not `model.predict`.
+
+    docs/tuning.md#tensorflows-calls
+    """
 
     name: Literal["tensorflow"] = "tensorflow"
     infers_here = False
@@ -56,7 +59,7 @@ class TensorFlowEngine:
         traced = tf.function(
             lambda pixels: network(pixels, training=False),
             input_signature=[tf.TensorSpec((None, *card.input.shape), tf.uint8)],
-            jit_compile=False,  # XLA was slower on the CPUs we measured
+            jit_compile=False,  # docs/tuning.md#tensorflows-calls
         ).get_concrete_function()
         self._run = convert_variables_to_constants_v2(traced)  # frozen: nothing looks a weight up while it runs
         self._shape = card.input.shape

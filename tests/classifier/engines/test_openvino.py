@@ -157,23 +157,15 @@ def test_the_precision_reported_is_the_one_that_runs(models, precision, compiled
 
 
 @pytest.mark.parametrize(
-    ("factor", "shift", "comes_from"),
-    [(1 / 255, 0.0, "Convert"), (2.0, 0.0, "Convert"), (1 / 255, 0.5, "Add")],
-    ids=["scaled", "enlarged", "scaled and shifted"],
+    ("factor", "shift"), [(1 / 255, 0.0), (2.0, 0.0), (1 / 255, 0.5)], ids=["scaled", "enlarged", "scaled and shifted"]
 )
-def test_pixels_reach_the_first_convolution_as_whole_numbers_unless_they_are_shifted(
-    tmp_path, factor, shift, comes_from, compiled
-):
+def test_a_version_that_scales_its_pixels_before_the_first_convolution_answers_too(tmp_path, factor, shift):
     path = tmp_path / store.ONNX
     expected = save_network_that_scales(path, factor, shift)
     engine = open_engine(tiny_card(), tmp_path, options())
-    for network, _ in compiled:
-        (convolution,) = [step for step in network.get_ops() if step.get_type_name() == "Convolution"]
-        transposed = convolution.input_value(0).get_node().input_value(0).get_node()
-        assert transposed.get_type_name() == comes_from
-    assert len(compiled) == 2
     pixels = RNG.integers(0, 256, (4, 8, 8, 3), np.uint8)
     np.testing.assert_allclose(engine.infer(pixels), expected(pixels), atol=1e-5)
+    np.testing.assert_allclose(engine.infer(pixels[:1]), expected(pixels[:1]), atol=1e-5)
     engine.close()
 
 
