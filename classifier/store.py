@@ -24,6 +24,7 @@ KERAS = "model.keras"
 ONNX = "model.onnx"
 SAMPLE = "sample.png"
 HISTORY = "history.csv"
+FITTED_ON = "fitted_on.npz"
 
 REQUIRED = (KERAS, ONNX, SAMPLE)
 HASHED = (*REQUIRED, HISTORY)  # pictures may be drawn anew without making another version
@@ -176,7 +177,7 @@ def _is_in_its_place(path: Path, root: Path) -> bool:
 def _publish(draft: Path, card: Card, home: Path) -> Card:
     if missing := [file for file in REQUIRED if not (draft / file).is_file()]:
         raise BrokenModel(f"a version needs {', '.join(REQUIRED)}; {', '.join(missing)} was not written")
-    files = {file: file_record(draft / file) for file in HASHED if (draft / file).is_file()}
+    files = {file: file_record(draft / file) for file in (*HASHED, FITTED_ON) if (draft / file).is_file()}
     draft.chmod(0o755)  # mkdtemp makes it private, but a server may run as another user
     home.mkdir(exist_ok=True)
     version = max(_complete_versions(home), default=0) + 1

@@ -26,6 +26,7 @@ from classifier.errors import SightlineError
 from classifier.images import encode_png, from_array
 from classifier.loaded_model import LoadedModel
 from training.datasets.dataset import Split
+from training.evaluation.fitted_images import write_fitted_images
 from training.evaluation.scores import Evaluation, evaluate
 from training.fitting.fitted import LIBRARIES, Fitted
 from training.fitting.networks import keras_function
@@ -65,6 +66,7 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
     draw_curves(fitted.history, folder / "curves.png", title)
     draw_confusion(answers[held_out].confusion, dataset.labels, folder / "confusion.png", f"{title}: {held_out}")
     write_history(fitted.history, folder / store.HISTORY)
+    write_fitted_images(dataset, folder / store.FITTED_ON)
     return card.model_copy(
         update={"checks": agreement_checks(card, folder, held_out, dataset.splits[held_out], answers[held_out])}
     )

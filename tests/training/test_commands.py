@@ -75,7 +75,14 @@ def test_a_model_is_evaluated_on_a_plain_folder_of_class_folders(
     assert main(evaluated(tiny_models_root, photos, "--json")) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["model"], found["version"]) == (COLOUR, 2)
-    assert found["data"] == {"name": "lamps", "split": "all", "images": 90, "skipped": 0, "same_as_fitted": False}
+    assert found["data"] == {
+        "name": "lamps",
+        "split": "all",
+        "images": 90,
+        "skipped": 0,
+        "left_out": None,
+        "same_as_fitted": False,
+    }
     assert [row["label"] for row in found["classes"]] == list(COLOURS)
     recalls = [row["recall"] * row["images"] for row in found["classes"]]
     assert sum(recalls) / 90 == pytest.approx(found["accuracy"])

@@ -1,7 +1,7 @@
 """Evaluate a model of the store on labelled images, as it is served: the same file, engine and precision.
 
 The data may be what its recipe reads, or any folder of class sub-folders named as its labels. Without train/,
-validation/ and test/ in it every image is evaluated.
+validation/ and test/ in it every image is evaluated, but for those that the model was fitted or chosen on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from classifier.commands.parameters import EngineName, Json, Model, Models, Prec
 from training.commands.parameters import Data
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from classifier.engines import Engine, Probabilities
     from classifier.loaded_model import LoadedModel
     from training.datasets.dataset import Split
@@ -45,6 +48,7 @@ def run(
     from classifier.engines import EngineOptions, default_engine
     from classifier.loaded_model import LoadedModel
     from classifier.store import ModelStore
+    from training.evaluation.fitted_images import read_fitted_images
     from training.evaluation.images import read_images
     from training.fitting.tensorflow_import import import_tensorflow
 
@@ -53,18 +57,35 @@ def run(
     labelled = read_images(data, card, split)
     if "tensorflow" in (engine, default_engine() if engine == "auto" else ""):
         import_tensorflow()
-    images = labelled.images
+    images, left_out = _unseen(labelled, read_fitted_images(store, card))
     sizes = tuple(sorted({min(BATCH, len(images)), len(images) % BATCH or BATCH}))
     how = EngineOptions(engine, precision, warm_batch_sizes=sizes)
     loaded = LoadedModel.open(store, card.name, card.version, how)
     try:
         evaluation, seconds = _answer(loaded.engine, images)
-        summary = _summary(loaded, labelled, evaluation, seconds)
+        summary = _summary(loaded, labelled, left_out, evaluation, seconds)
     finally:
         loaded.close()
     if out:
         _write(summary, evaluation, out)
     print(json_text.dumps(summary, indent=2) if json else _text(summary, out))
+
+
+def _unseen(data: EvaluationImages, fitted: npt.NDArray[np.uint64] | None) -> tuple[Split, int | None]:
+    """The images that the version was neither fitted nor chosen on, and how many others there were.
+
+    None where the version does not know, and where the very images it was fitted on were asked for. Raises
+    DatasetError where no image is left.
+    """
+    from training.errors import DatasetError
+    from training.evaluation.fitted_images import FITTED_SPLITS, without
+
+    if fitted is None or (data.same_data and data.split in FITTED_SPLITS):
+        return data.images, None
+    unseen = without(data.images, fitted)
+    if not len(unseen):
+        raise DatasetError(f"the model was fitted or chosen on every one of these {len(data.images):,} images")
+    return unseen, len(data.images) - len(unseen)
 
 
 def _answer(engine: Engine, split: Split) -> tuple[Evaluation, float]:
@@ -85,8 +106,10 @@ def _answer(engine: Engine, split: Split) -> tuple[Evaluation, float]:
     return Evaluation(np.concatenate(rows), split.labels), seconds
 
 
-def _summary(loaded: LoadedModel, data: EvaluationImages, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-    card, engine, count = loaded.card, loaded.engine, len(data.images)
+def _summary(
+    loaded: LoadedModel, data: EvaluationImages, left_out: int | None, evaluation: Evaluation, seconds: float
+) -> dict[str, Any]:
+    card, engine, count = loaded.card, loaded.engine, len(evaluation.labels)
     return {
         "model": card.name,
         "version": card.version,
@@ -96,6 +119,7 @@ def _summary(loaded: LoadedModel, data: EvaluationImages, evaluation: Evaluation
             "split": data.split,
             "images": count,
             "skipped": len(data.skipped),
+            "left_out": left_out,
             "same_as_fitted": data.same_data,
         },
         "engine": {
@@ -131,6 +155,7 @@ def _text(summary: dict[str, Any], out: Path | None) -> str:
         f"{summary['model']} version {summary['version']}",
         f"{data['images']:,} images of {data['name']}, {data['split']}: {_seen(data)}",
         *([f"files skipped: {data['skipped']:,}"] if data["skipped"] else []),
+        *([said] if (said := _left_out(data)) else []),
         "",
         f"accuracy           {summary['accuracy']:.4f}",
         f"loss               {summary['loss']:.4f}",
@@ -149,6 +174,14 @@ def _text(summary: dict[str, Any], out: Path | None) -> str:
     lines += [f"{c['images']:6,}  {c['true']} taken for {c['predicted']}" for c in summary["confusions"]]
     pictures = f"written to {out}" if out else "to be had with --out DIR"
     return "\n".join([*lines, "", f"reliability diagram and confusion matrix: {pictures}"])
+
+
+def _left_out(data: dict[str, Any]) -> str | None:
+    if data["left_out"]:
+        return f"left out, since it was fitted or chosen on them: {data['left_out']:,}"
+    if data["left_out"] is None and not data["same_as_fitted"]:
+        return "not known: whether it was fitted on some of them; its version keeps no list of its images"
+    return None
 
 
 def _seen(data: dict[str, Any]) -> str:
