@@ -32,18 +32,20 @@ class ProgressLines:
         self._clock = clock
         self._phase = ""
         self._began = self._written = 0.0
+        self._first = 0  # done when the phase began: a resumed fit has epochs behind it
         self._width = 0
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         now = self._clock()
         if phase != self._phase:
-            self._phase, self._began, self._written = phase, now, now + FIRST_LINE_S - self._every_s
+            self._phase, self._began, self._first = phase, now, done
+            self._written = now + FIRST_LINE_S - self._every_s
         if done >= total:
             self._clear()
             self._phase = ""
-        elif done and now - self._written >= self._every_s:
+        elif done > self._first and now - self._written >= self._every_s:
             self._written = now
-            left_s = (now - self._began) * (total - done) / done
+            left_s = (now - self._began) * (total - done) / (done - self._first)
             self._write(f"{phase}: {done:,} of {total:,}, {_duration(left_s)} left")
 
     def _write(self, line: str) -> None:

@@ -55,6 +55,15 @@ def test_a_terminal_shows_one_line_that_is_gone_at_the_end():
     assert "5 min left" in text
 
 
+def test_what_was_done_before_does_not_shorten_the_time_left():
+    clock, out = Clock(), io.StringIO()
+    progress = ProgressLines(out, every_s=10.0, clock=clock)
+    for done in range(40, 48):
+        progress("epochs", done, 48)
+        clock.now_s += 30
+    assert out.getvalue().splitlines()[0] == "epochs: 41 of 48, 4 min left"
+
+
 def test_each_phase_counts_from_its_own_beginning():
     lines = shown(io.StringIO(), ("reading images", 40), ("epochs", 20), total=40).splitlines()
     assert [line.split(":")[0] for line in lines] == ["reading images"] * 4 + ["epochs"] * 2
