@@ -82,6 +82,15 @@ def exif(orientation: int) -> Image.Exif:
     return tags
 
 
+def heic(picture: Pixels) -> bytes:
+    """One picture in HEIC. Needs the extra heif."""
+    from pillow_heif import from_pillow
+
+    out = io.BytesIO()
+    from_pillow(Image.fromarray(picture)).save(out, quality=90)
+    return out.getvalue()
+
+
 def with_damaged_exif(body: bytes) -> bytes:
     """The same JPEG with an EXIF block whose directory points far outside of it."""
     block = (

@@ -15,17 +15,11 @@ from classifier.card import InputSpec
 from classifier.errors import NotAnImage, UndecodableImage
 from classifier.images import decode
 from tests import pictures
-from tests.pictures import BLUE, GREEN, RED, YELLOW, scene
+from tests.pictures import BLUE, GREEN, RED, YELLOW, heic, scene
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
 
 SPEC = InputSpec(height=20, width=30, channels=3)
-
-
-def heic(upright: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    pillow_heif.from_pillow(Image.fromarray(upright)).save(out, quality=90)
-    return out.getvalue()
 
 
 def with_orientation(upright: np.ndarray, orientation: int) -> bytes:

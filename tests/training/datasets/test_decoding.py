@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from classifier.card import InputSpec
+from classifier.formats import READS_HEIC
 from classifier.images import decode, from_array
 from tests.archives import jpeg, picture, zip_of
+from tests.pictures import encoded, heic, scene
 from training.datasets.archive import Archive
 from training.datasets.decoding import LabelledFile, decode_splits, prepare_arrays
 from training.errors import DatasetError
@@ -35,6 +37,17 @@ def test_pixels_are_those_that_serving_decodes_in_the_order_asked_for(side: int,
     for i, name in enumerate(names):
         assert np.array_equal(splits["train"].pixels[i], decode(bodies[name], SPEC))
     assert splits["train"].labels.tolist() == [0, 1] * 40
+
+
+def test_photos_of_phones_are_read_beside_others(tmp_path: Path) -> None:
+    bodies = _pictures(4) | {"004.avif": encoded(scene(), "AVIF")}
+    if READS_HEIC:
+        bodies["005.heic"] = heic(scene())
+    with Archive(zip_of(tmp_path / "a.zip", bodies)) as archive:
+        splits, skipped = decode_splits(archive, {"train": _plan(sorted(bodies))}, SPEC, None)
+    assert not skipped
+    for pixels, body in zip(splits["train"].pixels, bodies.values(), strict=True):
+        assert np.array_equal(pixels, decode(body, SPEC))
 
 
 def test_a_file_that_does_not_decode_is_left_out_and_named_with_the_reason(tmp_path: Path) -> None:
