@@ -19,7 +19,7 @@ from classifier.decode_process import messages
 from classifier.decode_process.messages import Order, Spec
 from classifier.errors import ImageError, TooMuchToDecode, TooSlowToDecode, UndecodableImage
 
-IDLE_S = 30.0  # a process that had nothing to do for so long is ended; starting one takes 0.2 s
+IDLE_S = 30.0  # a process that had nothing to do for so long is ended, and started anew when needed
 LONGEST_S = 30.0  # from order to answer, on a machine so busy that two seconds of a processor takes that long
 
 Buffer = TypeVar("Buffer", bytearray, memoryview)

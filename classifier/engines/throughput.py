@@ -34,7 +34,7 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
     """The smallest batch within 5 % of the best images/s, with as many batches in flight as the engine has streams.
 
     `shape` is of one image: height, width, channels. No batch of more than `most` images is run, where that is given.
-    Afterwards the engine is warm at that size and at the smaller powers of two. Takes 0.15 s on an idle CPU.
+    Afterwards the engine is warm at that size and at the smaller powers of two. Takes `BUDGET_S` on an idle CPU.
     """
     on_gpu = engine.name == "tensorflow" and engine.device != "CPU"
     all_sizes, budget_s = (SIZES_ON_A_GPU, BUDGET_ON_A_GPU_S) if on_gpu else (SIZES, BUDGET_S)

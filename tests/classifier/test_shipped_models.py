@@ -22,6 +22,7 @@ def test_files_and_card_agree(name, version):
     assert SHIPPED.verify(name, version).version == version
 
 
+@pytest.mark.slow
 @every_version
 def test_both_engines_give_the_same_float32_answers(name, version):
     card = SHIPPED.card(name, version)
@@ -37,7 +38,7 @@ def test_both_engines_give_the_same_float32_answers(name, version):
 
 
 @every_version
-@pytest.mark.parametrize("engine_name", ["openvino", "tensorflow"])
+@pytest.mark.parametrize("engine_name", ["openvino", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def test_the_precision_chosen_automatically_keeps_the_samples_label(name, version, engine_name):
     card = SHIPPED.card(name, version)
     engine = open_engine(card, SHIPPED.folder(name, version), EngineOptions(engine=engine_name))

@@ -12,6 +12,7 @@ from docs.tables import BENTO, README, RECIPES_PAGE, ROOT, SETTINGS, bento_page,
 TEXT = README.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow  # asks a shipped network
 def test_tables_and_answer_are_what_code_and_cards_say():
     assert written(TEXT) == TEXT, "run `make docs`"
 

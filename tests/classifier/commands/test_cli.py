@@ -81,16 +81,28 @@ sys.exit(code)
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_shells_complete_commands_options_and_models() -> None:
-    def completed(words: str) -> str:
-        environ = os.environ | {"_SIGHTLINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "9"}
-        environ["COMP_CWORD"] = str(words.count(" "))
-        return sightline(env=environ).stdout
+def completed(words: str) -> set[str]:
+    """What bash is offered after `words`."""
+    asked = {"_SIGHTLINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    return set(sightline(env=os.environ | asked).stdout.split())
 
-    assert set(completed("sightline re").split()) == {"recheck", "recipes", "report"}
-    assert "--top-k" in completed("sightline predict --")
-    assert completed("sightline predict cif").split() == ["cifar-10"]
-    assert "asl-augmented" in completed("sightline fit asl").split()
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("sightline re", {"recheck", "recipes", "report"}), ("sightline predict cif", {"cifar-10"})],
+    ids=["commands", "models"],
+)
+def test_shells_complete_commands_and_models(words: str, expected: set[str]) -> None:
+    assert completed(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("sightline predict --", "--top-k"), ("sightline fit asl", "asl-augmented")],
+    ids=["options", "recipes"],
+)
+def test_shells_complete_options_and_recipes(words: str, expected: str) -> None:
+    assert expected in completed(words)
 
 
 def test_the_completion_for_a_shell_can_be_shown() -> None:
@@ -208,6 +220,7 @@ def test_a_reader_who_left_is_no_trouble(words: list[str]) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
     pipe = tmp_path / "image.jpg"
     os.mkfifo(pipe)  # reading it waits for ever
