@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "training"
 ORDER = (  # a folder imports its own line and those below
     {"commands", "__main__"},
-    {"reports", "export", "preview"},
+    {"reports", "export", "preview", "target"},
     {"evaluation"},
     {"fitting"},
     {"recipes"},

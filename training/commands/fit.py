@@ -57,21 +57,30 @@ def run(
     class_weights: Annotated[
         Literal["auto", "on", "off"], typer.Option(metavar="WHEN", hidden=True, help="auto, on or off.")
     ] = "auto",
+    new_labels: Annotated[
+        bool, typer.Option("--new-labels", hidden=True, help="The model may have other labels from now on.")
+    ] = False,
     runs: Runs = Path("runs"),
     record: Annotated[
         Path | None, typer.Option(parser=path, metavar="DIR", help="Also keep card, history and pictures there.")
     ] = None,
 ) -> None:
+    from classifier.store import ModelStore
     from training.datasets import Folders, load_dataset
     from training.fitting.tensorflow_import import import_tensorflow
     from training.progress import ProgressLines
     from training.reports.findings import findings
+    from training.target import check_name, check_same_model, claimed
 
     check_tensorflow()
+    if name is not None:
+        check_name(name)
     chosen = _recipe(recipe, backbone).with_augmentation(augment or {})
     folders, progress = Folders(drop_conflicts=drop_conflicts), ProgressLines(sys.stdout)
     dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit, folders=folders, progress=progress)
-    name = name or _model_name(chosen, dataset, data)
+    named, name = name is not None, name or _model_name(chosen, dataset)
+    if not folds:  # these save no version
+        check_same_model(ModelStore(models), name, dataset, named=named, new_labels=new_labels)
     print("\n".join(findings(dataset, runs / f"{name}.left-out.txt")), flush=True)
     import_tensorflow()
     from training.fitting.options import FitOptions
@@ -91,7 +100,8 @@ def run(
         if folds:
             _cross_validate(chosen, dataset, options, folds, record)
         else:
-            _fit_version(chosen, dataset, options, models, record)
+            with claimed(models, name):
+                _fit_version(chosen, dataset, options, models, record)
 
 
 def _recipe(name: str, backbone: str | None) -> Recipe:
@@ -107,10 +117,10 @@ def _recipe(name: str, backbone: str | None) -> Recipe:
     return replace(recipe, backbone=backbone_named(backbone))
 
 
-def _model_name(recipe: Recipe, dataset: Dataset, data: Path) -> str:
+def _model_name(recipe: Recipe, dataset: Dataset) -> str:
     if dataset.name == recipe.reader.name:
         return recipe.model
-    return re.sub(r"[^a-z0-9]+", "-", data.resolve().stem.lower()).strip("-")[:64].strip("-") or "my-model"
+    return re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")[:64].strip("-") or "my-model"
 
 
 def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: Path, record: Path | None) -> None:

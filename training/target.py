@@ -1,0 +1,65 @@
+"""Where a fit will save its version: looked at before the first epoch, so that no training is lost to a name."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from classifier.card import NAME_PATTERN
+from classifier.store import ModelStore
+from training.datasets.dataset import Dataset
+from training.recipes.recipe import RecipeError
+
+
+def check_name(name: str) -> None:
+    """Raise RecipeError where a model cannot be called so."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise RecipeError(f"{name!r} cannot name a model: lower-case letters, digits and hyphens, 64 at most")
+
+
+def check_same_model(store: ModelStore, name: str, dataset: Dataset, *, named: bool, new_labels: bool) -> None:
+    """Raise RecipeError where a version of this name would be another model than the versions before it.
+
+    That is one with other labels, unless `new_labels`; and, unless it was `named` by a person, one of other photos
+    whose folder's name comes to the same.
+    """
+    if name not in store.versions():
+        return
+    before = store.card(name)
+    fitted_on = before.training.dataset.name
+    if not named and fitted_on != dataset.name:
+        raise RecipeError(
+            f"{name} is a model already, fitted on {fitted_on!r} and not on {dataset.name!r}; "
+            f"choose with --name: another one, or {name} for a new version of it"
+        )
+    if not new_labels and set(before.labels) != set(dataset.labels):
+        raise RecipeError(
+            f"{name} version {before.version} has the labels {', '.join(before.labels)}, these images have "
+            f"{', '.join(dataset.labels)}; give them another --name, or say --new-labels"
+        )
+
+
+@contextmanager
+def claimed(models: Path, name: str) -> Iterator[None]:
+    """Be the only fit of a model in a store, and remove what a killed one left there.
+
+    Raises RecipeError where another fit of it runs, or where nothing can be saved.
+    """
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        lock = (models / f".fit-{name}.lock").open("w")
+    except OSError as error:
+        raise RecipeError(f"{models}: versions cannot be saved there ({error.strerror}); see --models") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it, however the process ends
+        except BlockingIOError:
+            raise RecipeError(f"another fit of {name} runs; wait for it, or choose another --name") from None
+        for draft in models.glob(f".draft-{name}-*"):
+            if re.fullmatch(r"[a-z0-9_]{8}", draft.name.removeprefix(f".draft-{name}-")):
+                shutil.rmtree(draft, ignore_errors=True)
+        yield
