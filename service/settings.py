@@ -29,7 +29,7 @@ _BESIDE_THE_PACKAGE = Path(__file__).resolve().parent.parent / "models"
 _LEAST = {
     0: (
         *("streams", "max_batch", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s"),
-        *("shutdown_notice_ms", "max_connections_per_client"),
+        *("shutdown_notice_ms", "max_connections_per_client", "min_read_bytes_per_s"),
     ),
     1: (
         *("queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms"),
@@ -117,6 +117,10 @@ class Settings:
     write_stall_ms: Annotated[
         float, "milliseconds that a caller may leave an answer unread; the connection is cut off then"
     ] = 10_000.0
+    min_read_bytes_per_s: Annotated[
+        int,
+        "callers who read an answer more slowly are cut off once it may lie unread no longer; 0 lets them be",
+    ] = 1_000
     shutdown_notice_ms: Annotated[
         float,
         "milliseconds after SIGTERM in which /readyz and new predictions are answered 503, so that routers notice",
@@ -159,6 +163,11 @@ class Settings:
         ours = {n: text for n, text in environ.items() if n.startswith(PREFIX) and not _KUBERNETES.fullmatch(n)}
         given = {name.removeprefix(PREFIX).lower(): text for name, text in ours.items()}
         kinds = get_type_hints(cls)
+        for name in ("api_keys", "api_keys_file"):
+            if name in given and not given[name].strip(" ,"):
+                raise SettingsError(
+                    f"{PREFIX}{name.upper()} is set but empty, which would let everybody in; give it keys, or unset it"
+                )
         if unknown := sorted(given.keys() - kinds.keys()):
             raise SettingsError(
                 f"no setting {', '.join(PREFIX + name.upper() for name in unknown)}; "

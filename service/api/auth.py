@@ -94,7 +94,7 @@ def _keys_of_file(path: str) -> list[str]:
     if not path:
         return []
     try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{PREFIX}API_KEYS_FILE={path} cannot be read ({error})") from error
     return [line for line in lines if line and not line.startswith("#")]

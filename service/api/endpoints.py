@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 OTHER = "other"  # every path that no route has a template for
 
+LONGEST_CACHED = 256  # letters of a path that caches keep: a thousand of 32,000 letters would be much memory
+
 WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -31,9 +33,9 @@ class Endpoints:
     def __init__(self, routes: Iterable[BaseRoute], paths: Iterable[str]) -> None:
         self._paths = frozenset(paths)
         self._routes = [route for route in routes if isinstance(route, Route | Mount)]
-        self.template = lru_cache(maxsize=1024)(self._template)
+        self.template = lru_cache(maxsize=1024)(self.look_up)  # for paths of at most `LONGEST_CACHED` letters
 
-    def _template(self, path: str) -> str:
+    def look_up(self, path: str) -> str:
         if path in self._paths:
             return path
         return next((route.path or "/" for route in self._routes if route.path_regex.match(path)), OTHER)

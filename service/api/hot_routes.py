@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.endpoints import Endpoint
+from service.api.endpoints import LONGEST_CACHED, Endpoint
 
 PATHS_KNOWN = 1_024  # a path may be written in many ways; the rest is looked up anew
 
@@ -38,7 +38,7 @@ class HotRoutes:
         self._find = lru_cache(maxsize=PATHS_KNOWN)(self._look_up)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self._find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        found = self._found(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if found is None:
             await self._others(scope, receive, send)
             return
@@ -47,6 +47,9 @@ class HotRoutes:
         scope["path_params"] = parameters
         response = await endpoint(Request(scope, receive, send))
         await response(scope, receive, send)
+
+    def _found(self, path: str) -> tuple[Endpoint, dict[str, Any]] | None:
+        return self._find(path) if len(path) <= LONGEST_CACHED else self._look_up(path)
 
     def _look_up(self, path: str) -> tuple[Endpoint, dict[str, Any]] | None:
         for route in self._routes:

@@ -39,6 +39,8 @@ _FIT_FOR_A_LOG = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 # Ids need only differ, among servers as well; drawing each one anew from the system costs more than the rest of it.
 _IDS = itertools.count(secrets.randbits(64))
 
+_ADDRESS = re.compile(r"[0-9A-Za-z.:%_-]{1,64}")
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _CODE_HEADER = CODE_HEADER.encode()
@@ -224,8 +226,12 @@ def _announced_bytes(scope: Scope) -> int | None:
 
 
 def client_of(scope: Scope) -> str:
-    """The caller's address."""
-    return str((scope.get("client") or ("unknown",))[0])
+    """The caller's address, fit for a log: a proxy may hand on what a caller claims."""
+    return _fit_for_a_log(str((scope.get("client") or ("unknown",))[0]))
+
+
+def _fit_for_a_log(address: str) -> str:
+    return address if _ADDRESS.fullmatch(address) else "unknown"
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from service.api.auth import Access
-from service.api.endpoints import Endpoints
+from service.api.endpoints import LONGEST_CACHED, Endpoints
 from service.errors import TooManyBytes
 from service.metrics import Metrics
 from service.settings import Settings
@@ -68,6 +68,8 @@ class Traffic:
 
     def shed(self, path: bytes) -> None:
         """A path's queue is full: refuse the next requests to it without asking its route, for a moment."""
+        if len(path) > LONGEST_CACHED:
+            return
         if len(self.shed_until) >= PATHS_SHED:
             self.shed_until.clear()
         self.shed_until[path] = time.monotonic() + self._shed_for_s
@@ -79,7 +81,8 @@ class Traffic:
 
     def count(self, path: str, status: int, took_s: float) -> None:
         """Count an answer."""
-        self.metrics.answered(self.endpoints.template(path), status, took_s)
+        template = self.endpoints.template if len(path) <= LONGEST_CACHED else self.endpoints.look_up
+        self.metrics.answered(template(path), status, took_s)
 
     def reject(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
         """Count a rejection, and say so in the log."""

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from classifier.errors import SightlineError
 from service.api import bodies, responses
 from service.api.deadlines import TIMEOUT_HEADER, deadline_error
+from service.api.endpoints import LONGEST_CACHED
 from service.api.middleware import CUT_OFF, client_of, request_id_of
 from service.errors import CallerGone, Closing, QueueFull, problem
 from service.inference import timing
@@ -99,7 +100,11 @@ class FastPathProtocol(ConnectionProtocol):
         traffic = self.context.traffic
         if traffic.is_closing or traffic.settings.access_log or self.root_path:
             return None
-        if self.parser.get_method() != b"POST" or (asked := asked_by(self.url)) is None:
+        if (
+            self.parser.get_method() != b"POST"
+            or len(self.url) > LONGEST_CACHED
+            or (asked := asked_by(self.url)) is None
+        ):
             return None
         if self.parser.get_http_version() != "1.1" or (length := _image_bytes(self.headers)) == 0:
             return None

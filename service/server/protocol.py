@@ -24,7 +24,7 @@ from service.api.deadlines import HANG_UP
 from service.api.middleware import BODY_IS_HERE, client_of, request_id_of
 from service.api.responses import error_response
 from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
-from service.errors import HeadTooLarge, MalformedRequest, TooManyConnections, problem
+from service.errors import HeadTooLarge, MalformedRequest, TooManyBytes, TooManyConnections, problem
 from service.server.context import ServerContext
 from service.server.heads import without_upgrade
 from service.server.responses import OVERLOADED, WholeResponses, overloaded, raw_response
@@ -40,6 +40,7 @@ class ConnectionProtocol(HttpToolsProtocol):
     url = b""
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _ahead_bytes = 0  # of requests that wait behind others
     _refused = False
     _parsing = False
     _head_begun = False  # some of the next request has come, and not yet its whole head
@@ -88,6 +89,7 @@ class ConnectionProtocol(HttpToolsProtocol):
         self._head_came()
         if self._write_timer is not None:
             self._write_timer.cancel()
+        self._let_go_ahead(0)
         self._idle.pop(self, None)
         self.context.open_connections.go(client_of({"client": self.client}))
         self._unset_keepalive_if_required()  # uvicorn leaves it where the connection broke
@@ -149,6 +151,11 @@ class ConnectionProtocol(HttpToolsProtocol):
             self._stop(HeadTooLarge(f"at most {MOST_HEADERS} headers are read"))
         super().on_header(name, value)
 
+    def on_body(self, body: bytes) -> None:
+        if self.pipeline and not self.cycle.response_complete:  # it waits in memory behind another request
+            self._hold_ahead(len(body))
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
@@ -194,10 +201,23 @@ class ConnectionProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._ahead_bytes:
+            self._let_go_ahead(sum(len(cycle.body) for cycle, _ in self.pipeline))
         if self.timeout_keep_alive_task is not None and not self._parsing:
             self._rest()
         if self.transport.get_write_buffer_size():
             self._await_reader()
+
+    def _hold_ahead(self, count: int) -> None:
+        """Count bytes of a request sent ahead as held, until it is its turn; where there is no room, close."""
+        if not self.context.traffic.has_room(count):
+            self._stop(TooManyBytes("there is no room for requests sent ahead"))
+        self.context.traffic.hold(count)
+        self._ahead_bytes += count
+
+    def _let_go_ahead(self, left: int) -> None:
+        self.context.traffic.let_go(self._ahead_bytes - left)
+        self._ahead_bytes = left
 
     def _rest(self) -> None:
         """Everything is answered: wait for the next request, or not as long for the rest of what has begun to come."""
@@ -275,7 +295,8 @@ class ConnectionProtocol(HttpToolsProtocol):
     def _give_up_on_reader(self, unread_before: int) -> None:
         self._write_timer = None
         if unread := self.transport.get_write_buffer_size():
-            if unread >= unread_before:
+            least = self.settings.min_read_bytes_per_s * self.settings.write_stall_ms / 1000
+            if unread_before - unread < max(1, least):
                 self.transport.abort()
             else:
                 self._await_reader()

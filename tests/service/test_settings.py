@@ -101,3 +101,10 @@ def test_every_setting_is_described(name: str) -> None:
     rows = {row.variable: row for row in describe()}
     assert len(rows[PREFIX + name.upper()].meaning) > 20
     assert rows[PREFIX + name.upper()].default
+
+
+@pytest.mark.parametrize("name", ["SIGHTLINE_API_KEYS", "SIGHTLINE_API_KEYS_FILE"])
+@pytest.mark.parametrize("text", ["", " ", ",", " , "])
+def test_keys_that_are_set_but_empty_stop_the_start(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is set but empty"):
+        Settings.from_environment({name: text})

@@ -140,3 +140,8 @@ def test_private_means_loopback_alone_and_at_least_that() -> None:
     assert is_private(["127.0.0.1", "::1"])
     assert not is_private(["127.0.0.1", "192.168.0.7"])
     assert not is_private([])
+
+
+def test_a_byte_order_mark_in_the_file_is_no_part_of_a_key(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbfa-key-of-this-year\r\n")
+    assert read_keys(Settings(api_keys_file=str(tmp_path / "keys"))) == ("a-key-of-this-year",)

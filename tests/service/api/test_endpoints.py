@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sys
+
 import httpx
 import pytest
 from starlette.applications import Starlette
 
 from service.api.endpoints import OTHER, Endpoints
+from service.api.traffic import Traffic
 from service.metrics import CONTENT_TYPE
 from tests.service.api.test_middleware import guarded, traffic  # noqa: F401 (fixtures)
 from tests.service.api.test_routes import BATCH, PREDICT
@@ -83,3 +86,14 @@ async def test_every_image_is_counted_once(guarded: httpx.AsyncClient, series: s
     await guarded.post(PREDICT, content=jpeg())
     await guarded.post(BATCH, files=[("images", jpeg(seed=seed)) for seed in range(3)])
     assert await value(guarded, series) == before + increase
+
+
+async def test_long_paths_are_not_kept(
+    traffic: Traffic,  # noqa: F811
+) -> None:
+    path = "/v1/" + "x" * 31_000
+    before = sys.getrefcount(path)
+    traffic.count(path, 404, 0.1)
+    traffic.shed(path.encode())
+    assert sys.getrefcount(path) == before
+    assert not traffic.is_shed(path.encode())

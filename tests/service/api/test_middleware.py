@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from service.api.auth import Access
 from service.api.endpoints import Endpoints
-from service.api.middleware import RequestMiddleware
+from service.api.middleware import RequestMiddleware, client_of
 from service.api.responses import error_response
 from service.api.traffic import Traffic
 from service.errors import MalformedRequest
@@ -322,3 +322,13 @@ async def test_answers_are_logged_where_that_was_asked_for(
     lines = [line for line in caplog.messages if "the-one" in line]
     assert len(lines) == wanted
     assert all(line.startswith("200 GET '/v1/models' from 127.0.0.1") for line in lines)
+
+
+@pytest.mark.parametrize("claimed", ["1.2.3.4\n500 all is lost", "\x1b[31m", "x" * 30_000, "<script>"])
+def test_an_address_that_is_none_does_not_reach_the_log(claimed: str) -> None:
+    assert client_of({"client": (claimed, 0)}) == "unknown"
+
+
+@pytest.mark.parametrize("address", ["1.2.3.4", "2001:db8::1", "fe80::1%eth0"])
+def test_an_address_does(address: str) -> None:
+    assert client_of({"client": (address, 0)}) == address

@@ -500,3 +500,41 @@ async def test_what_uvicorn_writes_in_two_parts_leaves_in_one() -> None:
     await asyncio.sleep(0.01)
     assert len(wire.writes) == 1
     connection.connection_lost(None)
+
+
+async def test_a_reader_who_is_too_slow_is_cut_off_though_he_makes_progress() -> None:
+    connection, wire = a_connection(Settings(write_stall_ms=50, min_read_bytes_per_s=100_000), respond)
+    wire.unread = 1_000_000
+    connection.pause_writing()
+    for _ in range(20):
+        await asyncio.sleep(0.02)
+        wire.unread -= 400
+    assert wire.aborted
+    connection.connection_lost(None)
+
+
+async def test_bodies_sent_ahead_are_held_bytes_until_their_turn_or_the_end() -> None:
+    ahead = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
+    first, wire = a_connection(Settings(max_held_bytes=120_000, max_body_bytes=100_000), never)
+    traffic = first.context.traffic
+    first.data_received(GET + ahead + ahead)
+    assert traffic.held_bytes == 100_000
+    second, refused = a_connection(Settings(), never, beside=first)
+    second.data_received(GET + ahead)
+    assert refused.half_closed
+    assert (traffic.held_bytes, wire.half_closed) == (100_000, False)
+    for connection in (first, second):
+        connection.connection_lost(None)
+    assert traffic.held_bytes == 0
+
+
+async def test_bodies_sent_ahead_are_let_go_when_it_is_their_turn() -> None:
+    ahead = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n" + bytes(500)
+    connection, wire = a_connection(Settings(), Echo())
+    connection.data_received(GET + ahead + ahead)
+    assert connection.context.traffic.held_bytes == 1_000
+    async with asyncio.timeout(5):
+        while wire.written.count(b"HTTP/1.1 200") < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    assert connection.context.traffic.held_bytes == 0
+    connection.connection_lost(None)

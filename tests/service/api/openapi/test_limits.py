@@ -287,6 +287,15 @@ async def an_answer_that_nobody_reads(_: Catalog) -> None:
     await until_closed(transport)
 
 
+async def an_answer_read_too_slowly(_: Catalog) -> None:
+    connection, transport = a_connection(Settings(write_stall_ms=10, min_read_bytes_per_s=1_000_000))
+    transport.unread = 100_000
+    connection.pause_writing()
+    while not transport.closed.is_set():
+        await asyncio.sleep(0.005)
+        transport.unread -= 1
+
+
 async def too_late_for_the_end(catalog: Catalog) -> Told:
     async with server(catalog, shutdown_notice_ms=0, shutdown_timeout_ms=50) as (_, own, app):
         traffic = traffic_of(own.settings, app)
@@ -339,6 +348,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "max_connections_per_client": too_many_connections_of_one_address,
     "keep_alive_ms": a_connection_that_lies_idle,
     "write_stall_ms": an_answer_that_nobody_reads,
+    "min_read_bytes_per_s": an_answer_read_too_slowly,
     "shutdown_timeout_ms": too_late_for_the_end,
 }
 
