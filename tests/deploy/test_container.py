@@ -88,7 +88,7 @@ def ours(engine: Engine, bento: Bento) -> str:
 
 def _build_ours(engine: Engine, bento: Bento, image: str, *options: str) -> None:
     script = str(ROOT / "deploy" / "build.sh")
-    environ = bento.environ | {"DOCKER": engines.DOCKER}
+    environ = bento.environ | {"DOCKER": engines.DOCKER, "SOURCE_DATE_EPOCH": "1700000000"}
     engine.run(script, bento.tag, image, "--network", "host", *options, timeout_s=900, environ=environ)
 
 
