@@ -29,7 +29,6 @@ from training.datasets.dataset import Split
 from training.evaluation.fitted_images import write_fitted_images
 from training.evaluation.scores import Evaluation, evaluate
 from training.fitting.fitted import LIBRARIES, Fitted
-from training.fitting.networks import keras_function
 from training.fitting.run import best_epoch, write_history
 from training.onnx_folding import fold_scale
 from training.reports.plots import draw_confusion, draw_curves
@@ -56,12 +55,10 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
     network, dataset = fitted.network, fitted.dataset
     network.save(folder / store.KERAS)
     export_onnx(network, folder / store.ONNX)
-    run = keras_function(network)
-    answers = {name: evaluate(run, dataset.splits[name]) for name in dataset.splits if name != "train"}
-    held_out = "test" if "test" in answers else "validation"
+    answers, held_out = fitted.answers, fitted.held_out
     sample = from_array(sample_picture(dataset.splits[held_out]), fitted.recipe.input)
     (folder / store.SAMPLE).write_bytes(encode_png(sample))
-    card = _card(fitted, answers, run(sample[None])[0])
+    card = _card(fitted, answers, fitted.infer(sample[None])[0])
     title = f"{fitted.recipe.name}, seed {fitted.seed}"
     draw_curves(fitted.history, folder / "curves.png", title)
     draw_confusion(answers[held_out].confusion, dataset.labels, folder / "confusion.png", f"{title}: {held_out}")

@@ -27,6 +27,7 @@ from training.commands.parameters import (
 if TYPE_CHECKING:
     from classifier.card import Card
     from training.datasets.dataset import Dataset
+    from training.fitting.fitted import Fitted
     from training.fitting.options import FitOptions
     from training.recipes.recipe import Recipe
 
@@ -70,6 +71,7 @@ def run(
     from training.fitting.tensorflow_import import import_tensorflow
     from training.progress import ProgressLines
     from training.reports.findings import findings
+    from training.reports.results import next_lines
     from training.target import check_name, check_same_model, claimed
 
     check_tensorflow()
@@ -101,7 +103,8 @@ def run(
             _cross_validate(chosen, dataset, options, folds, record)
         else:
             with claimed(models, name):
-                _fit_version(chosen, dataset, options, models, record)
+                card = _fit_version(chosen, dataset, options, models, record)
+            print("\n".join(next_lines(card, models, data)))
 
 
 def _recipe(name: str, backbone: str | None) -> Recipe:
@@ -123,10 +126,11 @@ def _model_name(recipe: Recipe, dataset: Dataset) -> str:
     return re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")[:64].strip("-") or "my-model"
 
 
-def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: Path, record: Path | None) -> None:
+def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: Path, record: Path | None) -> Card:
     from classifier.store import ModelStore
     from training.export import save_version
     from training.fitting.fit import fit
+    from training.reports.results import metrics_lines
 
     store = ModelStore(models)
     fitted = fit(recipe, dataset, options)
@@ -138,16 +142,23 @@ def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: 
         print("note: rare classes were weighed up; --class-weights off counts all images alike")
     card = save_version(store, fitted)
     saved = store.folder(card.name, card.version)
-    _print_card(card, saved)
+    print("\n".join(metrics_lines(card)))
+    _show_mistakes(fitted, options.run_folder.parent / f"{card.name}-{card.version}")
+    print(f"saved {saved} (epoch {card.training.best_epoch} of {card.training.epochs_run})")
     if record:
         _record(saved, record / recipe.name / f"seed-{options.seed}")
     shutil.rmtree(options.run_folder)
+    return card
 
 
-def _print_card(card: Card, saved: Path) -> None:
-    for split, metrics in card.metrics.items():
-        print(f"{split}: accuracy {metrics.accuracy:.4f}, loss {metrics.loss:.4f} on {metrics.images:,} images")
-    print(f"saved {saved} (epoch {card.training.best_epoch} of {card.training.epochs_run})")
+def _show_mistakes(fitted: Fitted, to: Path) -> None:
+    """Write the mistakes on somebody's own photos, whose names are known, and say where they lie."""
+    from training.reports.mistakes import LISTING, SHEET, mistakes_of, write_mistakes
+
+    split = fitted.dataset.splits[fitted.held_out]
+    if mistakes := mistakes_of(split, fitted.answers[fitted.held_out], fitted.dataset.labels):
+        write_mistakes(mistakes, split, to, f"{fitted.name}: {fitted.held_out}, mistakes with the highest probability")
+        print(f"mistakes on {len(mistakes):,} {fitted.held_out} images: {to / SHEET}, {to / LISTING}")
 
 
 def _record(version: Path, to: Path) -> None:

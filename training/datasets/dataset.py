@@ -25,10 +25,12 @@ class Split:
     """Images and their classes: pixels uint8 [n, height, width, channels], labels int64 [n] (column index).
 
     Pixels that are too many for memory are in a file; slices and indices give arrays all the same.
+    `files` are the images' names in the folder or archive, where the reader keeps them: of anybody's own photos.
     """
 
     pixels: PixelBlock
     labels: npt.NDArray[np.int64]
+    files: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.pixels) != len(self.labels):
@@ -44,7 +46,8 @@ class Split:
 
     def take(self, chosen: npt.NDArray[np.int64]) -> Split:
         """The images of these indices, in this order."""
-        return Split(taken(self.pixels, chosen), self.labels[chosen])
+        files = self.files and tuple(self.files[i] for i in chosen)
+        return Split(taken(self.pixels, chosen), self.labels[chosen], files)
 
 
 class Examples(Protocol):
@@ -67,7 +70,12 @@ class Skipped:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.file.encode('utf-8', 'backslashreplace').decode()}: {self.reason}"
+        return f"{printable(self.file)}: {self.reason}"
+
+
+def printable(file: str) -> str:
+    """A file's name with what is not UTF-8 in it escaped, as `caf\\udce9.jpg`."""
+    return file.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -56,12 +57,13 @@ def decode_splits(
     limit: int | None,
     *,
     may_be_empty: bool = False,
+    keep_names: bool = False,
     progress: Progress = silent,
 ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
     """Decode the files of each split, in their order; those that do not decode are left out and returned by name.
 
-    `limit` is applied before anything is decoded. Raises DatasetError when a split has no readable image, unless it
-    `may_be_empty`.
+    `limit` is applied before anything is decoded. With `keep_names` the splits have their `files`. Raises DatasetError
+    when a split has no readable image, unless it `may_be_empty`.
     """
     chosen = {name: [files[i] for i in spread([f.label for f in files], limit)] for name, files in plan.items()}
     total = sum(len(files) for files in chosen.values())
@@ -70,7 +72,8 @@ def decode_splits(
     skipped: list[Skipped] = []
     for name, files in chosen.items():
         pixels = new_block(len(files), spec.shape, beside=total - len(files))
-        splits[name], left_out = _decode_files(archive, files, spec, counted, pixels)
+        split, left_out = _decode_files(archive, files, spec, counted, pixels)
+        splits[name] = split if keep_names else replace(split, files=None)
         skipped += left_out
         if files and not len(splits[name]) and not may_be_empty:
             raise DatasetError(f"{archive.path}: none of {len(files)} {name} images decodes: {skipped[-1].reason}")
@@ -117,7 +120,8 @@ def _decode_files(
 
     reasons = _run(decode_one, len(files), _threads(archive, files), counted)
     kept = [i for i in range(len(files)) if i not in reasons]
-    split = Split(_close_gaps(pixels, kept), np.array([files[i].label for i in kept], np.int64))
+    labels = np.array([files[i].label for i in kept], np.int64)
+    split = Split(_close_gaps(pixels, kept), labels, tuple(files[i].name for i in kept))
     return split, [Skipped(files[i].name, reason) for i, reason in sorted(reasons.items())]
 
 

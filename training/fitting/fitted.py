@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy.typing as npt
+
 from classifier.card import BackboneRecord, Precision
+from classifier.engines import Probabilities
 from training.datasets.dataset import Dataset
+from training.evaluation.scores import Evaluation, evaluate
 from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch
 from training.recipes.recipe import Recipe
@@ -28,3 +34,22 @@ class Fitted:
     backbone: BackboneRecord | None = None
     class_weights: Weights | None = None
     flip_left_out: bool = False  # because a mirrored image belongs to another class; `recipe` has no flip then
+
+    @cached_property
+    def infer(self) -> Callable[[npt.NDArray[Any]], Probabilities]:
+        """The network as a plain function: uint8 [n, height, width, channels] to float32 [n, classes]."""
+        from training.fitting.networks import keras_function  # here: it imports TensorFlow
+
+        infer: Callable[[npt.NDArray[Any]], Probabilities] = keras_function(self.network)
+        return infer
+
+    @cached_property
+    def answers(self) -> dict[str, Evaluation]:
+        """The network's answers to the images it was not fitted on, by split."""
+        splits = self.dataset.splits
+        return {name: evaluate(self.infer, splits[name]) for name in splits if name != "train"}
+
+    @property
+    def held_out(self) -> str:
+        """The split that states the accuracy: "test", or "validation" where there is none."""
+        return "test" if "test" in self.dataset.splits else "validation"

@@ -19,6 +19,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
+SHEET_COLUMNS, CAPTION_LENGTH = 5, 40  # images in a row, characters that fit above one
+
 _TRAINING, _VALIDATION, _KEPT = "#6b7280", "#2563eb", "#dc2626"
 
 
@@ -116,6 +118,29 @@ def draw_images_per_class(points: Sequence[Point], models: Mapping[str, str], pa
         panel.legend(frameon=False, loc="lower right")
     panels[0][0].set(ylabel="test accuracy")
     _save(figure, path)
+
+
+def draw_sheet(pixels: npt.NDArray[np.uint8], captions: Sequence[str], path: Path, title: str) -> None:
+    """Images, uint8 [n, height, width, 1 or 3], in rows of five, each with a caption of two lines above it."""
+    columns = min(SHEET_COLUMNS, len(pixels))
+    rows = -(-len(pixels) // columns)
+    with fonts_for((title, *captions)):
+        figure, panels = plt.subplots(
+            rows, columns, figsize=(2.6 * columns + 0.6, 3.0 * rows + 0.6), layout="constrained", squeeze=False
+        )
+        for panel in panels.flat:
+            panel.axis("off")
+        for panel, image, caption in zip(panels.flat, pixels, captions, strict=False):
+            panel.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            lines = [_shortened(drawable(line)) for line in caption.split("\n")]
+            panel.set_title("\n".join(lines), fontsize=7)
+        figure.suptitle(drawable(title))
+        _save(figure, path)
+
+
+def _shortened(line: str) -> str:
+    """The end of a line, where the names of files differ."""
+    return line if len(line) <= CAPTION_LENGTH else f"…{line[-CAPTION_LENGTH:]}"
 
 
 def _draw_line(panel: Any, points: Sequence[Point], name: str, colour: str) -> None:

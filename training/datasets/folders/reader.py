@@ -92,7 +92,9 @@ class Folders:
         while True:
             sound = [file for file in files if file.name not in damaged]
             plan = self._plan(archive.path, sound, digests, labels, [*damaged.values()])
-            splits, skipped = decode_splits(archive, plan, spec, limit, may_be_empty=True, progress=progress)
+            splits, skipped = decode_splits(
+                archive, plan, spec, limit, may_be_empty=True, keep_names=True, progress=progress
+            )
             damaged |= {each.file: each for each in skipped}
             if not skipped or all(_has_every_class(split, len(labels)) for split in splits.values()):
                 return splits, tuple(damaged.values())
