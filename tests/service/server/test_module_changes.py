@@ -59,6 +59,12 @@ def counted() -> Iterator[ModuleChanges]:
 async def test_a_thumbnail_crosses_from_module_to_module_50_times_at_most(app: Starlette, catalog: Catalog) -> None:
     caller = Caller(app, catalog, traffic_of(catalog.settings, app))
     await caller.answer(post(body=jpeg(28, 28)))  # fills caches
+    ways = [await changes_of_one(caller) for _ in range(3)]
+    fewest = min(ways, key=len)  # a timer of something else may come between the steps of one
+    assert 30 < len(fewest) <= 50, "\n".join(fewest)
+
+
+async def changes_of_one(caller: Caller) -> list[str]:
     await asyncio.sleep(0.02)  # until nothing is left to do from before
     caller.wire.writes.clear()
     with counted() as counts:
@@ -66,4 +72,4 @@ async def test_a_thumbnail_crosses_from_module_to_module_50_times_at_most(app: S
         while not caller.wire.writes:  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert (caller.asked, caller.wire.written[:15]) == ([], b"HTTP/1.1 200 OK")
-    assert 30 < len(counts.changes) <= 50, "\n".join(counts.changes)
+    return counts.changes
