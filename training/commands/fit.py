@@ -61,6 +61,13 @@ def run(
     new_labels: Annotated[
         bool, typer.Option("--new-labels", hidden=True, help="The model may have other labels from now on.")
     ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", hidden=True, help="Begin anew where a stopped fit lies.")
+    ] = False,
+    patience: Annotated[
+        int | None,
+        typer.Option(parser=whole_number(0), metavar="N", hidden=True, help="Epochs without gain; 0: never stop."),
+    ] = None,
     runs: Runs = Path("runs"),
     record: Annotated[
         Path | None, typer.Option(parser=path, metavar="DIR", help="Also keep card, history and pictures there.")
@@ -75,6 +82,8 @@ def run(
     from training.target import check_name, check_same_model, claimed
 
     check_tensorflow()
+    if resume and restart:
+        raise typer.BadParameter("--resume continues a stopped fit and --restart begins anew; choose one")
     if name is not None:
         check_name(name)
     chosen = _recipe(recipe, backbone).with_augmentation(augment or {})
@@ -94,6 +103,8 @@ def run(
         seed=seed,
         precision=precision,
         resume=resume,
+        restart=restart,
+        patience=patience,
         class_weights=class_weights,
         progress=progress,
         flip="as asked" if augment and "horizontal_flip" in augment else "auto",
@@ -140,6 +151,9 @@ def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: 
         )
     if fitted.class_weights:
         print("note: rare classes were weighed up; --class-weights off counts all images alike")
+    planned = options.epochs or recipe.epochs
+    if len(fitted.history) < planned:
+        print(f"note: stopped, since epochs gained nothing more; --patience 0 trains all {planned}")
     card = save_version(store, fitted)
     saved = store.folder(card.name, card.version)
     print("\n".join(metrics_lines(card)))

@@ -13,19 +13,23 @@ import numpy.typing as npt
 from training.datasets.dataset import Examples
 from training.fitting.batches import Batches, InOrder
 from training.fitting.class_weights import Weights
-from training.fitting.run import Epoch, Run
+from training.fitting.run import Epoch, Run, last_epoch
 from training.progress import Progress, silent
 
 VALIDATION_BATCH = 128  # no effect on the result, only on memory
 
 
 class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Seeds every epoch by its number and hands it to the run when it is done."""
+    """Seeds every epoch by its number, hands it to the run when it is done, and ends a stage that gains no more."""
 
-    def __init__(self, run: Run, batches: Batches, until: int, progress: Progress) -> None:
+    def __init__(
+        self, run: Run, batches: Batches, after: int, until: int, patience: int | None, progress: Progress
+    ) -> None:
         super().__init__()
         self.run = run
+        self.after = after
         self.until = until
+        self.patience = patience
         self.progress = progress
         self.batches = batches
         self.began = 0.0
@@ -38,7 +42,9 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         quantities = {field: float(logs[field]) for field in Epoch._fields[2:]}
         self.run.record(Epoch(epoch + 1, time.monotonic() - self.began, **quantities), self.model)
-        self.progress("epochs", epoch + 1, self.until)
+        ended = last_epoch(self.run.history, self.after, self.until, self.patience) == epoch + 1
+        self.model.stop_training = ended
+        self.progress("epochs", self.until if ended else epoch + 1, self.until)
 
 
 def train(
@@ -50,17 +56,20 @@ def train(
     *,
     after: int = 0,
     until: int,
+    patience: int | None = None,
     progress: Progress = silent,
-) -> None:
-    """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet.
+) -> int:
+    """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet; returns the last epoch.
+
+    With `patience` that is an earlier one where so many epochs in turn have not lowered the validation loss.
 
     With class `weights`, by column, the losses are weighted, of validation too; the accuracies never are.
     """
     begun = run.epochs > after
     if begun:
         network.optimizer.build(network.trainable_variables)  # the weights kept have its state beside them
-    if run.epochs >= until:
-        return
+    if run.epochs >= last_epoch(run.history, after, until, patience):
+        return last_epoch(run.history, after, until, patience)
     if begun:
         run.restore(network, run.epochs)
     network.fit(
@@ -70,9 +79,10 @@ def train(
         class_weight=dict(enumerate(weights)) if weights else None,
         initial_epoch=run.epochs,
         epochs=until,
-        callbacks=[_EpochRecorder(run, batches, until, progress)],
+        callbacks=[_EpochRecorder(run, batches, after, until, patience, progress)],
         verbose=_verbose(progress),
     )
+    return run.epochs
 
 
 def _verbose(progress: Progress) -> int:

@@ -24,6 +24,8 @@ from training.recipes.recipe import Recipe, Statistics, statistics_of
 def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
     """Train to the last epoch, resuming if asked, and return the best epoch as an inference network.
 
+    With patience the last epoch is the one that ends it.
+
     The same recipe, data, seed and precision on the same machine give the same history; a resumed run gives the history
     of an uninterrupted one. Raises RecipeError where the run folder belongs to another run, and BackboneError where
     pretrained weights cannot be had.
@@ -31,7 +33,7 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
     precision = chosen_precision(options.precision, recipe)
     weights = class_weights(recipe, dataset, options.class_weights)
     settings = _settings(recipe, dataset, options, precision, weights)
-    run = Run(options.run_folder, settings, resume=options.resume)
+    run = Run(options.run_folder, settings, resume=options.resume, restart=options.restart)
     fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options, precision, weights)
     epochs = options.epochs or recipe.epochs
     seen = None
@@ -64,7 +66,7 @@ def fit_head(recipe: Recipe, dataset: Dataset, seen: FeatureSet, options: FitOpt
     settings = _settings(recipe, dataset, options, "float32", weights=None)
     run = Run(options.run_folder, settings, resume=options.resume)
     fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options, "float32", weights=None)
-    head = fitting.head(seen, options.epochs or recipe.epochs)
+    head, _ = fitting.head(seen, options.epochs or recipe.epochs)
     run.restore(head, best_epoch(run.history).epoch)
     return head, run.history
 
@@ -97,17 +99,15 @@ class _Fitting:
         keras.utils.set_random_seed(self.options.seed)
         network = self.untrained()
         batches = Batches(splits["train"], recipe.batch_size, seed=self.options.seed, steps=recipe.steps_per_epoch)
-        train(
-            network, batches, splits["validation"], self.run, self.weights, until=epochs, progress=self.options.progress
-        )
+        self.train(network, batches, splits["validation"], until=epochs)
         self.run.restore(network, best_epoch(self.run.history).epoch)
         return inference_network(recipe, self.classes, self.statistics, network)
 
     def on_backbone(self, seen: FeatureSet, epochs: int) -> Any:
         """The inference network of the best epoch of a head on a backbone, whichever stage the epoch belongs to."""
-        after = self.recipe.head_epochs(epochs)
-        head = self.head(seen, after)
-        network = self.fine_tuned(head, after, epochs) if epochs > after else None
+        planned = self.recipe.head_epochs(epochs)
+        head, after = self.head(seen, planned)
+        network = self.fine_tuned(head, after, after + epochs - planned) if epochs > planned else None
         best = best_epoch(self.run.history).epoch
         if network is None or best <= after:
             network = self.with_head_of(head, best)
@@ -115,36 +115,26 @@ class _Fitting:
             self.run.restore(network, best)
         return inference_network(self.recipe, self.classes, self.statistics, network)
 
-    def head(self, seen: FeatureSet, epochs: int) -> Any:
-        """The head after its epochs, trained on features."""
+    def head(self, seen: FeatureSet, epochs: int) -> tuple[Any, int]:
+        """The head after its epochs, trained on features, and the last of them."""
         recipe, splits = self.recipe, seen.splits
         keras.utils.set_random_seed(self.options.seed)
         head = head_network(recipe, self.classes, self.statistics, width=splits["train"].inputs.shape[1])
         batches = Batches(splits["train"], recipe.batch_size, seed=self.options.seed, steps=recipe.steps_per_epoch)
-        self.train(head, batches, splits["validation"], until=epochs)
-        return head
+        return head, self.train(head, batches, splits["validation"], until=epochs)
 
-    def fine_tuned(self, head: Any, after: int, epochs: int) -> Any:
-        """The whole network after its epochs, which begin from the head's best."""
+    def fine_tuned(self, head: Any, after: int, until: int) -> Any:
+        """The whole network after its epochs, `after` + 1 to `until`, which begin from the head's best."""
         tuning, splits = self.recipe.fine_tuning, self.dataset.splits
         assert tuning is not None  # noqa: S101  (without it all epochs are the head's)
         begun = self.run.epochs > after
         network = self.untrained() if begun else self.with_head_of(head, best_epoch(self.run.history).epoch)
         batches = Batches(splits["train"], tuning.batch_size, seed=self.options.seed, steps=self.recipe.steps_per_epoch)
-        train(
-            network,
-            batches,
-            splits["validation"],
-            self.run,
-            self.weights,
-            after=after,
-            until=epochs,
-            progress=self.options.progress,
-        )
+        self.train(network, batches, splits["validation"], after=after, until=until)
         return network
 
-    def train(self, network: Any, batches: Batches, validation: Examples, *, after: int = 0, until: int) -> None:
-        train(
+    def train(self, network: Any, batches: Batches, validation: Examples, *, after: int = 0, until: int) -> int:
+        return train(
             network,
             batches,
             validation,
@@ -152,6 +142,7 @@ class _Fitting:
             self.weights,
             after=after,
             until=until,
+            patience=_patience(self.recipe, self.options),
             progress=self.options.progress,
         )
 
@@ -173,6 +164,10 @@ def _backbone_record(recipe: Recipe, seen: FeatureSet | None) -> BackboneRecord 
     return BackboneRecord(name=recipe.backbone.name, weights_sha256=seen.weights_sha256, seconds=round(seen.seconds, 1))
 
 
+def _patience(recipe: Recipe, options: FitOptions) -> int | None:
+    return recipe.patience if options.patience is None else options.patience or None
+
+
 def _settings(
     recipe: Recipe, dataset: Dataset, options: FitOptions, precision: Precision, weights: Weights | None
 ) -> dict[str, Any]:
@@ -180,9 +175,11 @@ def _settings(
         "recipe": recipe.name,
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
+        "images": {label: sum(counts.values()) for label, counts in dataset.class_counts.items()},
         "seed": options.seed,
         "precision": precision,
         "batch_size": recipe.batch_size,
+        "patience": _patience(recipe, options),
         "augmentation": recipe.augmentation.settings,
         "class_weights": list(weights) if weights else None,
         **({"backbone": recipe.backbone.name} if recipe.backbone else {}),

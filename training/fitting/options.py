@@ -21,6 +21,8 @@ class FitOptions:
     multiplies it natively. `class_weights` "auto" weighs classes whose numbers of images differ much.
     `flip` "auto" leaves the recipe's flip out of fine-tuning where it changes the class; "as asked" leaves the recipe
     as it is.
+    `patience` is after how many epochs without a lower validation loss a stage ends: None is the recipe's own number,
+    0 is never. `restart` begins anew where `resume` would continue.
     `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
     """
 
@@ -30,6 +32,8 @@ class FitOptions:
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     resume: bool = False
+    restart: bool = False
+    patience: int | None = None
     class_weights: AskedWeights = "auto"
     flip: Literal["auto", "as asked"] = "auto"
     progress: Progress = silent

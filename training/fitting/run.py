@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +46,19 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch:
     return min(history, key=lambda row: row.val_loss)
 
 
+def last_epoch(history: Sequence[Epoch], after: int, until: int, patience: int | None) -> int:
+    """The epoch that a stage ends with, whose epochs are `after` + 1 to `until`.
+
+    That is the first one by which `patience` epochs of the stage in turn have not lowered its validation loss; `until`
+    where there is none yet, or without patience. It follows from the history alone, so a resumed run ends there too.
+    """
+    if patience:
+        for epoch in range(after + patience + 1, min(len(history), until) + 1):
+            if epoch - best_epoch(history[after:epoch]).epoch >= patience:
+                return epoch
+    return until
+
+
 def most_accurate_epoch(history: Sequence[Epoch]) -> Epoch:
     """The epoch with the highest validation accuracy, reported beside the kept one."""
     return max(history, key=lambda row: row.val_accuracy)
@@ -57,12 +71,19 @@ class Run:
     at any instant: at worst an epoch is repeated.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, resume: bool, restart: bool = False) -> None:
+        """Begin, or go on with, what `settings` describe. Raises RecipeError where another run lies in the folder.
+
+        With `restart` whatever run lies there is removed.
+        """
         self.folder = folder
+        if restart and (folder / "run.json").exists():
+            shutil.rmtree(folder)
         self.history = read_history(folder / "history.csv")
         if self.history and not resume:
             raise RecipeError(
-                f"{folder} holds a run with {len(self.history)} epochs; continue it with --resume, or remove the folder"
+                f"{folder} holds a run with {len(self.history)} epochs; continue it with --resume, "
+                "or begin anew with --restart"
             )
         self._accept(dict(settings))
 
@@ -70,8 +91,11 @@ class Run:
         path = self.folder / "run.json"
         if self.history:
             began = json.loads(path.read_text())
-            if changed := [f"{k} {began.get(k)!r} -> {v!r}" for k, v in settings.items() if began.get(k) != v]:
-                raise RecipeError(f"{self.folder} was begun with other settings: {', '.join(changed)}")
+            if changed := [change for name in settings if (change := _change(name, began, settings))]:
+                raise RecipeError(
+                    f"{self.folder} cannot be resumed: {', '.join(changed)}; "
+                    "put that back, or begin anew with --restart"
+                )
         self.folder.mkdir(parents=True, exist_ok=True)
         _replace(path, json.dumps(settings, indent=2) + "\n")
 
@@ -97,6 +121,18 @@ class Run:
     def restore(self, network: Any, epoch: int) -> None:
         """Load the weights kept for an epoch, optimiser and random state included."""
         network.load_weights(self.weights(epoch))
+
+
+def _change(name: str, began: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
+    """What is another now, in words; None where it is the same. `images` are counted only to say what changed."""
+    if name == "images" or began.get(name) == settings[name]:
+        return None
+    if name != "fingerprint":
+        return f"{name} {began.get(name)!r} -> {settings[name]!r}"
+    was, now = began.get("images", {}), settings.get("images", {})
+    counts = [f"{label} has {now.get(label, 0):,} instead of {was.get(label, 0):,}" for label in was | now]
+    other = [said for label, said in zip(was | now, counts, strict=True) if was.get(label) != now.get(label)]
+    return f"the images changed since ({', '.join(other) if was and other else 'as many, but not the same'})"
 
 
 def _replace(path: Path, text: str) -> None:

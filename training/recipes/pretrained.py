@@ -83,5 +83,7 @@ def finetuned(name: str, model: str, article: Article, reader: Reader, classes: 
 
 _NO_FIGURE = Article(title="Transfer from ImageNet to your own images")
 
-FEATURES = features("features", "features", _NO_FIGURE, Folders(), classes=2)
-FINETUNED = finetuned("finetuned", "finetuned", _NO_FIGURE, Folders(), classes=2)
+PATIENCE = 5  # epochs; an eighth of the head's
+
+FEATURES = replace(features("features", "features", _NO_FIGURE, Folders(), classes=2), patience=PATIENCE)
+FINETUNED = replace(finetuned("finetuned", "finetuned", _NO_FIGURE, Folders(), classes=2), patience=PATIENCE)

@@ -67,6 +67,9 @@ class Recipe:
     With a `backbone`, `network` is the head: it takes the backbone's features in place of pixels, and is trained on
     features computed once. With `fine_tuning` the last of the `epochs` train the top of the backbone too, and only
     these see augmented images.
+
+    `patience` ends the head's epochs, and those of fine-tuning, once so many in turn have not lowered the validation
+    loss; None trains to the last, as the articles do.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Recipe:
     baseline: str | None = None  # the same recipe without augmentation, for the comparison in the report
     backbone: Backbone | None = None
     fine_tuning: FineTuning | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.fine_tuning and not (self.backbone and 0 < self.fine_tuning.after < self.epochs):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.fitting.run import Epoch, Run, best_epoch, most_accurate_epoch, read_history, write_history
+from training.fitting.run import Epoch, Run, best_epoch, last_epoch, most_accurate_epoch, read_history, write_history
 from training.recipes.recipe import RecipeError
 
 SETTINGS = {"recipe": "asl-augmented", "seed": 0}
@@ -80,3 +80,58 @@ def test_a_kill_between_the_weights_and_the_history_costs_one_epoch_only(tmp_pat
     assert run.epochs == 2
     run.record(epoch(3, 0.5), Network("weights 3"))
     assert run.weights(3).read_text() == "weights 3"
+
+
+PHOTOS = SETTINGS | {"fingerprint": "aa", "images": {"cup": 40, "plate": 40}}
+
+
+def begun(folder: Path) -> None:
+    Run(folder, PHOTOS, resume=False).record(epoch(1, 0.9), Network())
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ({"cup": 41, "plate": 40}, r"images changed since \(cup has 41 instead of 40\)"),
+        ({"cup": 40, "mug": 12}, r"plate has 0 instead of 40, mug has 12 instead of 0"),
+        ({"cup": 40, "plate": 40}, r"as many, but not the same"),
+    ],
+    ids=["one more", "another class", "exchanged"],
+)
+def test_resuming_with_other_photos_says_what_changed_and_offers_to_begin_anew(
+    images: dict[str, int], said: str, tmp_path: Path
+):
+    begun(tmp_path)
+    with pytest.raises(RecipeError, match=rf"cannot be resumed: .*{said}.*--restart"):
+        Run(tmp_path, PHOTOS | {"fingerprint": "bb", "images": images}, resume=True)
+
+
+def test_a_restart_begins_anew_whatever_lies_there(tmp_path: Path):
+    folder = tmp_path / "run"
+    begun(folder)
+    assert Run(folder, SETTINGS, resume=False, restart=True).epochs == 0
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+def test_a_restart_removes_no_folder_that_holds_no_run(tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("all I have")
+    Run(tmp_path, SETTINGS, resume=False, restart=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("losses", "after", "patience", "last"),
+    [
+        ((5, 4, 3, 2, 1, 0), 0, 2, 6),
+        ((5, 4, 4, 4, 1, 0), 0, 2, 4),
+        ((5, 4, 4, 4, 1, 0), 0, 3, 6),
+        ((5, 4, 4, 4, 1, 0), 0, None, 6),
+        ((1, 2, 5, 4, 3, 2), 2, 2, 6),
+        ((1, 2, 3, 4, 4, 2), 2, 2, 5),
+        ((3, 3), 0, 2, 6),
+    ],
+    ids=["falls", "two equal", "more patience", "none", "each stage anew", "second stage", "not yet"],
+)
+def test_a_stage_ends_when_patience_does(losses: tuple[int, ...], after: int, patience: int | None, last: int):
+    history = [epoch(number, float(loss)) for number, loss in enumerate(losses, start=1)]
+    assert last_epoch(history, after, 6, patience) == last

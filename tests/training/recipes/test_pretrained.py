@@ -132,6 +132,32 @@ def test_a_fit_resumed_after_any_epoch_takes_the_course_of_an_uninterrupted_one(
     )
 
 
+def never_better() -> Recipe:
+    """Six epochs of the head and four of fine-tuning, of which none changes a weight; patience of one epoch."""
+    recipe = on_tiny("finetuned")
+    assert recipe.fine_tuning is not None
+    tuning = replace(recipe.fine_tuning, after=6, optimizer=lambda: _sgd(0.0))
+    return replace(recipe, optimizer=lambda: _sgd(0.0), epochs=10, fine_tuning=tuning, patience=1)
+
+
+def test_head_and_fine_tuning_end_each_when_patience_does(data: Dataset, tmp_path: Path):
+    assert [row.epoch for row in fitted(never_better(), data, tmp_path / "short").history] == [1, 2, 3, 4]
+    assert len(fitted(never_better(), data, tmp_path / "long", patience=0).history) == 10
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 3, 4], ids=["in the head", "between", "in fine-tuning", "at the end"])
+def test_a_fit_that_patience_ends_is_resumed_in_the_stage_it_was_in(stopped: int, data: Dataset, tmp_path: Path):
+    epochs = iter(range(stopped - 1))
+
+    def ctrl_c(phase: str, done: int, total: int) -> None:
+        if phase == "epochs" and next(epochs, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(never_better(), data, tmp_path, progress=ctrl_c)
+    assert len(fitted(never_better(), data, tmp_path, resume=True).history) == 4
+
+
 def test_the_same_seed_gives_the_same_course_and_another_seed_another(
     data: Dataset, uninterrupted: Fitted, tmp_path: Path
 ):
@@ -207,3 +233,13 @@ def test_the_parts_that_fine_tuning_thaws_end_before_the_features():
     assert names[-1] == "probability"
     assert FEATURES not in names
     assert not [name for name in names if name.endswith("_bn")]
+
+
+def test_recipes_for_any_images_have_patience_and_those_of_articles_keep_their_schedules():
+    assert all(recipe.patience for recipe in FOR_ANY_IMAGES.values())
+    assert not any(recipe.patience for recipe in RECIPES.values())
+
+
+def test_a_stopped_fit_is_either_resumed_or_begun_anew(photos: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["fit", "features", "--data", str(photos), "--resume", "--restart"]) == 2
+    assert "choose one" in capsys.readouterr().err
