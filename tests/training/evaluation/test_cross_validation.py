@@ -81,9 +81,9 @@ def test_a_class_with_fewer_images_than_folds_is_named() -> None:
         next(fold_datasets(dataset(), 9, seed=0))
 
 
-def test_one_fold_is_none() -> None:
-    with pytest.raises(SystemExit):
-        main(["fit", RECIPE.name, "--data", ".", "--folds", "1"])
+def test_one_fold_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", RECIPE.name, "--data", ".", "--folds", "1"]) == 2
+    assert "'--folds': expected a whole number from 2, got '1'" in capsys.readouterr().err
 
 
 def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
