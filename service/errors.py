@@ -75,6 +75,14 @@ class Unauthorized(RequestError):
     challenges = ('Bearer realm="sightline"', 'Basic realm="sightline"')
 
 
+class HostNotAllowed(RequestError):
+    """The Host header names none of the hosts that this server answers as."""
+
+    status = 421
+    code = "host-not-allowed"
+    title = "This server has another name"
+
+
 class UploadTooSlow(RequestError):
     """The body came too slowly, or not any further."""
 

@@ -20,6 +20,8 @@ PREFIX = "SIGHTLINE_"
 # "sightline-api", are not ours.
 _KUBERNETES = re.compile(r"SIGHTLINE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 
+_HOST = re.compile(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
 # True of a checkout and of a built Bento alike.
@@ -136,12 +138,23 @@ class Settings:
         bool, "answer callers without a key on every address; otherwise only on loopback while no keys are set"
     ] = False
     open_metrics: Annotated[bool, "answer /metrics without a key where keys are asked for"] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        "names and addresses that a Host header may have, with commas between; others get 421. `*` is any. None: those "
+        "of loopback where callers without a key are answered on loopback, else any",
+    ] = ()
     log_format: Annotated[
         Literal["text", "json"], "what a log line is; `json` has `time`, `level`, `logger`, `message` and `exception`"
     ] = "text"
     access_log: Annotated[bool, "write a line for every answer, not only for rejections; it costs speed"] = False
 
     def __post_init__(self) -> None:
+        if wrong := [host for host in self.allowed_hosts if not _HOST.fullmatch(host)]:
+            expected = "names and addresses without a port, IPv6 in brackets, or *"
+            raise SettingsError(f"{PREFIX}ALLOWED_HOSTS must be {expected}, not {wrong[0]!r}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for least, names in _LEAST.items():
             for name in names:
                 if not least <= getattr(self, name) < math.inf:  # written so that NaN fails

@@ -75,7 +75,7 @@ def _round(target: Target, scale: float, *, stalled_first: bool) -> Findings:
 @contextlib.contextmanager
 def stalled(target: Target, count: int) -> Iterator[None]:
     """Connections that trickle a byte a second: half of them a request's head, half of them a body."""
-    body = f"POST {target.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode()
+    body = f"POST {target.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n".encode()
     openings = [body if number % 2 else b"GET / HTTP/1.1\r\n" for number in range(count)]
     ended = threading.Event()
     thread = threading.Thread(target=_trickle, args=(target.port, openings, ended))

@@ -1,8 +1,13 @@
-"""Who may ask. Keys are compared in constant time; without keys the server answers on loopback only, unless allowed to.
+"""Who may ask, and as which host the server answers.
+
+Keys are compared in constant time; without keys the server answers on loopback only, unless allowed to.
 
 An operator should be able to trust this whatever way the server was started. So there are two looks at the address:
 the supervisor's, which refuses to start with one line, and the worker's at the socket that it was really given. Where
 a worker finds no socket of its own, it takes the address for a public one.
+
+A page on the web can give its own name the address 127.0.0.1 (DNS rebinding), and have a browser ask our server as that
+name. The Host header gives it away.
 """
 
 from __future__ import annotations
@@ -11,17 +16,20 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from service.errors import SettingsError, Unauthorized
+from service.errors import HostNotAllowed, SettingsError, Unauthorized
 from service.settings import PREFIX, Settings
 
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"})
 METRICS = "/metrics"
 
 MIN_KEY_LENGTH = 16  # characters; `openssl rand -hex 16` gives 32
+
+LOOPBACK_HOSTS = frozenset((b"localhost", b"127.0.0.1", b"[::1]"))
+ANY_HOST = "*"
 
 _REMEDY = f"set {PREFIX}API_KEYS_FILE or {PREFIX}API_KEYS, or {PREFIX}ALLOW_ANONYMOUS=true to answer everybody"
 
@@ -33,6 +41,7 @@ class Access:
         self._digests = [_digest(key) for key in read_keys(settings)]
         self._open_paths = PROBES | ({METRICS} if settings.open_metrics else set())
         self._allow_anonymous = settings.allow_anonymous
+        self._allowed_hosts = settings.allowed_hosts
         self._addresses = addresses
 
     @cached_property
@@ -40,8 +49,21 @@ class Access:
         """Whether nobody needs a key. Looked up with the first request, when the server certainly has its socket."""
         return not self._digests and (self._allow_anonymous or is_private(self._addresses()))
 
-    def check(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raise Unauthorized unless this path is open, or the ASGI headers show a key."""
+    @cached_property
+    def hosts(self) -> frozenset[bytes] | None:
+        """What a Host header may have before its port, in lower case; None for anything."""
+        if self._allowed_hosts:
+            allowed = frozenset(host.lower().encode() for host in self._allowed_hosts)
+            return None if ANY_HOST in self._allowed_hosts else allowed
+        addresses = tuple(self._addresses())
+        if self._digests or not is_private(addresses):
+            return None
+        return LOOPBACK_HOSTS | {(f"[{one}]" if ":" in one else one).encode() for one in addresses}
+
+    def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Raise HostNotAllowed or Unauthorized unless this path is open, or the ASGI headers show host and key."""
+        if self.hosts is not None and path not in PROBES:
+            self._check_host(headers, self.hosts)
         if self.is_open or path in self._open_paths:
             return
         if not self._digests:
@@ -52,6 +74,18 @@ class Access:
         digest = _digest(key)
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):  # a sum looks at every key
             raise Unauthorized("this API key is not one of the server's")
+
+    def _check_host(self, headers: Iterable[tuple[bytes, bytes]], hosts: frozenset[bytes]) -> None:
+        for name, value in headers:
+            if name == b"host" and host_without_port(value) not in hosts:
+                shown = value[:100].decode("latin-1")
+                raise HostNotAllowed(f"this server does not answer as {shown!r}; {PREFIX}ALLOWED_HOSTS names its hosts")
+
+
+def host_without_port(host: bytes) -> bytes:
+    """The name or address in a Host header, in lower case, IPv6 in brackets."""
+    name, colon, port = host.rpartition(b":")
+    return (name if colon and (port.isdigit() or not port) else host).lower()
 
 
 def check_address(settings: Settings, host: str) -> None:

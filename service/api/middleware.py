@@ -91,7 +91,7 @@ class RequestMiddleware:
             exchange.end()
 
     def _check(self, scope: Scope) -> None:
-        """Raise Unauthorized, NoSuchPath or Closing where nothing of the request is to be read."""
+        """Raise HostNotAllowed, Unauthorized, NoSuchPath or Closing where nothing of the request is to be read."""
         self._traffic.access.check(scope["path"], scope["headers"])
         if _CONTROL.search(scope["path"]):  # a newline would not be matched by any route's pattern
             raise NoSuchPath("no path has a control character in it")

@@ -111,7 +111,7 @@ class FastPathProtocol(ConnectionProtocol):
         if length > traffic.settings.max_body_bytes:
             return None
         try:
-            if not traffic.access.is_open:
+            if traffic.access.hosts is not None or not traffic.access.is_open:
                 traffic.access.check(asked.path, self.headers)
             self._classifier = self.context.catalog.find(asked.model, asked.version)
         except SightlineError:

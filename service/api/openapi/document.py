@@ -30,7 +30,7 @@ from service.inference.catalog import Catalog
 
 # What every route may answer, what every route that reads a body may, and what every route of a model may.
 ALWAYS: tuple[type[SightlineError], ...] = (
-    *(errors.Unauthorized, errors.HeadTooLarge, errors.TooManyConnections, errors.Overloaded),
+    *(errors.Unauthorized, errors.HostNotAllowed, errors.HeadTooLarge, errors.TooManyConnections, errors.Overloaded),
 )
 WITH_BODY = (
     *(errors.MalformedRequest, errors.UploadTooSlow, errors.BodyTooLarge, errors.UnsupportedMediaType),

@@ -19,6 +19,7 @@ from service.errors import (
     Closing,
     DeadlinePassed,
     HeadTooLarge,
+    HostNotAllowed,
     Overloaded,
     QueueFull,
     TooManyBytes,
@@ -84,6 +85,7 @@ LIMITS = (
     Limit("milliseconds without a byte of a body", "upload_stall_ms", UploadTooSlow),
     Limit("bytes per second of a long upload, at least", "min_upload_bytes_per_s", UploadTooSlow),
     Limit("milliseconds for the upload of a body", "upload_timeout_ms", UploadTooSlow),
+    Limit("hosts that a Host header may name", "allowed_hosts", HostNotAllowed),
     Limit("bytes of a request's head", "max_header_bytes", HeadTooLarge),
     Limit("headers of a request", f"{MOST_HEADERS}", HeadTooLarge),
     Limit("milliseconds for a request's head", "header_timeout_ms", None),
@@ -121,4 +123,6 @@ def _row(limit: Limit) -> Row:
 
 
 def _shown(default: object) -> str:
+    if default == ():
+        return "loopback's without keys there, else any"
     return f"{default:,.0f}" if isinstance(default, int | float) and default else "as the request timeout"

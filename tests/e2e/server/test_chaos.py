@@ -48,7 +48,7 @@ def connected(server: Server, *parts: bytes) -> socket.socket:
 
 
 def head(length: int, *more: str) -> bytes:
-    lines = [f"POST {PREDICT} HTTP/1.1", "Host: x", f"Content-Length: {length}", *more, "", ""]
+    lines = [f"POST {PREDICT} HTTP/1.1", "Host: localhost", f"Content-Length: {length}", *more, "", ""]
     return "\r\n".join(lines).encode()
 
 
@@ -231,7 +231,7 @@ def test_a_head_that_does_not_come_is_cut_off(strict: Server) -> None:
 
 @pytest.mark.parametrize("endless", [b"x" * 100_000, b"a: b\r\n" * 20_000], ids=["one header", "many headers"])
 def test_a_head_that_is_too_large_is_431(strict: Server, endless: bytes) -> None:
-    with connected(strict, b"GET / HTTP/1.1\r\nHost: x\r\nx: ") as caller:
+    with connected(strict, b"GET / HTTP/1.1\r\nHost: localhost\r\nx: ") as caller:
         caller.sendall(endless)
         answer = rest_of(caller)
     assert answer.startswith(b"HTTP/1.1 431")
@@ -241,7 +241,7 @@ def test_a_head_that_is_too_large_is_431(strict: Server, endless: bytes) -> None
 def test_one_connection_too_many_is_503_and_the_others_go_on(strict: Server) -> None:
     held = [connected(strict, b"P") for _ in range(60)]
     try:
-        with connected(strict, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") as caller:
+        with connected(strict, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n") as caller:
             assert b'"code":"too-many-connections"' in rest_of(caller)
     finally:
         for caller in held:

@@ -40,6 +40,7 @@ http {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass http://sightline; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_set_header Host $host;
             proxy_next_upstream off;
             add_header x-connect-time $upstream_connect_time;
         }}

@@ -108,7 +108,7 @@ def images_computed(server: Server) -> tuple[int, int]:
 
 def answers_while_every_second_hangs_up(server: Server, bodies: list[bytes]) -> list[bytes]:
     """Send images at once, have every second caller leave after the first batch, and read what the others get."""
-    head = f"POST /v1/models/{SLOW}/predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+    head = f"POST /v1/models/{SLOW}/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: "
     batches, address = images_computed(server)[1], httpx.URL(server.url)
     callers = [socket.create_connection((address.host, address.port or 80), timeout=60) for _ in bodies]
     try:

@@ -176,7 +176,7 @@ def test_callers_who_hang_up_are_given_up_and_do_not_disturb_the_rest(server: Se
     address = httpx.URL(server.url)
     for _ in range(10):
         with socket.create_connection((address.host, address.port or 80)) as caller:
-            head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(slow)}\r\n\r\n"
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(slow)}\r\n\r\n"
             caller.sendall(head.encode() + slow)
     assert by_label(httpx.post(server.url + PREDICT, content=body).json()) == expected(offline, body)
     wait_until(server, "/metrics", 200, 'http_response_code="499"')
@@ -213,7 +213,7 @@ def test_our_deadline_answers_before_bentoml_s(tiny_models_root: Path, tmp_path:
         wait_until(server, "/readyz", 200)
         address = httpx.URL(server.url)
         with socket.create_connection((address.host, address.port or 80), timeout=10) as caller:
-            head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\n"
+            head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 100\r\n\r\n"
             caller.sendall(head.encode() + b"only a part")
             answer = b"".join(iter(lambda: caller.recv(4096), b"")).decode()
         assert answer.startswith("HTTP/1.1 504")

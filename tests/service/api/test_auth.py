@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.api.auth import Access, check_address, is_loopback, is_private, read_keys
-from service.errors import SettingsError, Unauthorized
+from service.errors import HostNotAllowed, SettingsError, Unauthorized
 from service.settings import Settings
 
 OLD, NEW = "a-key-of-last-year", "a-key-of-this-year"
@@ -145,3 +145,45 @@ def test_private_means_loopback_alone_and_at_least_that() -> None:
 def test_a_byte_order_mark_in_the_file_is_no_part_of_a_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_bytes(b"\xef\xbb\xbfa-key-of-this-year\r\n")
     assert read_keys(Settings(api_keys_file=str(tmp_path / "keys"))) == ("a-key-of-this-year",)
+
+
+def named(host: str) -> list[tuple[bytes, bytes]]:
+    return [(b"accept", b"*/*"), (b"host", host.encode())]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "10.0.0.1:3000", "::1", "localhost:x", ""])
+def test_on_loopback_without_keys_only_its_own_names_are_answered(host: str) -> None:
+    with pytest.raises(HostNotAllowed, match="SIGHTLINE_ALLOWED_HOSTS"):
+        access(Settings(), "127.0.0.1").check(PREDICT, named(host))
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:3000", "127.0.0.1", "127.0.0.1:80", "[::1]:8080", "127.8.8.8"]
+)
+def test_the_names_of_loopback_and_the_servers_own_address_are_answered(host: str) -> None:
+    access(Settings(), "127.8.8.8").check(PREDICT, named(host))
+
+
+def test_probes_are_answered_as_any_host() -> None:
+    access(Settings(), "127.0.0.1").check("/livez", named("10.0.0.1:3000"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        (Settings(allow_anonymous=True), "10.0.0.1"),
+        (Settings(api_keys=(OLD,)), "127.0.0.1"),
+        (Settings(allowed_hosts=("*",)), "127.0.0.1"),
+    ],
+    ids=["on every address", "with keys", "with a star"],
+)
+def test_elsewhere_any_host_is_answered(settings: Settings, address: str) -> None:
+    access(settings, address).check(PREDICT, [*bearer(OLD), *named("sightline.example:443")])
+
+
+def test_the_hosts_that_are_set_replace_the_default() -> None:
+    ours = access(Settings(allowed_hosts=("Sightline.example", "[fe80::1]"), api_keys=(OLD,)), "127.0.0.1")
+    for host in ("sightline.example", "SIGHTLINE.EXAMPLE:443", "[FE80::1]:3000"):
+        ours.check(PREDICT, [*bearer(OLD), *named(host)])
+    with pytest.raises(HostNotAllowed):
+        ours.check(PREDICT, [*bearer(OLD), *named("localhost")])

@@ -36,7 +36,7 @@ def traffic_of(settings: Settings, app: Starlette, address: str = "127.0.0.1", *
 
 def behind_middleware(traffic: Traffic, app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(RequestMiddleware(app, traffic)), base_url="http://sightline"
+        transport=httpx.ASGITransport(RequestMiddleware(app, traffic)), base_url="http://localhost:3000"
     )
 
 

@@ -106,7 +106,7 @@ def parsed(written: bytes) -> list[Answer]:
 
 
 def post(path: str = PREDICT, body: bytes = jpeg(), version: str = "1.1", **headers: str) -> bytes:
-    shown = {"Host": "x", "Content-Type": "image/jpeg", "Content-Length": str(len(body))}
+    shown = {"Host": "localhost:3000", "Content-Type": "image/jpeg", "Content-Length": str(len(body))}
     shown |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in shown.items() if value)
     return f"POST {path} HTTP/{version}\r\n{lines}\r\n".encode() + body
@@ -388,6 +388,18 @@ async def test_nobody_gets_past_the_keys(app: Starlette, catalog: Catalog) -> No
     assert (await refused.answer(post())).status == 401
     assert (await let_in.answer(post(Authorization="Bearer a-key-of-this-year"))).status == 200
     assert not let_in.asked
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost.evil:3000"])
+async def test_nobody_gets_past_the_allowed_hosts(caller: Caller, host: str) -> None:
+    answer = await caller.answer(post(Host=host))
+    assert (answer.status, answer.body["code"]) == (421, "host-not-allowed")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:8080", "127.0.0.1:3001", "[::1]:3000", "[::1]"])
+async def test_on_loopback_its_names_and_addresses_are_answered_with_any_port(caller: Caller, host: str) -> None:
+    assert (await caller.answer(post(Host=host))).status == 200
+    assert not caller.asked
 
 
 async def test_a_failure_of_ours_is_500_and_reveals_nothing(caller: Caller, monkeypatch: Any) -> None:

@@ -223,6 +223,11 @@ async def an_upload_without_end(catalog: Catalog) -> Told:
         return await told_to(upload)
 
 
+async def another_host(catalog: Catalog) -> Told:
+    async with server(catalog, allowed_hosts=("sightline.example",)) as (client, _, _):
+        return told(await client.get("/v1/models"))
+
+
 async def a_head_too_large(catalog: Catalog) -> Told:
     connection, transport = a_connection(Settings(max_header_bytes=1024))
     connection.data_received(b"GET / HTTP/1.1\r\nx: " + b"x" * 2_000)
@@ -339,6 +344,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "upload_stall_ms": an_upload_that_stalls,
     "min_upload_bytes_per_s": an_upload_that_trickles,
     "upload_timeout_ms": an_upload_without_end,
+    "allowed_hosts": another_host,
     "max_header_bytes": a_head_too_large,
     "headers of a request": too_many_headers,
     "header_timeout_ms": a_head_that_does_not_come,
@@ -368,7 +374,7 @@ def test_the_page_of_the_documentation_is_the_table_of_the_code() -> None:
 def test_every_row_has_a_default_and_a_status() -> None:
     for row in describe():
         assert row.default
-        assert row.status in ("cut off", "408", "413", "422", "429", "431", "503", "504")
+        assert row.status in ("cut off", "408", "413", "421", "422", "429", "431", "503", "504")
 
 
 def test_limits_on_pictures_are_those_of_the_decoder() -> None:
