@@ -12,7 +12,9 @@ from pathlib import Path
 from classifier.card import NAME_PATTERN
 from classifier.store import ModelStore
 from training.datasets.dataset import Dataset
-from training.recipes.recipe import RecipeError
+from training.recipes.recipe import Recipe, RecipeError
+
+REPORT = "reproduction.md"  # what `report` writes beside its records
 
 
 def check_name(name: str) -> None:
@@ -40,6 +42,21 @@ def check_same_model(store: ModelStore, name: str, dataset: Dataset, *, named: b
         raise RecipeError(
             f"{name} version {before.version} has the labels {', '.join(before.labels)}, these images have "
             f"{', '.join(dataset.labels)}; give them another --name, or say --new-labels"
+        )
+
+
+def check_record(record: Path | None, recipe: Recipe, dataset: Dataset) -> None:
+    """Raise RecipeError where a run on other data than the article's would be among the records of the articles.
+
+    These are the folder `runs` beside `reproduction.md`, from which `report` compares with the articles.
+    """
+    if record is None or recipe.is_of_the_article(dataset):
+        return
+    path = record.absolute()
+    if any(each.name == "runs" and (each.parent / REPORT).is_file() for each in (path, *path.parents)):
+        raise RecipeError(
+            f"{record}: keeps runs of the articles on their own data, and {dataset.name} is other data; "
+            "choose another place, as runs/records"
         )
 
 

@@ -11,8 +11,9 @@ from classifier.store import ModelStore
 from tests.tiny_models import COLOUR
 from training.__main__ import main
 from training.datasets.dataset import Dataset, Split
+from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.recipes.recipe import RecipeError
-from training.target import check_name, check_same_model, claimed
+from training.target import check_name, check_record, check_same_model, claimed
 
 
 def photos(name: str, *labels: str) -> Dataset:
@@ -48,6 +49,19 @@ def test_two_folders_whose_names_come_to_the_same_are_not_one_model(models: Mode
     with pytest.raises(RecipeError, match="fitted on 'noise' and not on 'tiny_colour'"):
         check_same_model(models, COLOUR, other, named=False, new_labels=False)
     check_same_model(models, COLOUR, other, named=True, new_labels=False)
+
+
+@pytest.mark.parametrize("where", ["docs/runs", "docs/runs/mine", "docs/runs/points.csv"])
+def test_runs_on_ones_own_photos_stay_out_of_the_records_of_the_articles(where: str, tmp_path: Path) -> None:
+    (tmp_path / "docs" / "runs").mkdir(parents=True)
+    (tmp_path / "docs" / "reproduction.md").write_text("# Reproduction")
+    recipe = RECIPES["cats-vs-dogs-features"]
+    for other in (recipe, FOR_ANY_IMAGES["features"]):
+        with pytest.raises(RecipeError, match="choose another place, as runs/records"):
+            check_record(tmp_path / where, other, photos("lamps", "cat", "dog"))
+    check_record(tmp_path / where, recipe, photos("cats-vs-dogs", "cat", "dog"))
+    check_record(tmp_path / "runs" / "records", recipe, photos("lamps", "cat", "dog"))
+    check_record(None, recipe, photos("lamps", "cat", "dog"))
 
 
 def test_a_second_fit_of_a_model_is_refused_while_the_first_runs(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def run(
     from training.progress import ProgressLines
     from training.reports.findings import findings
     from training.reports.results import next_lines
-    from training.target import check_name, check_same_model, claimed
+    from training.target import check_name, check_record, check_same_model, claimed
 
     check_tensorflow()
     if resume and restart:
@@ -90,6 +90,7 @@ def run(
     folders, progress = Folders(drop_conflicts=drop_conflicts), ProgressLines(sys.stdout)
     dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit, folders=folders, progress=progress)
     named, name = name is not None, name or _model_name(chosen, dataset)
+    check_record(record, chosen, dataset)
     if not folds:  # these save no version
         check_same_model(ModelStore(models), name, dataset, named=named, new_labels=new_labels)
     print("\n".join(findings(dataset, runs / f"{name}.left-out.txt")), flush=True)

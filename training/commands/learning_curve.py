@@ -30,7 +30,9 @@ def run(
     epochs: Epochs = None,
     precision: PrecisionName = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the points and epochs there are.")] = False,
-    out: Annotated[Path, typer.Option(parser=path, metavar="FILE", help="The points.")] = Path("docs/runs") / POINTS,
+    out: Annotated[
+        Path | None, typer.Option(parser=path, metavar="FILE", help="The points; else runs/DATA.images-per-class.csv.")
+    ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
     from training.datasets import load_dataset
@@ -39,13 +41,16 @@ def run(
     from training.fitting.tensorflow_import import import_tensorflow
     from training.recipes import recipe_named
     from training.recipes.recipe import RecipeError
+    from training.target import check_record
 
     check_tensorflow()
     chosen = recipe_named(recipe)
+    dataset = pool(load_dataset(data, chosen.reader, chosen.input), max(counts))
+    out = out or runs / f"{dataset.name}.{POINTS}"
+    check_record(out, chosen, dataset)
     known = read_points(out)
     if not resume and any(point.recipe == chosen.name for point in known):
         raise RecipeError(f"{out} has points of {chosen.name}; add the missing ones with --resume")
-    dataset = pool(load_dataset(data, chosen.reader, chosen.input), max(counts))
     print(dataset.describe(), flush=True)
     import_tensorflow()
     from training.fitting.options import FitOptions
@@ -64,3 +69,4 @@ def run(
             write_points(known, out)
             shutil.rmtree(measurement.run_folder(point.images, point.seed))
             print(f"{chosen.name}, {point.images} images of each class, seed {point.seed}: {point.test_accuracy:.4f}")
+    print(f"saved {out}")

@@ -24,7 +24,7 @@ def run(
     precision: PrecisionName = "auto",
     json: Json = False,
     record: Annotated[
-        Path | None, typer.Option(parser=path, metavar="DIR", help="Keep them for the report: docs/runs.")
+        Path | None, typer.Option(parser=path, metavar="DIR", help="Keep them as a record there.")
     ] = None,
 ) -> None:
     from training.datasets import load_dataset
@@ -32,10 +32,12 @@ def run(
     from training.evaluation.rates import RATES
     from training.fitting.tensorflow_import import import_tensorflow
     from training.recipes import recipe_named
+    from training.target import check_record
 
     check_tensorflow()
     chosen = recipe_named(recipe)
     dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit)
+    check_record(record, chosen, dataset)
     import_tensorflow()
     from training.evaluation.input_pipeline import measure
     from training.fitting.options import chosen_precision

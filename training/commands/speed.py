@@ -1,4 +1,4 @@
-"""Time how many images a second versions answer on this machine, taking turns, for the report.
+"""Time how many images a second versions answer on this machine, taking turns.
 
 The engine alone is timed, in batches as the server makes them, with random pixels: not decoding, and not HTTP.
 """
@@ -21,7 +21,7 @@ def run(
     ],
     rounds: Annotated[int, typer.Option(parser=whole_number(1), metavar="N", help="Turns of each version.")] = 5,
     seconds: Annotated[float, typer.Option(metavar="S", help="Length of a turn.")] = 3.0,
-    out: Annotated[Path, typer.Option(parser=path, metavar="FILE", help="The record.")] = Path("docs/runs") / SPEED,
+    out: Annotated[Path, typer.Option(parser=path, metavar="FILE", help="The record.")] = Path("runs") / SPEED,
 ) -> None:
     record = measure(versions, rounds, seconds)
     write_record(record, out)

@@ -158,3 +158,14 @@ def _small_network(classes: int, _: object) -> list[object]:
     from training.layers.heads import sigmoid_for_two
 
     return [layers.Rescaling(1 / 255, dtype="float32"), layers.Flatten(), sigmoid_for_two(classes)]
+
+
+@pytest.mark.slow
+def test_the_points_lie_beside_the_runs_unless_another_place_is_named(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(FOR_ANY_IMAGES, "features", on_tiny())
+    monkeypatch.chdir(tmp_path)
+    assert main(["learning-curve", "features", "--data", str(photos), "--counts", "4", "--seeds", "0"]) == 0
+    assert len(read_points(tmp_path / "runs" / "cups.images-per-class.csv")) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

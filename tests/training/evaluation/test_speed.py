@@ -43,3 +43,12 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path):
     with pytest.raises(RecipeError, match=r"speed\.json"):
         read_speed(tmp_path / "speed.json")
     assert read_speed(tmp_path / "none.json") is None
+
+
+def test_a_record_lies_beside_the_runs_unless_another_place_is_named(
+    tiny_models_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["speed", str(tiny_models_root / COLOUR / "1"), "--rounds", "1", "--seconds", "0.05"]) == 0
+    assert read_speed(tmp_path / "runs" / "serving-speed.json") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
