@@ -124,6 +124,7 @@ class Sightline:
         """Refuse, before any worker is started, a second one and an address that anybody reaches but nobody may use."""
         try:
             workers.check_there_is_one("sightline")
+            workers.close_control_port()
             if (host := startup.host_to_bind()) is not None:
                 auth.check_address(SETTINGS, host)
                 startup.check_port(host)
@@ -139,6 +140,7 @@ class Sightline:
             startup.leave(wrong)
         startup.log_beside_bentoml()
         _set_log_format()
+        process.end_with_parent()
         process.shorten_slices()
         Shutdown(_SERVER, server).take_over()
         _SERVER.listeners.open()

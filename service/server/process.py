@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import platform
+import signal
 import struct
 import sys
 
@@ -19,6 +20,8 @@ _HEAPS = 2
 ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 RESET_ON_FORK = 0x01  # threads that this one starts, engines' among them, keep the usual slices
 SET_ATTRIBUTES = {"x86_64": 314, "aarch64": 274}  # asm/unistd.h; glibc has a function for it since 2.41 only
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 SLICE_NS = 100_000  # the shortest that Linux gives; docs/tuning.md#short-slices-for-the-event-loop
 
@@ -64,6 +67,18 @@ def shorten_slices() -> bool:
     nice = os.getpriority(os.PRIO_PROCESS, 0)  # of this thread, on Linux
     wanted = ATTRIBUTES.pack(ATTRIBUTES.size, os.SCHED_OTHER, RESET_ON_FORK, nice, 0, SLICE_NS, 0, 0)
     return bool(ctypes.CDLL(None).syscall(call, 0, wanted, 0) == 0)
+
+
+def end_with_parent() -> None:
+    """Have Linux send this process SIGTERM when its parent ends, so that no worker without a supervisor keeps the port.
+
+    Does nothing on other systems. Call it from the process whose parent is to be watched.
+    """
+    if sys.platform == "linux" and (prctl := _of_the_c_library("prctl")):
+        parent = os.getppid()
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it ended meanwhile
+            signal.raise_signal(signal.SIGTERM)
 
 
 def _of_the_c_library(name: str) -> ctypes._FuncPointer | None:

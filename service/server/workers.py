@@ -1,10 +1,17 @@
-"""How many processes serve."""
+"""The process that watches the server, which is BentoML's and uses circus, and how many processes it has serve."""
 
 from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any
 
 from bentoml._internal.container import BentoMLContainer
 
 from service.errors import SettingsError
+
+_LONGEST_TEMPORARY = 70  # bytes; a socket's path may have 107
 
 
 def check_there_is_one(service_name: str) -> None:
@@ -18,3 +25,29 @@ def check_there_is_one(service_name: str) -> None:
             f"BentoML's configuration sets services.{service_name}.workers to {workers!r}; expected 1, for one worker "
             "feeds all processors. Remove it, and run replicas behind a load balancer for more"
         )
+
+
+def close_control_port() -> None:
+    """From now on, have circus take its commands in a folder that only the server's user may enter.
+
+    It runs any program for whoever reaches it, and BentoML puts it on TCP ports of 127.0.0.1, which every user of the
+    machine reaches. Raises SettingsError where it cannot be put elsewhere.
+    """
+    if os.name != "posix":
+        return
+    from bentoml._internal.utils import circus  # the worker needs none of it
+
+    if "Arbiter" not in circus.create_standalone_arbiter.__code__.co_names:
+        raise SettingsError("this BentoML starts circus in a way that we do not know; install the locked versions")
+    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TEMPORARY:
+        raise SettingsError(f"TMPDIR={tempfile.gettempdir()} has no room for a socket; expected a shorter path")
+    as_it_is: Any = circus.Arbiter
+
+    def in_a_folder(*args: Any, **options: Any) -> Any:
+        folder = tempfile.mkdtemp(prefix="sightline-")  # with the mode 0700
+        sockets = {"endpoint": f"ipc://{folder}/control", "pubsub_endpoint": f"ipc://{folder}/events"}
+        arbiter = as_it_is(*args, **options | sockets)
+        arbiter.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return arbiter
+
+    circus.Arbiter = in_a_folder

@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,3 +137,23 @@ def test_the_collector_passes_over_what_was_loaded_and_comes_less_often() -> Non
     assert not any(one is kept for one in gc.get_objects())  # a collection has nothing to look at there
     assert gc.get_freeze_count() > 1_000
     assert gc.get_threshold() > usual
+
+
+@ON_LINUX
+def test_a_process_may_end_with_its_parent() -> None:
+    child = (
+        "import time; from service.server import process; process.end_with_parent(); "
+        "print('ready', flush=True); time.sleep(600)"
+    )
+    parent = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {child!r}], stdout=subprocess.PIPE, stderr=sys.stdout)
+child.stdout.readline()
+print("both run", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process_of_both:
+        assert process_of_both.stdout is not None
+        assert process_of_both.stdout.readline() == "both run\n"
+        process_of_both.kill()
+        assert process_of_both.communicate(timeout=30) == ("", None)  # the pipe ends with the last who holds it
