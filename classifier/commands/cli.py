@@ -13,6 +13,7 @@ import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(program: str, about: str, commands: Mapping[str, Command], arguments: Sequence[str] | None) -> int:
     """Run one of these commands and return its exit code. Everything but a bug of ours is one line on stderr."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
     try:
@@ -170,6 +172,14 @@ def _what_to_install(missing: ModuleNotFoundError) -> str:
 def _fail(message: str, code: int = 1) -> int:
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def _open_closed_streams() -> None:
+    """Where stdout or stderr was closed, as by `>&-`, write to nowhere; a file of ours would get its number else."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (for the life of the process)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def _drop_output() -> None:

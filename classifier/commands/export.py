@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from classifier.commands.parameters import Model, Models, path
+from classifier.commands.stderr import stderr_kept_back
 from classifier.store import ModelStore
 
 
@@ -22,4 +23,6 @@ def run(
 ) -> None:
     from classifier.exporting import export
 
-    print(export(ModelStore(models), model.name, model.version, kind, out))
+    with stderr_kept_back():
+        written = export(ModelStore(models), model.name, model.version, kind, out)
+    print(written)

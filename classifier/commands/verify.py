@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from classifier.commands.parameters import Json, Models, Reference, model_names, reference
+from classifier.commands.stderr import stderr_kept_back
 from classifier.errors import UnknownModel
 from classifier.store import ModelStore
 
@@ -40,7 +41,8 @@ def run(
         print("TensorFlow is not installed: model.keras is compared by its hash only", file=sys.stderr)
     verdicts = []
     for name, version in wanted:
-        verdicts.append(verify(store, name, version, engines))
+        with stderr_kept_back():
+            verdicts.append(verify(store, name, version, engines))
         if not json:
             print(_line(verdicts[-1]), flush=True)
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 import time
@@ -20,6 +21,7 @@ from training.datasets.dataset import Dataset
 from training.datasets.pixel_block import PixelBlock
 from training.progress import Progress, silent
 
+ABANDONED_S = 3600.0
 BATCH = 50  # images per forward pass; no effect on the features
 
 
@@ -97,6 +99,7 @@ def cached_features(
     They are kept under a key of the data's fingerprint, the backbone's weights and the input's size, so that whatever
     changes one of them computes anew. Raises BackboneError.
     """
+    _remove_abandoned(cache)
     frozen = FrozenBackbone(backbone, shape)
     key = "\0".join([dataset.fingerprint, frozen.weights_sha256, str(shape), *splits])
     path = cache / f"{backbone.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
@@ -132,5 +135,18 @@ def _read(path: Path, labels: Mapping[str, npt.NDArray[np.int64]]) -> tuple[dict
 def _write(path: Path, inputs: Mapping[str, Any], seconds: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".half", delete=False) as half:
-        np.savez(half, **inputs, seconds=np.float64(seconds))
+        try:
+            np.savez(half, **inputs, seconds=np.float64(seconds))
+            half.flush()
+        except BaseException:  # a full disk, or Ctrl-C
+            Path(half.name).unlink()
+            raise
     Path(half.name).replace(path)
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what killed fits had half written. Another fit may be writing now, but for no hour."""
+    for half in cache.glob("*.half"):
+        with contextlib.suppress(FileNotFoundError):  # that fit has finished just now
+            if time.time() - half.stat().st_mtime > ABANDONED_S:
+                half.unlink()

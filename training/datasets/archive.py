@@ -21,7 +21,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Protocol
 
-from training.datasets.dataset import Skipped
+from training.datasets.dataset import Skipped, printable
 from training.errors import DatasetError
 
 # What operating systems, network drives and archivers leave behind, in lower case; hidden files are another matter.
@@ -110,8 +110,11 @@ def names_in(path: Path) -> tuple[str, ...]:
 
 
 def stem_of(path: Path) -> str:
-    """The name of a folder or archive without its packing: `photos.zip` and `photos.tar.gz` are both `photos`."""
-    name = path.resolve().name
+    """The name of a folder or archive without its packing: `photos.zip` and `photos.tar.gz` are both `photos`.
+
+    What is not UTF-8 in it is escaped: a card could not hold it.
+    """
+    name = printable(path.resolve().name)
     for ending in (".tar.gz", ".tgz", ".tar", ".zip"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
 
+from classifier.commands.stderr import LEVEL, stderr_kept_back
 from classifier.errors import SightlineError
-
-_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 class TrainingUnavailable(SightlineError):
@@ -27,18 +21,9 @@ def import_tensorflow() -> None:
     Call it before anything imports Keras. With TF_CPP_MIN_LOG_LEVEL=0 in the environment all is shown. Raises
     TrainingUnavailable.
     """
-    os.environ.setdefault(_LEVEL, "2")
-    if os.environ[_LEVEL] == "0":
+    os.environ.setdefault(LEVEL, "2")
+    with stderr_kept_back():
         _import()
-        return
-    # The level alone does not help: 2.21 logs before it reads it (tensorflow/tensorflow#100442).
-    with _stderr_in_a_file() as said:
-        try:
-            _import()
-        except TrainingUnavailable:
-            said.seek(0)
-            sys.stderr.write(said.read().decode(errors="replace"))
-            raise
 
 
 def _import() -> None:
@@ -47,17 +32,3 @@ def _import() -> None:
     except ImportError as error:
         raise TrainingUnavailable(f"TensorFlow cannot be imported ({error}); install sightline[train]") from error
     tf.config.list_physical_devices("GPU")  # it complains of a missing GPU here, not at its import
-
-
-@contextmanager
-def _stderr_in_a_file() -> Iterator[BinaryIO]:
-    """What the process writes to file descriptor 2, Python or not, goes to the file."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as file:
-        stderr = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield file
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

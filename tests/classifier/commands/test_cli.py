@@ -222,6 +222,23 @@ def test_a_reader_who_left_is_no_trouble(words: list[str]) -> None:
 
 
 @pytest.mark.slow
+def test_a_closed_stdout_is_no_trouble() -> None:
+    shell = ["sh", "-c", f"exec {sys.executable} -m classifier.commands recipes >&-"]
+    done = subprocess.run(shell, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
+def test_tensorflow_says_nothing_while_verifying_and_exporting(tiny_models_root: Path, tmp_path: Path) -> None:
+    store = ["--models", str(tiny_models_root)]
+    verified = sightline("verify", "tiny-colour", *store)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    out = tmp_path / "tiny.tflite"
+    exported = sightline("export", "tiny-colour", "--format", "tflite", *store, "--out", str(out))
+    assert (exported.returncode, exported.stderr, exported.stdout) == (0, "", f"{out}\n")
+
+
 def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
     pipe = tmp_path / "image.jpg"
     os.mkfifo(pipe)  # reading it waits for ever

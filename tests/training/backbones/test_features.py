@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,3 +75,13 @@ def test_a_damaged_file_is_computed_anew(left: int, tmp_path: Path):
     file.write_bytes(file.read_bytes()[:left])
     np.testing.assert_array_equal(seen(tmp_path).splits["train"].inputs, first.splits["train"].inputs)
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_what_a_killed_fit_left_half_written_goes_and_what_another_fit_writes_now_stays(tmp_path: Path):
+    old, new = tmp_path / "old.half", tmp_path / "new.half"
+    for half in (old, new):
+        half.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    os.utime(old, (two_hours_ago, two_hours_ago))
+    seen(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.half")) == ["new.half"]

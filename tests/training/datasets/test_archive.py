@@ -150,3 +150,8 @@ def test_a_tar_gz_that_breaks_off_is_refused(tmp_path: Path) -> None:
 )
 def test_the_stem_leaves_off_the_packing_only(file: str, stem: str) -> None:
     assert stem_of(Path(file)) == stem
+
+
+def test_a_folder_whose_name_is_not_utf8_has_a_name_that_a_card_can_hold(tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9.zip")
+    assert stem_of(folder) == "caf\\udce9"
