@@ -17,7 +17,7 @@ python=$(dirname "$bentoml")/python
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-folder=$("$bentoml" get "$bento" --output path)
+folder=$("$bentoml" get "$bento" --output path | tr -d '\n')  # a long path is wrapped
 cp -R "$folder/src" "$context/app"
 [ -n "${KEEP_KERAS:-}" ] || rm -f "$context"/app/models/*/*/model.keras
 cp "$here/../requirements/sbom.txt" "$context/"

@@ -287,6 +287,8 @@ def test_a_certificate_of_an_authority_that_nobody_knows_names_the_variable(
         with context.wrap_socket(connection, server_side=True) as encrypted:
             encrypted.recv(65536)
             encrypted.sendall(OK + b"Content-Length: %d\r\n\r\n" % len(ANSWER) + ANSWER)
+            while encrypted.recv(65536):  # closing before the whole request is read would reset the connection
+                pass
 
     with peer(serve) as address:
         with pytest.raises(ConnectionFailed, match=r"CERTIFICATE_VERIFY_FAILED.*SSL_CERT_FILE"):
