@@ -55,7 +55,8 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
     network, dataset = fitted.network, fitted.dataset
     network.save(folder / store.KERAS)
     export_onnx(network, folder / store.ONNX)
-    answers, held_out = fitted.answers, fitted.held_out
+    answers = {split: Evaluation(rows, dataset.splits[split].labels) for split, rows in fitted.answers.items()}
+    held_out = fitted.held_out
     sample = from_array(sample_picture(dataset.splits[held_out]), fitted.recipe.input)
     (folder / store.SAMPLE).write_bytes(encode_png(sample))
     card = _card(fitted, answers, fitted.infer(sample[None])[0])

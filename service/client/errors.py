@@ -209,6 +209,7 @@ BY_CODE: dict[str, type[ClientError]] = {
     "no-such-path": BadRequest,
     "method-not-allowed": BadRequest,
     "head-too-large": BadRequest,
+    "host-not-allowed": BadRequest,
     "unauthorized": Unauthorized,
     "unknown-model": UnknownModel,
     "queue-full": QueueFull,

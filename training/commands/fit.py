@@ -168,10 +168,12 @@ def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: 
 
 def _show_mistakes(fitted: Fitted, to: Path) -> None:
     """Write the mistakes on somebody's own photos, whose names are known, and say where they lie."""
+    from training.evaluation.scores import Evaluation
     from training.reports.mistakes import LISTING, SHEET, mistakes_of, write_mistakes
 
     split = fitted.dataset.splits[fitted.held_out]
-    if mistakes := mistakes_of(split, fitted.answers[fitted.held_out], fitted.dataset.labels):
+    answers = Evaluation(fitted.answers[fitted.held_out], split.labels)
+    if mistakes := mistakes_of(split, answers, fitted.dataset.labels):
         write_mistakes(mistakes, split, to, f"{fitted.name}: {fitted.held_out}, mistakes with the highest probability")
         print(f"mistakes on {len(mistakes):,} {fitted.held_out} images: {to / SHEET}, {to / LISTING}")
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from classifier.card import Metrics
 from classifier.engines import Probabilities
 from training.datasets.dataset import Examples
+from training.fitting.fitted import in_batches
 
 CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks, 2017
 
@@ -158,8 +159,7 @@ def wilson_interval(right: int, images: int) -> tuple[float, float]:
 
 def evaluate(infer: Callable[[npt.NDArray[Any]], Probabilities], split: Examples, batch_size: int = 64) -> Evaluation:
     """Run a split through `infer`, to float32 [n, classes], in batches."""
-    rows = [infer(split.inputs[i : i + batch_size]) for i in range(0, len(split), batch_size)]
-    return Evaluation(np.concatenate(rows), split.labels)
+    return Evaluation(in_batches(infer, split, batch_size), split.labels)
 
 
 def _ratio(part: int, whole: int) -> float | None:

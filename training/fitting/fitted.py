@@ -7,17 +7,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from classifier.card import BackboneRecord, Precision
 from classifier.engines import Probabilities
-from training.datasets.dataset import Dataset
-from training.evaluation.scores import Evaluation, evaluate
+from training.datasets.dataset import Dataset, Examples
 from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch
 from training.recipes.recipe import Recipe
 
 LIBRARIES = ("sightline", "tensorflow", "keras", "numpy", "pillow", "openvino", "tf2onnx", "onnx")  # shape the result
+
+
+def in_batches(
+    infer: Callable[[npt.NDArray[Any]], Probabilities], split: Examples, batch_size: int = 64
+) -> Probabilities:
+    """The answers to a split, float32 [n, classes], with at most so many images at once."""
+    return np.concatenate([infer(split.inputs[i : i + batch_size]) for i in range(0, len(split), batch_size)])
 
 
 @dataclass(frozen=True)
@@ -44,10 +51,10 @@ class Fitted:
         return infer
 
     @cached_property
-    def answers(self) -> dict[str, Evaluation]:
-        """The network's answers to the images it was not fitted on, by split."""
+    def answers(self) -> dict[str, Probabilities]:
+        """The network's answers to the images it was not fitted on, float32 [n, classes] by split."""
         splits = self.dataset.splits
-        return {name: evaluate(self.infer, splits[name]) for name in splits if name != "train"}
+        return {name: in_batches(self.infer, splits[name]) for name in splits if name != "train"}
 
     @property
     def held_out(self) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -195,23 +196,23 @@ def test_a_process_ends_with_the_one_that_started_it_even_if_that_is_killed(tmp_
     os.getuid() != 0 or not all(folder.stat().st_mode & 1 for folder in Path(sys.executable).resolve().parents),
     reason="only root may become somebody else, who has to be able to reach Python",
 )
-def test_any_user_may_run_it_from_any_folder(tmp_path: Path) -> None:
-    picture = tmp_path / "a.gif"
-    picture.write_bytes(GIF)
-    for folder in (picture, *picture.parents[:3]):
-        folder.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", PARENT, str(picture)],
-        input="",
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-        user=12_345,
-        group=12_345,
-        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
-        timeout=60,
-    )
+def test_any_user_may_run_it_from_any_folder() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        picture = Path(folder, "a.gif")
+        picture.write_bytes(GIF)
+        picture.parent.chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-c", PARENT, str(picture)],
+            input="",
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            user=12_345,
+            group=12_345,
+            env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
+            timeout=60,
+        )
     assert done.stdout.strip().isdigit(), done.stderr
 
 
