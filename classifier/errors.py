@@ -112,6 +112,14 @@ class WrongAnswer(BrokenModel):
         self.precision = precision
 
 
+class RolloutFileError(SightlineError):
+    """The roll-out file is wrong, or names a model or version that is not there."""
+
+    status = 409
+    code = "rollout-file"
+    title = "The roll-out file is wrong"
+
+
 class OutOfMemory(SightlineError):
     """The network found no memory for this many images at once; fewer may fit."""
 

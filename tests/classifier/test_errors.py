@@ -33,6 +33,7 @@ def test_codes_are_stable_and_say_one_thing_each():
         "UnreadableCard": (500, "unreadable-card"),
         "UnusableNetwork": (500, "unusable-network"),
         "WrongAnswer": (500, "wrong-answer"),
+        "RolloutFileError": (409, "rollout-file"),
         "OutOfMemory": (503, "out-of-memory"),
         "EngineUnavailable": (500, "engine-unavailable"),
     }
