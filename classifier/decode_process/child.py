@@ -26,7 +26,6 @@ _STATM = Path("/proc/self/statm")
 
 def main() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks for pictures decides when to end
     os.nice(BEHIND)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -121,7 +123,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _signals_blocked():
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", "classifier.decode_process.child"],
                 stdin=theirs.fileno(),
@@ -198,6 +200,20 @@ class _Process:
                 raise EOFError
             view = view[count:]
         return buffer
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started here never gets SIGINT or SIGTERM, from its first instruction on: it inherits the mask.
+
+    A supervisor sends them to all below the server, which still has pictures to decode then. The server itself gets
+    them in another thread, or a moment later.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _left(until: float) -> float:

@@ -126,6 +126,17 @@ def test_a_process_that_is_killed_hurts_its_own_picture_alone(processes: DecodeP
     assert processes.decode(GIF, SPEC, max_pixels=SMALL).shape == SPEC.shape
 
 
+def test_a_process_that_starts_is_not_ended_by_the_signal_that_ends_the_server(processes: DecodeProcesses) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        pixels = thread.submit(processes.decode, GIF, SPEC, max_pixels=SMALL)
+        while not (started := processes_of(os.getpid())):
+            assert not pixels.done()
+        for signal_of_the_supervisor in (signal.SIGTERM, signal.SIGINT):
+            os.kill(started[0], signal_of_the_supervisor)
+        assert pixels.result(30).shape == SPEC.shape
+    assert processes.idle_ids == started
+
+
 def processes_of(parent: int) -> list[int]:
     """The ids of the decode processes that a process has started."""
     children = Path(f"/proc/{parent}/task").glob("*/children")
