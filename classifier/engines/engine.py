@@ -82,6 +82,9 @@ class Engine(Protocol):
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
         """Run one batch alone and wait for it; raises as `submit` does, and what its future would fail with."""
 
+    def release_memory(self) -> None:
+        """Give back what batches that ran have left for the next ones, which take it anew. Only while none runs."""
+
     def close(self) -> None:
         """Let running batches finish and give the memory back. Closing again does nothing."""
 

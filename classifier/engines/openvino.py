@@ -79,6 +79,7 @@ class OpenVinoEngine:
         # docs/tuning.md#infer-requests
         self.max_in_flight = self.streams + 1 if self.streams > 1 or self.one_stream else 1
         self._together = _InferRequestPool(together, self.max_in_flight)
+        self._compiled: ov.CompiledModel | None = together
         alone = _compile(_for_one(network, path), path, precision, "LATENCY")
         self._alone = _InferRequestPool(alone, 1)
         self._here = _CallersRequest(alone)
@@ -103,8 +104,14 @@ class OpenVinoEngine:
             return self.submit(pixels_u8).result()
         return self._here.run(self._shared(pixels_u8))
 
+    def release_memory(self) -> None:
+        with self._closing:
+            if self._compiled is not None:
+                self._compiled.release_memory()  # the pictures between its layers; kernels and weights stay
+
     def close(self) -> None:
         with self._closing:
+            self._compiled = None
             for requests in (self._together, self._alone, self._here):
                 requests.close()
         atexit.unregister(self.close)

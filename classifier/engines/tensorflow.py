@@ -86,6 +86,9 @@ class TensorFlowEngine:
     def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
         return self.submit(pixels_u8).result()
 
+    def release_memory(self) -> None:
+        """TensorFlow keeps what it has taken, and gives nothing back."""
+
     def close(self) -> None:
         self._threads.shutdown(wait=True)
 

@@ -54,6 +54,8 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
         return clock() - began + engine.streams * BATCH_COST_S
 
     size, size_per_s = best_batch(seconds, sizes, budget_s, clock)
+    engine.release_memory()  # of sizes that will not come; docs/tuning.md#memory-of-the-worker
+    seconds(size)
     # Processor time of all streams is their wall time as often as there are streams on processors of their own.
     return Throughput(size, size_per_s * engine.streams * (processors if has_all else 1))
 

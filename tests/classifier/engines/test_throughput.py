@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import cycle
 
+import numpy as np
 import pytest
 
 from classifier.engines import EngineOptions, open_engine
@@ -112,3 +113,24 @@ def test_no_batch_is_tried_that_is_larger_than_any_may_be(models):
     assert measure(engine, (8, 8, 3), 5).max_batch in (1, 2, 4)
     engine.close()
     assert sizes == {1, 2, 4}
+
+
+@pytest.mark.parametrize("engine_name", ["openvino", "tensorflow"])
+def test_what_other_sizes_took_is_given_back_and_the_best_size_is_warm(models, engine_name):
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions(engine_name, "float32", 2))
+    done, submit, release = [], engine.submit, engine.release_memory
+    engine.submit = lambda pixels, **how: done.append(len(pixels)) or submit(pixels, **how)
+    engine.release_memory = lambda: done.append("released") or release()
+    best = measure(engine, (8, 8, 3)).max_batch
+    engine.close()
+    assert done[-engine.streams - 1 :] == ["released", *[best] * engine.streams]
+
+
+def test_an_engine_answers_as_before_when_it_has_given_memory_back(models):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions("openvino", "float32", 2))
+    before = engine.submit(pixels).result()
+    engine.release_memory()
+    assert (engine.submit(pixels).result() == before).all()
+    engine.close()
+    engine.release_memory()

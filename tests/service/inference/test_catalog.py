@@ -288,6 +288,7 @@ class Cramped:
     def __init__(self, engine: Any) -> None:
         self.name, self.precision, self.device = engine.name, engine.precision, engine.device
         self.streams, self.max_in_flight, self.close = engine.streams, engine.max_in_flight, engine.close
+        self.release_memory = engine.release_memory
         self.sizes: list[int] = []
         self._engine = engine
 
