@@ -18,6 +18,7 @@ from typing import Any
 
 import bentoml
 import orjson
+from bentoml.images import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -78,6 +79,10 @@ _set_log_format()  # for the process that watches the server, which only imports
 # BentoML's own limit, of upload and answer together, only catches what our limits, which answer first, have missed.
 _BENTOML_TIMEOUT_S = (SETTINGS.upload_timeout_ms + SETTINGS.longest_timeout_ms) / 1000 + 5
 
+# What `bentoml containerize` begins with; bentofile.yaml says the rest. Where BentoML does not know the distribution it
+# installs no compiler, which nobody wants: every package is a wheel.
+_IMAGE = Image(base_image="python:3.11-slim", distro="none")
+
 
 class Classification(bentoml.IODescriptor):
     """Labels with their probabilities, most probable first."""
@@ -105,6 +110,7 @@ class ClassificationRequest(bentoml.IODescriptor):
 @bentoml.asgi_app(_APP)
 @bentoml.service(
     name="sightline",
+    image=_IMAGE,
     workers=1,  # one process feeds all cores: two were slower, and each would hold its own copy of the models
     traffic={"timeout": _BENTOML_TIMEOUT_S},
     tracing={"excluded_urls": ".*"},  # its middleware costs most of a thumbnail's time, even when nothing is sampled
@@ -135,6 +141,7 @@ class Sightline:
     async def load_models(self) -> None:
         """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
         try:
+            workers.check_there_is_one("sightline")  # again: there may be no supervisor
             server = startup.running_server(_SERVER)
         except SettingsError as wrong:
             startup.leave(wrong)

@@ -16,6 +16,11 @@ from service.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = "SIGHTLINE_MODELS"
+SERVICE = "service.app:Sightline"
+
+# The program by which BentoML's supervisor starts a server on a socket that it holds.
+WORKER = "_bentoml_impl.worker.service"
+BACKLOG = 2048  # connections that wait to be accepted, as with BentoML
 
 
 def run(
@@ -29,14 +34,26 @@ def run(
         Path | None,
         typer.Option("--models", parser=path, metavar="DIR", help="The model store (./models, or the package's)."),
     ] = None,
+    supervised: Annotated[
+        bool,
+        typer.Option(
+            "--supervisor/--no-supervisor",
+            help="Restart a server that died, by a second process; none where a container or systemd does it.",
+        ),
+    ] = True,
 ) -> None:
     address = free_address(host, port)
     environ = {"BENTOML_DO_NOT_TRACK": "True"} | os.environ
     if models is not None or MODELS not in environ:
         environ[MODELS] = str((models or models_folder()).absolute())
+    if supervised:
+        words = ["-m", "bentoml", "serve", SERVICE, "--working-dir", str(ROOT), "--host", address, "--port", str(port)]
+    else:
+        _check_access(address)
+        words = _worker_words(listen(address, port))
+        os.chdir(ROOT)  # where BentoML looks for the service
     # In this process's place, so that signals reach the server itself.
-    server = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline", "--working-dir", str(ROOT)]
-    os.execve(sys.executable, [*server, "--host", address, "--port", str(port)], environ)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, *words], environ)  # noqa: S606
 
 
 def free_address(host: str, port: int) -> str:
@@ -57,3 +74,26 @@ def free_address(host: str, port: int) -> str:
             option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
             raise SettingsError(f"{host} port {port}: {error.strerror}; choose another with {option}") from None
     return str(address[0])
+
+
+def listen(address: str, port: int) -> int:
+    """The number of a socket that waits for connections, and stays open in the program that takes this one's place."""
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(BACKLOG)
+    listener.set_inheritable(True)
+    return listener.detach()
+
+
+def _worker_words(listener: int) -> list[str]:
+    """What Python is to run, for one server on this socket and nothing beside it."""
+    return ["-m", WORKER, SERVICE, "--fd", str(listener), "--backlog", str(BACKLOG), "--worker-id", "1"]
+
+
+def _check_access(address: str) -> None:
+    """Raise SettingsError where a setting is wrong, or nobody could be let in, as the supervisor does."""
+    from service.api import auth  # only here: the supervisor looks by itself
+    from service.settings import Settings
+
+    auth.check_address(Settings.from_environment(os.environ), address)

@@ -90,6 +90,7 @@ def test_the_container_installs_locked_packages_with_hashes_and_without_tensorfl
     dockerfile = (built.folder / "env/docker/Dockerfile").read_text()
     assert "FROM python:3.11-slim" in dockerfile
     assert "BENTOML_DO_NOT_TRACK=True" in dockerfile
+    assert "apt-get" not in dockerfile  # no compiler: every package is a wheel
 
 
 def test_the_bento_says_what_it_is(built: Built) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from classifier.commands.cli import main
+from service.commands.serve import WORKER
 
 ROOT = Path(__file__).parents[3]
+EVERYWHERE = "0.0.0.0"  # noqa: S104
 
 
 @pytest.fixture
@@ -50,6 +52,40 @@ def test_it_becomes_the_server_that_bentoml_starts(started: Any, tmp_path: Path)
     assert words[8] in ("127.0.0.1", "::1")
     assert environ["SIGHTLINE_MODELS"] == str(tmp_path)
     assert environ["BENTOML_DO_NOT_TRACK"] == "True"
+
+
+def test_without_a_supervisor_it_becomes_the_server_on_a_socket_that_listens(
+    started: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_ALLOW_ANONYMOUS", "true")
+    port = free_port()
+    assert main(["serve", "--no-supervisor", "--port", port, "--host", EVERYWHERE]) == 0
+    ((words, environ),) = started
+    assert words[:4] == [sys.executable, "-m", WORKER, "service.app:Sightline"]
+    with socket.socket(fileno=int(words[words.index("--fd") + 1])) as listener:
+        assert listener.getsockname() == (EVERYWHERE, int(port))
+        assert listener.get_inheritable()
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
+            pass
+    assert Path.cwd() == ROOT  # where BentoML looks for the service
+    assert environ["SIGHTLINE_MODELS"] == str(ROOT / "models")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        pytest.param("SIGHTLINE_ALLOW_ANONYMOUS", "", "and there are no API keys", id="nobody could be let in"),
+        pytest.param("SIGHTLINE_STREAMS", "many", "SIGHTLINE_STREAMS", id="a wrong setting"),
+    ],
+)
+def test_without_a_supervisor_what_is_wrong_is_said_before_the_start(
+    variable: str, value: str, said: str, started: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["serve", "--no-supervisor", "--port", free_port(), "--host", EVERYWHERE]) == 1
+    assert said in capsys.readouterr().err
+    assert not started
 
 
 def test_the_models_are_those_of_the_setting_else_those_here(started: Any, tmp_path: Path, monkeypatch: Any) -> None:
