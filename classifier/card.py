@@ -98,7 +98,8 @@ class TrainingRecord(_Part):
 
     `machine` is its processor and cores, `finished` an ISO date; cards of the first runs have neither. `backbone` is
     None where training began from random weights. `class_weights` weigh the loss of each column, None where all count
-    alike. `augmentation` is what each setting of the augmentation was, empty without one; format 1 has None.
+    alike. `augmentation` is what each setting of the augmentation was, empty without one; format 1 has None. `patience`
+    is after how many epochs without a lower validation loss a stage ended; None where all epochs were run.
     """
 
     dataset: DatasetRecord
@@ -116,6 +117,7 @@ class TrainingRecord(_Part):
     backbone: BackboneRecord | None = None
     class_weights: tuple[Annotated[float, Field(gt=0.0)], ...] | None = None
     augmentation: dict[str, float | bool | str] | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
 
 
 class AgreementCheck(_Part):

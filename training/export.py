@@ -31,7 +31,9 @@ from training.evaluation.scores import Evaluation, evaluate
 from training.fitting.fitted import LIBRARIES, Fitted
 from training.fitting.run import best_epoch, write_history
 from training.onnx_folding import fold_scale
+from training.progress import Counted, Progress, silent
 from training.reports.plots import draw_confusion, draw_curves
+from training.saving import saving
 
 MAX_EXPORT_DIFFERENCE = 1e-4  # float32 in another order of summation; a wrong export is off by orders more
 
@@ -46,9 +48,11 @@ class BadExport(SightlineError):
 def save_version(models: store.ModelStore, fitted: Fitted) -> Card:
     """Export, check against the Keras network on the evaluation images, and add the version to the store.
 
-    Raises BadExport when the ONNX network's answers differ by more than 1e-4 or in a top class.
+    Raises BadExport when the ONNX network's answers differ by more than 1e-4 or in a top class, and NotSaved where the
+    system does not let it be written; then there is no new version.
     """
-    return models.save(fitted.name, lambda folder: _fill(folder, fitted))
+    with saving("the version", models.root):
+        return models.save(fitted.name, lambda folder: _fill(folder, fitted))
 
 
 def _fill(folder: Path, fitted: Fitted) -> Card:
@@ -65,9 +69,8 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
     draw_confusion(answers[held_out].confusion, dataset.labels, folder / "confusion.png", f"{title}: {held_out}")
     write_history(fitted.history, folder / store.HISTORY)
     write_fitted_images(dataset, folder / store.FITTED_ON)
-    return card.model_copy(
-        update={"checks": agreement_checks(card, folder, held_out, dataset.splits[held_out], answers[held_out])}
-    )
+    checks = agreement_checks(card, folder, held_out, dataset.splits[held_out], answers[held_out], fitted.progress)
+    return card.model_copy(update={"checks": checks})
 
 
 def export_onnx(network: Any, path: Path) -> None:
@@ -92,7 +95,7 @@ def sample_picture(split: Split) -> npt.NDArray[np.uint8]:
 
 
 def agreement_checks(
-    card: Card, folder: Path, name: str, split: Split, reference: Evaluation
+    card: Card, folder: Path, name: str, split: Split, reference: Evaluation, progress: Progress = silent
 ) -> tuple[AgreementCheck, ...]:
     """Run the saved ONNX file at every precision this processor has and compare with the Keras answers.
 
@@ -104,7 +107,8 @@ def agreement_checks(
     for precision in precisions:
         engine = open_engine(card, folder, EngineOptions(engine="openvino", precision=precision))
         try:
-            checks.append(_agreement(card, folder, engine, name, split, reference))
+            counted = Counted(progress, f"checking what is served in {precision}", len(split))
+            checks.append(_agreement(card, folder, engine, name, split, reference, counted))
         finally:
             engine.close()
     exact = checks[0]
@@ -119,9 +123,15 @@ def agreement_checks(
 
 
 def _agreement(
-    card: Card, folder: Path, engine: Engine, name: str, split: Split, reference: Evaluation
+    card: Card,
+    folder: Path,
+    engine: Engine,
+    name: str,
+    split: Split,
+    reference: Evaluation,
+    counted: Counted,
 ) -> AgreementCheck:
-    answers = evaluate(engine.infer, split)
+    answers = evaluate(engine.infer, split, counted=counted)
     loaded = LoadedModel(card, engine, (folder / store.SAMPLE).read_bytes())
     off_by = loaded.sample_difference(loaded.classify([loaded.sample])[0])  # as when it is loaded to be served
     return AgreementCheck(
@@ -165,6 +175,7 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
             backbone=fitted.backbone,
             class_weights=fitted.class_weights,
             augmentation=fitted.recipe.augmentation.settings,
+            patience=fitted.patience,
         ),
         sample=Sample(
             label=dataset.labels[int(sample.argmax())], probabilities=tuple(float(p) for p in np.clip(sample, 0, 1))

@@ -8,8 +8,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.datasets.dataset import Split
+from training.backbones.features import cached_features
+from training.datasets.dataset import Dataset, Split
 from training.fitting.batches import Batches
+from training.fitting.class_weights import class_weights
+from training.fitting.flip_check import asks_about_flip, without_harmful_flip
+from training.fitting.options import FitOptions
 from training.layers.layer import Layer
 from training.recipes import RECIPES
 from training.recipes.recipe import Recipe, RecipeError
@@ -29,10 +33,34 @@ def preview(recipe: Recipe, train: Split, seed: int) -> Pixels:
     """
     if not recipe.augments:
         richer = [r.name for r in RECIPES.values() if r.baseline == recipe.name]
+        richer += ["finetuned"] if recipe.name == "features" else []
         instead = f"; {' and '.join(richer)} does" if richer else ""
         raise RecipeError(f"{recipe.name} feeds the images as they are{instead}")
     keras.utils.set_random_seed(seed)
     return sheet(augmented(recipe.augmentation.layers(), _chosen(recipe, train, seed)))
+
+
+def as_fitted(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Recipe:
+    """The recipe as `fit` will fit it: without its flip where that changes the class.
+
+    The features by which this is known are kept where the fit finds them.
+    """
+    if recipe.backbone is None or not asks_about_flip(recipe, dataset, options):
+        return recipe
+    shape, splits = recipe.input.shape, ("train", "validation")
+    seen = cached_features(recipe.backbone, shape, dataset, options.feature_folder, splits, options.progress)
+    return without_harmful_flip(recipe, dataset, seen, options)
+
+
+def intentions(asked: Recipe, fitted: Recipe, dataset: Dataset) -> list[str]:
+    """What the fit will do to images and classes, in lines for a person."""
+    lines = [f"augmentation: {fitted.augmentation.words}"]
+    if fitted.augmentation != asked.augmentation:
+        lines.append("note: no flip, since a flipped image belongs to another class; --augment flip=1 flips them")
+    if weights := class_weights(fitted, dataset, "auto"):
+        said = ", ".join(f"{label} {weight:.2f}" for label, weight in zip(dataset.labels, weights, strict=True))
+        lines.append(f"note: rare classes are weighed up ({said}); `fit --class-weights off` counts all images alike")
+    return lines
 
 
 def _chosen(recipe: Recipe, train: Split, seed: int) -> Pixels:

@@ -19,6 +19,20 @@ def silent(phase: str, done: int, total: int) -> None:
     """Says nothing."""
 
 
+class Counted:
+    """Adds up what is done of one phase, part by part."""
+
+    def __init__(self, progress: Progress, phase: str, total: int) -> None:
+        self._progress = progress
+        self._phase = phase
+        self._total = total
+        self._done = 0
+
+    def add(self, more: int) -> None:
+        self._done += more
+        self._progress(self._phase, self._done, self._total)
+
+
 class ProgressLines:
     """Writes lines as `reading images: 3,400 of 20,000, 41 s left`.
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from classifier.card import NAME_PATTERN
 from classifier.store import ModelStore
 from training.datasets.dataset import Dataset
 from training.recipes.recipe import Recipe, RecipeError
+from training.saving import saving
 
 REPORT = "reproduction.md"  # what `report` writes beside its records
 
@@ -60,6 +64,15 @@ def check_record(record: Path | None, recipe: Recipe, dataset: Dataset) -> None:
         )
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder, where there is none, that the end of a fit writes to. Raises RecipeError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise RecipeError(f"{folder}: nothing can be kept there ({os.strerror(error.errno or 0)})") from error
+
+
 @contextmanager
 def claimed(models: Path, name: str) -> Iterator[None]:
     """Be the only fit of a model in a store, and remove what a killed one left there.
@@ -72,11 +85,36 @@ def claimed(models: Path, name: str) -> Iterator[None]:
     except OSError as error:
         raise RecipeError(f"{models}: versions cannot be saved there ({error.strerror}); see --models") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it, however the process ends
-        except BlockingIOError:
-            raise RecipeError(f"another fit of {name} runs; wait for it, or choose another --name") from None
+        _lock(lock, f"another fit of {name} runs; wait for it, or choose another --name")
         for draft in models.glob(f".draft-{name}-*"):
             if re.fullmatch(r"[a-z0-9_]{8}", draft.name.removeprefix(f".draft-{name}-")):
                 shutil.rmtree(draft, ignore_errors=True)
         yield
+
+
+@contextmanager
+def claimed_run(run: Path) -> Iterator[None]:
+    """Be the only one that writes a run's folder, or folders whose names begin so; two fits would spoil each other's.
+
+    Raises RecipeError where another one does, and NotSaved where nothing can be written there.
+    """
+    path = run.parent / f".{run.name}.lock"
+    with saving("the run", run.parent):
+        run.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    with lock:
+        busy = f"another command uses {run}; wait for it, or choose another folder with --runs"
+        _lock(lock, busy)
+        if not os.fstat(lock.fileno()).st_nlink:
+            raise RecipeError(busy)  # it ended just now, and its lock is gone with it
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _lock(file: IO[str], busy: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it, however the process ends
+    except BlockingIOError:
+        raise RecipeError(busy) from None

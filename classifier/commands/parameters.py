@@ -71,6 +71,14 @@ def models_folder() -> Path:
     return beside if beside.is_dir() and not here.is_dir() else here
 
 
+def folder_to_save_in() -> Path:
+    """Where a new version is saved unless an option says so: where SIGHTLINE_MODELS says, else `models` here.
+
+    Never beside the package, where `models_folder` may look.
+    """
+    return Path(os.environ.get("SIGHTLINE_MODELS") or "models")
+
+
 def model_names(incomplete: str) -> list[str]:
     """The models in the default store whose name begins so, for the completion of shells."""
     return [name for name in ModelStore(models_folder()).versions() if name.startswith(incomplete)]

@@ -20,7 +20,7 @@ ORDER = (  # a folder imports its own line and those below
     {"layers"},
     {"backbones"},
     {"datasets"},
-    {"progress", "errors", "onnx_folding"},
+    {"progress", "errors", "saving", "onnx_folding"},
 )
 MAX_FILES = 12
 

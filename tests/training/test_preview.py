@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from classifier.card import InputSpec
 from tests.archives import picture
-from training.datasets.dataset import Split
-from training.preview import COPIES, preview, sheet
-from training.recipes import RECIPES
-from training.recipes.recipe import RecipeError
+from tests.training.fitting.test_flip_check import ramps
+from tests.training.tiny_backbone import on_tiny
+from training.datasets.dataset import Dataset, Split
+from training.fitting.fit import fit
+from training.fitting.options import FitOptions
+from training.preview import COPIES, as_fitted, intentions, preview, sheet
+from training.recipes import FOR_ANY_IMAGES, RECIPES
+from training.recipes.recipe import Recipe, RecipeError
 
 SIDE = 96
 SHOWN_ONCE = replace(RECIPES["cats-vs-dogs-150-augmented"], input=InputSpec(height=SIDE, width=SIDE, channels=3))
@@ -61,3 +66,40 @@ def test_a_recipe_without_augmentation_is_refused_naming_the_one_that_has_it() -
 def test_a_sheet_is_as_square_as_its_number_of_tiles_allows(count: int, rows: int, columns: int) -> None:
     shape = sheet(np.zeros((count, 100, 100, 3), np.uint8)).shape
     assert shape == (rows * 102 - 2, columns * 102 - 2, 3)
+
+
+def both_splits(mirrored_is_the_other: bool, tmp_path: Path) -> tuple[Recipe, Recipe, Dataset]:
+    data = ramps(60, mirrored_is_the_other=mirrored_is_the_other)
+    asked = on_tiny("finetuned")
+    return asked, as_fitted(asked, data, FitOptions("waves", tmp_path / "runs" / "waves")), data
+
+
+@pytest.mark.slow
+def test_what_the_fit_leaves_out_is_not_shown_and_said(tmp_path: Path) -> None:
+    asked, fitted, data = both_splits(True, tmp_path)
+    assert not fitted.augmentation.horizontal_flip
+    said = intentions(asked, fitted, data)
+    assert said[0] == "augmentation: rotated by up to 15 degrees, shifted by up to 10%, zoomed by up to 10%"
+    assert "note: no flip, since a flipped image belongs to another class" in said[1]
+    assert fit(asked, data, FitOptions("waves", tmp_path / "runs" / "waves")).recipe == fitted
+
+
+@pytest.mark.slow
+def test_a_flip_that_does_no_harm_is_shown(tmp_path: Path) -> None:
+    asked, fitted, data = both_splits(False, tmp_path)
+    assert fitted == asked
+    assert intentions(asked, fitted, data) == [
+        "augmentation: rotated by up to 15 degrees, shifted by up to 10%, zoomed by up to 10%, flipped"
+    ]
+
+
+def test_rare_classes_are_said_to_be_weighed_up() -> None:
+    split = Split(np.zeros((80, 4, 4, 3), np.uint8), (np.arange(80) % 8 == 0).astype(np.int64))
+    data = Dataset("cups", ("cup", "plate"), dict.fromkeys(("train", "validation", "test"), split))
+    (_, note) = intentions(SHOWN_ONCE, SHOWN_ONCE, data)
+    assert "rare classes are weighed up (cup 0.57, plate 4.00)" in note
+
+
+def test_features_are_said_to_see_images_as_they_are() -> None:
+    with pytest.raises(RecipeError, match="features feeds the images as they are; finetuned does"):
+        preview(FOR_ANY_IMAGES["features"], split(4, 28, 3), seed=0)

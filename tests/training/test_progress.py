@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from training.progress import ProgressLines
+from training.progress import Counted, ProgressLines
 
 
 class Terminal(io.StringIO):
@@ -68,3 +68,11 @@ def test_each_phase_counts_from_its_own_beginning():
     lines = shown(io.StringIO(), ("reading images", 40), ("epochs", 20), total=40).splitlines()
     assert [line.split(":")[0] for line in lines] == ["reading images"] * 4 + ["epochs"] * 2
     assert lines[-2] == "epochs: 4 of 40, 18 s left"
+
+
+def test_parts_of_a_phase_are_added_up():
+    heard: list[tuple[str, int, int]] = []
+    counted = Counted(lambda *call: heard.append(call), "reading images", 100)
+    for more in (64, 36):
+        counted.add(more)
+    assert heard == [("reading images", 64, 100), ("reading images", 100, 100)]

@@ -13,7 +13,7 @@ from training.__main__ import main
 from training.datasets.dataset import Dataset, Split
 from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.recipes.recipe import RecipeError
-from training.target import check_name, check_record, check_same_model, claimed
+from training.target import check_name, check_record, check_same_model, check_writable, claimed, claimed_run
 
 
 def photos(name: str, *labels: str) -> Dataset:
@@ -87,6 +87,25 @@ def test_a_store_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(RecipeError, match="versions cannot be saved there"), claimed(tmp_path / "models", "cups"):
         pass
+
+
+def test_a_second_command_on_one_run_is_refused_while_the_first_writes_it(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "cups.features.seed-0"
+    with claimed_run(run):
+        with pytest.raises(RecipeError, match=r"another command uses .*seed-0; .*--runs"), claimed_run(run):
+            pass
+        with claimed_run(run.with_name("cups.features.seed-1")):
+            pass
+    with claimed_run(run):
+        pass
+    assert list(run.parent.iterdir()) == []
+
+
+def test_a_place_of_the_record_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+    check_writable(tmp_path / "runs" / "records")
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(RecipeError, match="taken: nothing can be kept there"):
+        check_writable(tmp_path / "taken")
 
 
 @pytest.fixture

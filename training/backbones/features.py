@@ -19,7 +19,8 @@ import numpy.typing as npt
 from training.backbones import Backbone
 from training.datasets.dataset import Dataset
 from training.datasets.pixel_block import PixelBlock
-from training.progress import Progress, silent
+from training.progress import Counted, Progress, silent
+from training.saving import saving
 
 ABANDONED_S = 3600.0
 BATCH = 50  # images per forward pass; no effect on the features
@@ -97,7 +98,7 @@ def cached_features(
     """The features of these splits, from the folder `cache` where they were computed before.
 
     They are kept under a key of the data's fingerprint, the backbone's weights and the input's size, so that whatever
-    changes one of them computes anew. Raises BackboneError.
+    changes one of them computes anew. Raises BackboneError or NotSaved.
     """
     _remove_abandoned(cache)
     frozen = FrozenBackbone(backbone, shape)
@@ -106,16 +107,11 @@ def cached_features(
     labels = {name: dataset.splits[name].labels for name in splits}
     if (found := _read(path, labels)) is None:
         began = time.monotonic()
-        total, images = sum(len(labels[name]) for name in splits), 0
-
-        def done(more: int) -> None:
-            nonlocal images
-            images += more
-            progress("computing features", images, total)
-
-        inputs = {name: frozen.features(dataset.splits[name].pixels, done) for name in splits}
+        counted = Counted(progress, "computing features", sum(map(len, labels.values())))
+        inputs = {name: frozen.features(dataset.splits[name].pixels, counted.add) for name in splits}
         found = inputs, time.monotonic() - began
-        _write(path, *found)
+        with saving("features", cache):
+            _write(path, *found)
     inputs, seconds = found
     return FeatureSet({name: Features(inputs[name], labels[name]) for name in splits}, frozen.weights_sha256, seconds)
 

@@ -7,6 +7,7 @@ validation/ and test/ in it every image is evaluated, but for those that the mod
 from __future__ import annotations
 
 import json as json_text
+import sys
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from training.datasets.dataset import Split
     from training.evaluation.images import EvaluationImages
     from training.evaluation.scores import Evaluation
+    from training.progress import Counted
 
 BATCH = 64  # images per forward pass; no effect on the answers, and beyond 16 hardly any on the speed
 
@@ -51,10 +53,12 @@ def run(
     from training.evaluation.fitted_images import read_fitted_images
     from training.evaluation.images import read_images
     from training.fitting.tensorflow_import import import_tensorflow
+    from training.progress import Counted, ProgressLines
 
     store = ModelStore(models)
     card = store.card(*model)
-    labelled = read_images(data, card, split)
+    progress = ProgressLines(sys.stderr)  # stdout holds the figures alone
+    labelled = read_images(data, card, split, progress)
     if "tensorflow" in (engine, default_engine() if engine == "auto" else ""):
         import_tensorflow()
     images, left_out = _unseen(labelled, read_fitted_images(store, card))
@@ -62,7 +66,7 @@ def run(
     how = EngineOptions(engine, precision, warm_batch_sizes=sizes)
     loaded = LoadedModel.open(store, card.name, card.version, how)
     try:
-        evaluation, seconds = _answer(loaded.engine, images)
+        evaluation, seconds = _answer(loaded.engine, images, Counted(progress, "evaluating", len(images)))
         summary = _summary(loaded, labelled, left_out, evaluation, seconds)
     finally:
         loaded.close()
@@ -88,7 +92,7 @@ def _unseen(data: EvaluationImages, fitted: npt.NDArray[np.uint64] | None) -> tu
     return unseen, len(data.images) - len(unseen)
 
 
-def _answer(engine: Engine, split: Split) -> tuple[Evaluation, float]:
+def _answer(engine: Engine, split: Split, counted: Counted) -> tuple[Evaluation, float]:
     """The engine's answers, and the seconds they took with as many batches at once as it has streams."""
     import numpy as np
 
@@ -101,7 +105,10 @@ def _answer(engine: Engine, split: Split) -> tuple[Evaluation, float]:
         pending.append(engine.submit(split.pixels[i : i + BATCH]))
         if len(pending) > engine.streams:  # more would wait, and hold their pixels
             rows.append(pending.popleft().result())
-    rows += [future.result() for future in pending]
+            counted.add(len(rows[-1]))
+    for future in pending:
+        rows.append(future.result())
+        counted.add(len(rows[-1]))
     seconds = time.perf_counter() - began
     return Evaluation(np.concatenate(rows), split.labels), seconds
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier.commands.parameters import PrecisionName, path, whole_number
+from classifier.commands.parameters import PrecisionName, folder_to_save_in, path, whole_number
 from training.commands.parameters import (
     AugmentOption,
     Data,
@@ -38,8 +40,16 @@ def run(
     recipe: RecipeName,
     data: Data,
     models: Annotated[
-        Path, typer.Option("--models", parser=path, metavar="DIR", help="The model store to save in.")
-    ] = Path("models"),
+        Path,
+        typer.Option(
+            "--models",
+            parser=path,
+            default_factory=folder_to_save_in,
+            metavar="DIR",
+            help="The model store to save in.",
+            show_default=False,
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The model's; else the recipe's or folder's.")
     ] = None,
@@ -78,8 +88,7 @@ def run(
     from training.fitting.tensorflow_import import import_tensorflow
     from training.progress import ProgressLines
     from training.reports.findings import findings
-    from training.reports.results import next_lines
-    from training.target import check_name, check_record, check_same_model, claimed
+    from training.target import check_name, check_record, check_same_model, check_writable, claimed, claimed_run
 
     check_tensorflow()
     if resume and restart:
@@ -88,13 +97,16 @@ def run(
         check_name(name)
     chosen = _recipe(recipe, backbone).with_augmentation(augment or {})
     folders, progress = Folders(drop_conflicts=drop_conflicts), ProgressLines(sys.stdout)
-    dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit, folders=folders, progress=progress)
-    named, name = name is not None, name or _model_name(chosen, dataset)
-    check_record(record, chosen, dataset)
-    if not folds:  # these save no version
-        check_same_model(ModelStore(models), name, dataset, named=named, new_labels=new_labels)
-    print("\n".join(findings(dataset, runs / f"{name}.left-out.txt")), flush=True)
-    import_tensorflow()
+    with resumable():
+        dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit, folders=folders, progress=progress)
+        named, name = name is not None, name or _model_name(chosen, dataset)
+        check_record(record, chosen, dataset)
+        if record:
+            check_writable(record)
+        if not folds:  # these save no version
+            check_same_model(ModelStore(models), name, dataset, named=named, new_labels=new_labels)
+        print("\n".join(findings(dataset, runs / f"{name}.left-out.txt")), flush=True)
+        import_tensorflow()
     from training.fitting.options import FitOptions
 
     options = FitOptions(
@@ -110,13 +122,16 @@ def run(
         progress=progress,
         flip="as asked" if augment and "horizontal_flip" in augment else "auto",
     )
-    with resumable():
+    if _flips_unasked(chosen, dataset, options):
+        print(
+            "note: images are flipped left to right; where that changes their class, say --augment flip=0", flush=True
+        )
+    with resumable(options.run_folder), claimed_run(options.run_folder):
         if folds:
             _cross_validate(chosen, dataset, options, folds, record)
         else:
             with claimed(models, name):
-                card = _fit_version(chosen, dataset, options, models, record)
-            print("\n".join(next_lines(card, models, data)))
+                _fit_version(chosen, dataset, options, models, record, data)
 
 
 def _recipe(name: str, backbone: str | None) -> Recipe:
@@ -132,17 +147,25 @@ def _recipe(name: str, backbone: str | None) -> Recipe:
     return replace(recipe, backbone=backbone_named(backbone))
 
 
+def _flips_unasked(recipe: Recipe, dataset: Dataset, options: FitOptions) -> bool:
+    """Whether images will be flipped by a recipe that has no features to ask whether that changes the class."""
+    unasked = options.flip == "auto" and not recipe.is_of_the_article(dataset)
+    return unasked and recipe.backbone is None and recipe.augmentation.horizontal_flip
+
+
 def _model_name(recipe: Recipe, dataset: Dataset) -> str:
     if dataset.name == recipe.reader.name:
         return recipe.model
     return re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")[:64].strip("-") or "my-model"
 
 
-def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: Path, record: Path | None) -> Card:
+def _fit_version(
+    recipe: Recipe, dataset: Dataset, options: FitOptions, models: Path, record: Path | None, data: Path
+) -> None:
     from classifier.store import ModelStore
     from training.export import save_version
     from training.fitting.fit import fit
-    from training.reports.results import metrics_lines
+    from training.reports.results import metrics_lines, next_lines
 
     store = ModelStore(models)
     fitted = fit(recipe, dataset, options)
@@ -157,13 +180,37 @@ def _fit_version(recipe: Recipe, dataset: Dataset, options: FitOptions, models: 
         print(f"note: stopped, since epochs gained nothing more; --patience 0 trains all {planned}")
     card = save_version(store, fitted)
     saved = store.folder(card.name, card.version)
-    print("\n".join(metrics_lines(card)))
-    _show_mistakes(fitted, options.run_folder.parent / f"{card.name}-{card.version}")
-    print(f"saved {saved} (epoch {card.training.best_epoch} of {card.training.epochs_run})")
-    if record:
-        _record(saved, record / recipe.name / f"seed-{options.seed}")
-    shutil.rmtree(options.run_folder)
-    return card
+    shutil.rmtree(options.run_folder, ignore_errors=True)  # the version holds all that it was for
+    with _although(f"{saved} is saved"):
+        print("\n".join(metrics_lines(card)))
+        _show_mistakes(fitted, options.run_folder.parent / f"{card.name}-{card.version}")
+        if record:
+            _record(saved, record / _kept_as(recipe, dataset, card))
+        print(f"saved {saved} (epoch {card.training.best_epoch} of {card.training.epochs_run})")
+        print("\n".join(next_lines(card, models if models != folder_to_save_in() else None, data)), flush=True)
+
+
+@contextmanager
+def _although(saved: str) -> Iterator[None]:
+    """Whatever ends the fit once its version is there, say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nstopped; {saved}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        print(f"stopped, since nobody reads the output; {saved}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}; yet {saved}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _kept_as(recipe: Recipe, dataset: Dataset, card: Card) -> Path:
+    """Where a record lies: by recipe and seed for a comparison with the article, else by model and version."""
+    if recipe.is_of_the_article(dataset):
+        return Path(recipe.name, f"seed-{card.training.seed}")
+    return Path(f"{card.name}-{card.version}")
 
 
 def _show_mistakes(fitted: Fitted, to: Path) -> None:
@@ -197,7 +244,9 @@ def _cross_validate(recipe: Recipe, dataset: Dataset, options: FitOptions, folds
     for split, spread in found.accuracy.items():
         print(f"{split}: accuracy {spread.mean:.4f}, standard deviation {spread.deviation:.4f} over {len(done)} folds")
     if record:
-        to = record / recipe.name / f"folds-{folds}-seed-{options.seed}"
+        of_article = Path(recipe.name, f"folds-{folds}-seed-{options.seed}")
+        own = f"{options.name}.{recipe.name}.folds-{folds}-seed-{options.seed}"
+        to = record / (of_article if recipe.is_of_the_article(dataset) else own)
         print(f"recorded {write_folds(found, [history for _, history in done], to)}")
     for fold_number in range(1, folds + 1):
         shutil.rmtree(fold_folder(options.run_folder, fold_number, folds))

@@ -41,7 +41,7 @@ def run(
     from training.fitting.tensorflow_import import import_tensorflow
     from training.recipes import recipe_named
     from training.recipes.recipe import RecipeError
-    from training.target import check_record
+    from training.target import check_record, claimed_run
 
     check_tensorflow()
     chosen = recipe_named(recipe)
@@ -63,7 +63,7 @@ def run(
         resume=resume,
     )
     measurement = Measurement(chosen, dataset, fit_options)
-    with resumable():
+    with resumable(fit_options.run_folder), claimed_run(fit_options.run_folder):
         for point in measurement.points(counts, seeds, known):
             known.append(point)
             write_points(known, out)

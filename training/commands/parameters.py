@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -28,13 +29,31 @@ def check_tensorflow() -> None:
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """Print how to go on with a fit that Ctrl-C stopped."""
+def resumable(run: Path | None = None) -> Iterator[None]:
+    """Say how to go on with a fit that Ctrl-C stopped, or whose output nobody reads any more.
+
+    `run` is the folder of the run, or how the folders of several begin; None before there is one.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        print("\nstopped; a fit continues from its last epoch with --resume", file=sys.stderr)
+        print(f"\nstopped; {_how_to_go_on(run)}", file=sys.stderr)
         raise typer.Exit(130) from None
+    except BrokenPipeError:
+        print(f"stopped, since nobody reads the output; {_how_to_go_on(run)}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _how_to_go_on(run: Path | None) -> str:
+    from training.fitting.run import HISTORY, read_history
+
+    begin = glob.escape(run.name) if run else ""
+    patterns = (f"{begin}/{HISTORY}", f"{begin}.*/{HISTORY}")  # the fit's own, and those of folds
+    histories = [path for pattern in patterns for path in run.parent.glob(pattern)] if run else []
+    if epochs := sum(len(read_history(path)) for path in histories):
+        count = "one epoch is complete" if epochs == 1 else f"{epochs:,} epochs are complete"
+        return f"{count}: the same command with --resume goes on from there"
+    return "no epoch is complete: the same command begins anew"
 
 
 RecipeName: TypeAlias = Annotated[

@@ -20,7 +20,7 @@ from training.datasets.dataset import Skipped, Split
 from training.datasets.pixel_block import PixelBlock, PixelFile, new_block
 from training.datasets.sampling import spread
 from training.errors import DatasetError
-from training.progress import Progress, silent
+from training.progress import Counted, Progress, silent
 
 IMAGE_ENDINGS = (
     ".jpg",
@@ -67,7 +67,7 @@ def decode_splits(
     """
     chosen = {name: [files[i] for i in spread([f.label for f in files], limit)] for name, files in plan.items()}
     total = sum(len(files) for files in chosen.values())
-    counted = _Counted(progress, total)
+    counted = Counted(progress, "reading images", total)
     splits: dict[str, Split] = {}
     skipped: list[Skipped] = []
     for name, files in chosen.items():
@@ -78,19 +78,6 @@ def decode_splits(
         if files and not len(splits[name]) and not may_be_empty:
             raise DatasetError(f"{archive.path}: none of {len(files)} {name} images decodes: {skipped[-1].reason}")
     return splits, tuple(skipped)
-
-
-class _Counted:
-    """Counts the images of all splits together."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-
-    def add(self, images: int) -> None:
-        self._done += images
-        self._progress("reading images", self._done, self._total)
 
 
 def prepare_arrays(
@@ -107,7 +94,7 @@ def prepare_arrays(
 
 
 def _decode_files(
-    archive: Archive, files: Sequence[LabelledFile], spec: InputSpec, counted: _Counted, pixels: PixelBlock
+    archive: Archive, files: Sequence[LabelledFile], spec: InputSpec, counted: Counted, pixels: PixelBlock
 ) -> tuple[Split, list[Skipped]]:
     """Decode into `pixels`, which has room for all files."""
 
@@ -126,7 +113,7 @@ def _decode_files(
 
 
 def _run(
-    decode_one: Callable[[int], tuple[int, str] | None], count: int, threads: int, counted: _Counted
+    decode_one: Callable[[int], tuple[int, str] | None], count: int, threads: int, counted: Counted
 ) -> dict[int, str]:
     """Decode images 0..count; returns why, by index, for those that did not."""
 

@@ -12,6 +12,7 @@ from classifier.card import Card
 from training.datasets.dataset import Dataset, Skipped, Split
 from training.datasets.folders import Folders, read_class_folders
 from training.errors import DatasetError
+from training.progress import Progress, silent
 from training.recipes import RECIPES
 
 
@@ -29,7 +30,7 @@ class EvaluationImages:
     same_data: bool
 
 
-def read_images(path: Path, card: Card, split: str) -> EvaluationImages:
+def read_images(path: Path, card: Card, split: str, progress: Progress = silent) -> EvaluationImages:
     """Read one split for the card's network, by the reader of its recipe or as class folders.
 
     A folder without splits is read whole, unless the network was fitted on it: then only its `split` is, which for
@@ -38,15 +39,14 @@ def read_images(path: Path, card: Card, split: str) -> EvaluationImages:
     recipe = RECIPES.get(card.recipe)
     if recipe and recipe.reader.recognises(path):
         try:
-            return _part(recipe.reader.load(path, card.input), card, split)
+            return _part(recipe.reader.load(path, card.input, progress=progress), card, split)
         except DatasetError:  # perhaps only names in common: `Cat/1.jpg` may be anybody's
             if not Folders().recognises(path):
                 raise
-    if recipe is None or card.training.dataset.name != recipe.reader.name:
-        dealt = _dealt_as_for_fitting(path, card)
-        if dealt and _is_that_of(card, dealt):
-            return _part(dealt, card, split)
-    return _class_folders(path, card, split)
+    of_article = recipe is not None and card.training.dataset.name == recipe.reader.name
+    if not of_article and (dealt := _dealt_as_for_fitting(path, card, progress)):
+        return _part(dealt, card, split)
+    return _class_folders(path, card, split, progress)
 
 
 def _part(dataset: Dataset, card: Card, split: str) -> EvaluationImages:
@@ -60,15 +60,17 @@ def _is_that_of(card: Card, dataset: Dataset) -> bool:
     return dataset.fingerprint == card.training.dataset.fingerprint
 
 
-def _dealt_as_for_fitting(path: Path, card: Card) -> Dataset | None:
+def _dealt_as_for_fitting(path: Path, card: Card, progress: Progress) -> Dataset | None:
+    """The data set that the card's network was fitted on; None where the folder holds anything else."""
     try:
-        return Folders().load(path, card.input)
+        dealt = Folders().load(path, card.input, progress=progress)
     except DatasetError:  # too few images to fit on may still be evaluated
         return None
+    return dealt if _is_that_of(card, dealt) else None
 
 
-def _class_folders(path: Path, card: Card, split: str) -> EvaluationImages:
-    found = read_class_folders(path, card.input, split)
+def _class_folders(path: Path, card: Card, split: str, progress: Progress) -> EvaluationImages:
+    found = read_class_folders(path, card.input, split, progress)
     images = _with_columns_of(card, found.labels, found.images)
     return EvaluationImages(found.name, found.split, images, found.skipped, same_data=False)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
 from training.recipes.recipe import RecipeError
+from training.saving import replace_bytes, saving
 
 POINTS = "images-per-class.csv"
 
@@ -52,13 +54,13 @@ def read_points(path: Path) -> list[Point]:
 
 
 def write_points(points: Sequence[Point], path: Path) -> None:
-    """Write the rows by recipe as they came, count and seed, replacing the file in one step."""
+    """Write the rows by recipe as they came, count and seed, replacing the file in one step. Raises NotSaved."""
     recipes = list(dict.fromkeys(point.recipe for point in points))
     rows = sorted(points, key=lambda point: (recipes.index(point.recipe), *point.key[1:]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
-    with half.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Point._fields)
-        writer.writerows(rows)
-    half.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Point._fields)
+    writer.writerows(rows)
+    with saving("the points", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_bytes(path, text.getvalue().encode())

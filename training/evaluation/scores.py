@@ -14,6 +14,7 @@ from classifier.card import Metrics
 from classifier.engines import Probabilities
 from training.datasets.dataset import Examples
 from training.fitting.fitted import in_batches
+from training.progress import Counted
 
 CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks, 2017
 
@@ -157,9 +158,14 @@ def wilson_interval(right: int, images: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def evaluate(infer: Callable[[npt.NDArray[Any]], Probabilities], split: Examples, batch_size: int = 64) -> Evaluation:
+def evaluate(
+    infer: Callable[[npt.NDArray[Any]], Probabilities],
+    split: Examples,
+    batch_size: int = 64,
+    counted: Counted | None = None,
+) -> Evaluation:
     """Run a split through `infer`, to float32 [n, classes], in batches."""
-    return Evaluation(in_batches(infer, split, batch_size), split.labels)
+    return Evaluation(in_batches(infer, split, batch_size, counted), split.labels)
 
 
 def _ratio(part: int, whole: int) -> float | None:

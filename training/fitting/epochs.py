@@ -65,12 +65,9 @@ def train(
 
     With class `weights`, by column, the losses are weighted, of validation too; the accuracies never are.
     """
-    begun = run.epochs > after
-    if begun:
-        network.optimizer.build(network.trainable_variables)  # the weights kept have its state beside them
     if run.epochs >= last_epoch(run.history, after, until, patience):
         return last_epoch(run.history, after, until, patience)
-    if begun:
+    if run.epochs > after:
         run.restore(network, run.epochs)
     network.fit(
         batches,

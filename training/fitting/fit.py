@@ -14,7 +14,7 @@ from training.fitting.batches import Batches
 from training.fitting.class_weights import Weights, class_weights
 from training.fitting.epochs import train
 from training.fitting.fitted import Fitted
-from training.fitting.flip_check import flip_changes_the_class
+from training.fitting.flip_check import without_harmful_flip
 from training.fitting.networks import copy_head, head_network, inference_network, training_network
 from training.fitting.options import FitOptions, chosen_precision
 from training.fitting.run import Epoch, Run, best_epoch
@@ -34,7 +34,7 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
     weights = class_weights(recipe, dataset, options.class_weights)
     settings = _settings(recipe, dataset, options, precision, weights)
     run = Run(options.run_folder, settings, resume=options.resume, restart=options.restart)
-    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset), options, precision, weights)
+    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset, options.progress), options, precision, weights)
     epochs = options.epochs or recipe.epochs
     seen = None
     if recipe.backbone is None:
@@ -44,8 +44,7 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
         seen = cached_features(
             recipe.backbone, shape, dataset, options.feature_folder, ("train", "validation"), options.progress
         )
-        if fitting.asks_about_flip(epochs, options) and flip_changes_the_class(recipe.backbone, shape, dataset, seen):
-            fitting = replace(fitting, recipe=recipe.with_augmentation({"horizontal_flip": False}))
+        fitting = replace(fitting, recipe=without_harmful_flip(recipe, dataset, seen, options))
         network = fitting.on_backbone(seen, epochs)
     return Fitted(
         recipe=fitting.recipe,
@@ -58,6 +57,8 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
         backbone=_backbone_record(recipe, seen),
         class_weights=weights,
         flip_left_out=fitting.recipe.augmentation != recipe.augmentation,
+        patience=_patience(recipe, options),
+        progress=options.progress,
     )
 
 
@@ -86,12 +87,6 @@ class _Fitting:
     @property
     def classes(self) -> int:
         return len(self.dataset.labels)
-
-    def asks_about_flip(self, epochs: int, options: FitOptions) -> bool:
-        """Whether images will be flipped, and nobody has said that they may be."""
-        tunes = epochs > self.recipe.head_epochs(epochs)
-        asked = options.flip != "auto" or self.recipe.is_of_the_article(self.dataset)
-        return tunes and self.recipe.augmentation.horizontal_flip and not asked
 
     def from_scratch(self, epochs: int) -> Any:
         """The inference network of the best epoch of a network whose weights were random."""
@@ -181,6 +176,7 @@ def _settings(
         "batch_size": recipe.batch_size,
         "patience": _patience(recipe, options),
         "augmentation": recipe.augmentation.settings,
+        "flip": options.flip,
         "class_weights": list(weights) if weights else None,
         **({"backbone": recipe.backbone.name} if recipe.backbone else {}),
     }

@@ -15,16 +15,25 @@ from classifier.engines import Probabilities
 from training.datasets.dataset import Dataset, Examples
 from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch
+from training.progress import Counted, Progress, silent
 from training.recipes.recipe import Recipe
 
 LIBRARIES = ("sightline", "tensorflow", "keras", "numpy", "pillow", "openvino", "tf2onnx", "onnx")  # shape the result
 
 
 def in_batches(
-    infer: Callable[[npt.NDArray[Any]], Probabilities], split: Examples, batch_size: int = 64
+    infer: Callable[[npt.NDArray[Any]], Probabilities],
+    split: Examples,
+    batch_size: int = 64,
+    counted: Counted | None = None,
 ) -> Probabilities:
     """The answers to a split, float32 [n, classes], with at most so many images at once."""
-    return np.concatenate([infer(split.inputs[i : i + batch_size]) for i in range(0, len(split), batch_size)])
+    rows = []
+    for i in range(0, len(split), batch_size):
+        rows.append(infer(split.inputs[i : i + batch_size]))
+        if counted:
+            counted.add(len(rows[-1]))
+    return np.concatenate(rows)
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class Fitted:
     backbone: BackboneRecord | None = None
     class_weights: Weights | None = None
     flip_left_out: bool = False  # because a mirrored image belongs to another class; `recipe` has no flip then
+    patience: int | None = None  # epochs; None: trained to the last
+    progress: Progress = silent
 
     @cached_property
     def infer(self) -> Callable[[npt.NDArray[Any]], Probabilities]:
@@ -53,8 +64,9 @@ class Fitted:
     @cached_property
     def answers(self) -> dict[str, Probabilities]:
         """The network's answers to the images it was not fitted on, float32 [n, classes] by split."""
-        splits = self.dataset.splits
-        return {name: in_batches(self.infer, splits[name]) for name in splits if name != "train"}
+        asked = {name: split for name, split in self.dataset.splits.items() if name != "train"}
+        counted = Counted(self.progress, "checking the network", sum(map(len, asked.values())))
+        return {name: in_batches(self.infer, split, counted=counted) for name, split in asked.items()}
 
     @property
     def held_out(self) -> str:

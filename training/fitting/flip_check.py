@@ -14,6 +14,8 @@ from training.backbones.backbone import Backbone
 from training.backbones.features import Features, FeatureSet, FrozenBackbone
 from training.datasets.dataset import Dataset
 from training.datasets.sampling import Indices, spread
+from training.fitting.options import FitOptions
+from training.recipes.recipe import Recipe
 
 FOLDS = 5
 MOST_IMAGES = 200  # that are mirrored; docs/tuning.md#flip-that-changes-the-class
@@ -38,6 +40,23 @@ class FlipCheck(NamedTuple):
     @property
     def changes_the_class(self) -> bool:
         return self.margin > 0 and self.margin_mirrored < KEPT_PART * self.margin and self.sigmas > SIGMAS
+
+
+def without_harmful_flip(recipe: Recipe, dataset: Dataset, seen: FeatureSet, options: FitOptions) -> Recipe:
+    """The recipe as it will be fitted: without its flip where that changes the class, unless a person asked for it."""
+    if not asks_about_flip(recipe, dataset, options) or recipe.backbone is None:
+        return recipe
+    if not flip_changes_the_class(recipe.backbone, recipe.input.shape, dataset, seen):
+        return recipe
+    return recipe.with_augmentation({"horizontal_flip": False})
+
+
+def asks_about_flip(recipe: Recipe, dataset: Dataset, options: FitOptions) -> bool:
+    """Whether images will be flipped, and nobody has said that they may be: neither a person nor the article."""
+    epochs = options.epochs or recipe.epochs
+    tunes = recipe.backbone is not None and epochs > recipe.head_epochs(epochs)
+    asked = options.flip != "auto" or recipe.is_of_the_article(dataset)
+    return tunes and recipe.augmentation.horizontal_flip and not asked
 
 
 def flip_changes_the_class(backbone: Backbone, shape: tuple[int, int, int], dataset: Dataset, seen: FeatureSet) -> bool:

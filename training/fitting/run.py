@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from training.fitting.weights import SUFFIX, read_weights, write_weights
 from training.recipes.recipe import RecipeError
+from training.saving import replace_bytes, saving
+
+HISTORY = "history.csv"  # in a run's folder
 
 
 class Epoch(NamedTuple):
@@ -38,7 +42,7 @@ def write_history(history: Sequence[Epoch], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Epoch._fields)
     writer.writerows((row.epoch, *(round(value, 6) for value in row[1:])) for row in history)
-    _replace(path, text.getvalue())
+    replace_bytes(path, text.getvalue().encode())
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:
@@ -79,7 +83,7 @@ class Run:
         self.folder = folder
         if restart and (folder / "run.json").exists():
             shutil.rmtree(folder)
-        self.history = read_history(folder / "history.csv")
+        self.history = read_history(folder / HISTORY)
         if self.history and not resume:
             raise RecipeError(
                 f"{folder} holds a run with {len(self.history)} epochs; continue it with --resume, "
@@ -96,8 +100,9 @@ class Run:
                     f"{self.folder} cannot be resumed: {', '.join(changed)}; "
                     "put that back, or begin anew with --restart"
                 )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(path, json.dumps(settings, indent=2) + "\n")
+        with saving("the run", self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_bytes(path, (json.dumps(settings, indent=2) + "\n").encode())
 
     @property
     def epochs(self) -> int:
@@ -105,22 +110,21 @@ class Run:
         return len(self.history)
 
     def weights(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:04}.weights.h5"
+        return self.folder / f"epoch-{epoch:04}{SUFFIX}"
 
     def record(self, row: Epoch, network: Any) -> None:
-        """Keep an epoch: weights with optimiser and random state first, then the history."""
-        half = self.folder / "half.weights.h5"
-        network.save_weights(half)
-        half.replace(self.weights(row.epoch))
-        self.history.append(row)
-        write_history(self.history, self.folder / "history.csv")
+        """Keep an epoch: weights with the optimiser's state first, then the history. Raises NotSaved."""
+        with saving(f"epoch {row.epoch}", self.folder):
+            write_weights(network, self.weights(row.epoch))
+            self.history.append(row)
+            write_history(self.history, self.folder / HISTORY)
         kept = {self.weights(row.epoch), self.weights(best_epoch(self.history).epoch)}
-        for path in set(self.folder.glob("epoch-*.weights.h5")) - kept:
+        for path in set(self.folder.glob(f"epoch-*{SUFFIX}")) - kept:
             path.unlink()
 
     def restore(self, network: Any, epoch: int) -> None:
-        """Load the weights kept for an epoch, optimiser and random state included."""
-        network.load_weights(self.weights(epoch))
+        """Load the weights kept for an epoch, with the optimiser's state. Raises RecipeError."""
+        read_weights(network, self.weights(epoch))
 
 
 def _change(name: str, began: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
@@ -133,9 +137,3 @@ def _change(name: str, began: Mapping[str, Any], settings: Mapping[str, Any]) ->
     counts = [f"{label} has {now.get(label, 0):,} instead of {was.get(label, 0):,}" for label in was | now]
     other = [said for label, said in zip(was | now, counts, strict=True) if was.get(label) != now.get(label)]
     return f"the images changed since ({', '.join(other) if was and other else 'as many, but not the same'})"
-
-
-def _replace(path: Path, text: str) -> None:
-    half = path.with_suffix(".half")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)

@@ -40,6 +40,16 @@ class Augmentation:
         acting = {name: value for name, value in found.items() if value and name not in ("interpolation", "by")}
         return acting | {"interpolation": self.interpolation, "by": self.by} if acting else {}
 
+    @property
+    def words(self) -> str:
+        """For a person, as `rotated by up to 15 degrees, shifted by up to 10%, flipped`."""
+        angles = {"rotated": self.rotation_degrees, "sheared": self.shear_degrees}
+        parts = {"shifted": self.shift, "zoomed": self.zoom, "of other contrast": self.contrast}
+        said = [f"{word} by up to {angle:g} degrees" for word, angle in angles.items() if angle]
+        said += [f"{word} by up to {part:.0%}" for word, part in parts.items() if part]
+        said += ["flipped"] if self.horizontal_flip else []
+        return ", ".join(said) or "none"
+
     def __bool__(self) -> bool:
         return bool(self.settings)
 

@@ -19,6 +19,7 @@ from training.datasets.dataset import Dataset, Reader
 from training.datasets.pixel_block import PixelBlock
 from training.layers.augmentation import Augmentation, Setting
 from training.layers.layer import Layer
+from training.progress import Counted, Progress, silent
 
 ANYBODYS = "folders"  # the reader of anybody's photos
 
@@ -120,19 +121,22 @@ class Recipe:
 COUNTED_AT_ONCE = 64  # images; no effect on the result
 
 
-def statistics_of(dataset: Dataset) -> Statistics:
+def statistics_of(dataset: Dataset, progress: Progress = silent) -> Statistics:
     """Per-channel statistics over training and validation images together, the articles' "training set"."""
-    counts = _value_counts(dataset.splits["train"].pixels) + _value_counts(dataset.splits["validation"].pixels)
+    parts = [dataset.splits[name].pixels for name in ("train", "validation")]
+    counted = Counted(progress, "measuring colours", sum(map(len, parts)))
+    counts = np.sum([_value_counts(part, counted) for part in parts], axis=0)
     values = np.arange(256, dtype=np.float64)
     pixels = counts.sum(axis=1)
     mean, squares = counts @ values / pixels, counts @ values**2 / pixels
     return Statistics(tuple(mean.tolist()), tuple(np.sqrt(np.maximum(squares - mean**2, 1e-12)).tolist()))
 
 
-def _value_counts(pixels: PixelBlock) -> npt.NDArray[np.int64]:
+def _value_counts(pixels: PixelBlock, counted: Counted) -> npt.NDArray[np.int64]:
     """How often each value 0..255 occurs, int64 [channels, 256]; few images at a time, since counting copies them."""
     counts = np.zeros((pixels.shape[-1], 256), np.int64)
     for i in range(0, len(pixels), COUNTED_AT_ONCE):
         part = pixels[i : i + COUNTED_AT_ONCE]
         counts += [np.bincount(part[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
+        counted.add(len(part))
     return counts

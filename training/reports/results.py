@@ -46,9 +46,9 @@ def _recalls(labels: Sequence[str], found: Metrics) -> str:
     return ", ".join(f"{label} {value:.4f}" for label, value in lowest) + f"; {len(each) - SHOWN:,} others are higher"
 
 
-def next_lines(card: Card, models: Path, data: Path) -> list[str]:
-    """The commands to go on with."""
-    store = f" --models {shlex.quote(str(models))}" if models != Path("models") else ""
+def next_lines(card: Card, models: Path | None, data: Path) -> list[str]:
+    """The commands to go on with; `models` is where they have to look, None where they look anyway."""
+    store = f" --models {shlex.quote(str(models))}" if models else ""
     return [
         f"next: sightline serve{store}",
         f"next: sightline evaluate {card.name} --data {shlex.quote(str(data))}{store}",

@@ -20,6 +20,7 @@ from classifier.commands.cli import load, main, run
 from classifier.commands.parameters import path, reference, whole_number, whole_numbers
 from service.client.version import VERSION
 from training.commands import fit
+from training.fitting.run import Epoch, write_history
 
 ROOT = Path(__file__).parents[3]
 ROWS, COLUMNS = 24, 80  # of a terminal
@@ -262,11 +263,34 @@ def _writer(pipe: Path) -> int:
             time.sleep(0.1)
 
 
-def test_who_stops_a_fit_reads_how_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as stopped, fit.resumable():
+@pytest.mark.parametrize(
+    ("epochs", "goes_on"),
+    [
+        ((), "no epoch is complete: the same command begins anew"),
+        ((1,), "one epoch is complete: the same command with --resume goes on from there"),
+        ((2, 5), "7 epochs are complete: the same command with --resume goes on from there"),
+    ],
+    ids=["none", "one", "two folds"],
+)
+def test_who_stops_a_fit_reads_how_it_goes_on(
+    epochs: tuple[int, ...], goes_on: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, count in enumerate(epochs):
+        folder = tmp_path / ("cups.features.seed-1" + number * ".fold-2-of-2")
+        folder.mkdir()
+        write_history([Epoch(n, 1.0, 0.7, 0.5, 0.6, 0.6) for n in range(1, count + 1)], folder / "history.csv")
+    (tmp_path / "cups.features.seed-10").mkdir()
+    write_history([Epoch(1, 1.0, 0.7, 0.5, 0.6, 0.6)], tmp_path / "cups.features.seed-10" / "history.csv")
+    with pytest.raises(typer.Exit) as stopped, fit.resumable(tmp_path / "cups.features.seed-1"):
         raise KeyboardInterrupt
     assert stopped.value.exit_code == 130
-    assert capsys.readouterr().err == "\nstopped; a fit continues from its last epoch with --resume\n"
+    assert capsys.readouterr().err == f"\nstopped; {goes_on}\n"
+
+
+def test_who_stops_a_fit_while_images_are_read_has_nothing_to_go_on_with(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), fit.resumable():
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "\nstopped; no epoch is complete: the same command begins anew\n"
 
 
 # Parameters

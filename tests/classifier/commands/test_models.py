@@ -16,7 +16,7 @@ from PIL import Image
 
 from classifier import store
 from classifier.__main__ import main
-from classifier.commands.parameters import models_folder
+from classifier.commands.parameters import folder_to_save_in, models_folder
 from tests import pictures
 from tests.tiny_models import COLOUR, GREY
 
@@ -337,3 +337,13 @@ def test_the_models_beside_the_package_are_the_default(tmp_path, monkeypatch):
 def test_models_are_looked_for_where_the_server_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path / "elsewhere"))
     assert models_folder() == tmp_path / "elsewhere"
+
+
+def test_new_versions_are_saved_where_they_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIGHTLINE_MODELS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert folder_to_save_in() == Path("models")
+    folder_to_save_in().mkdir()
+    assert models_folder() == folder_to_save_in()
+    monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path / "elsewhere"))
+    assert models_folder() == folder_to_save_in() == tmp_path / "elsewhere"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from training.fitting.run import Epoch, Run, best_epoch, last_epoch, most_accurate_epoch, read_history, write_history
@@ -10,17 +11,30 @@ from training.recipes.recipe import RecipeError
 SETTINGS = {"recipe": "asl-augmented", "seed": 0}
 
 
+class Variable:
+    """Behaves as a variable of Keras: one number."""
+
+    shape = ()
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def numpy(self) -> np.ndarray:
+        return np.array(self.value)
+
+    def assign(self, value: np.ndarray) -> None:
+        self.value = float(value)
+
+
 class Network:
-    """Behaves as a Keras network: its weights are one word."""
+    """Behaves as a Keras network: its weights are one number."""
 
-    def __init__(self, word: str = "") -> None:
-        self.word = word
+    def __init__(self, weight: float = 0.0) -> None:
+        self.weights = [Variable(weight)]
 
-    def save_weights(self, path: Path) -> None:
-        path.write_text(self.word)
-
-    def load_weights(self, path: Path) -> None:
-        self.word = path.read_text()
+    @property
+    def weight(self) -> float:
+        return self.weights[0].value
 
 
 def epoch(number: int, val_loss: float, val_accuracy: float = 0.5) -> Epoch:
@@ -30,7 +44,7 @@ def epoch(number: int, val_loss: float, val_accuracy: float = 0.5) -> Epoch:
 def recorded(folder: Path, *losses: float) -> Run:
     run = Run(folder, SETTINGS, resume=False)
     for number, loss in enumerate(losses, start=1):
-        run.record(epoch(number, loss), Network(f"weights {number}"))
+        run.record(epoch(number, loss), Network(number))
     return run
 
 
@@ -51,14 +65,14 @@ def test_the_most_accurate_epoch_may_be_another_one():
 
 def test_the_weights_of_the_best_and_the_last_epoch_are_kept_and_no_others(tmp_path: Path):
     recorded(tmp_path, 0.9, 0.4, 0.6, 0.7)
-    assert sorted(p.name for p in tmp_path.glob("*.h5")) == ["epoch-0002.weights.h5", "epoch-0004.weights.h5"]
+    assert sorted(p.name for p in tmp_path.glob("epoch*")) == ["epoch-0002.npz", "epoch-0004.npz"]
 
 
 def test_a_resumed_run_goes_on_after_its_last_epoch(tmp_path: Path):
     recorded(tmp_path, 0.9, 0.4, 0.6)
     run, network = Run(tmp_path, SETTINGS, resume=True), Network()
     run.restore(network, run.epochs)
-    assert (run.epochs, network.word) == (3, "weights 3")
+    assert (run.epochs, network.weight) == (3, 3.0)
 
 
 def test_a_run_that_is_there_already_is_not_overwritten_unasked(tmp_path: Path):
@@ -75,11 +89,32 @@ def test_a_run_cannot_be_resumed_with_other_settings(tmp_path: Path):
 
 def test_a_kill_between_the_weights_and_the_history_costs_one_epoch_only(tmp_path: Path):
     recorded(tmp_path, 0.9, 0.4)
-    (tmp_path / "epoch-0003.weights.h5").write_text("weights 3, whose history row never came")
+    (tmp_path / "epoch-0003.npz").write_bytes(b"weights, whose history row never came")
     run = Run(tmp_path, SETTINGS, resume=True)
     assert run.epochs == 2
-    run.record(epoch(3, 0.5), Network("weights 3"))
-    assert run.weights(3).read_text() == "weights 3"
+    run.record(epoch(3, 0.5), Network(3.0))
+    network = Network()
+    run.restore(network, 3)
+    assert network.weight == 3.0
+
+
+@pytest.mark.parametrize("left", [0, 30, None], ids=["empty", "half", "gone"])
+def test_weights_that_cannot_be_read_are_an_error_that_offers_to_begin_anew(left: int | None, tmp_path: Path):
+    run = recorded(tmp_path, 0.9)
+    kept = run.weights(1)
+    body = kept.read_bytes()
+    kept.unlink()
+    if left is not None:
+        kept.write_bytes(body[:left])
+    with pytest.raises(RecipeError, match=r"epoch-0001\.npz: the weights kept there cannot be read .*--restart"):
+        run.restore(Network(), 1)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path):
+    run, other = recorded(tmp_path, 0.9), Network()
+    other.weights.append(Variable(1.0))
+    with pytest.raises(RecipeError, match="those of another network"):
+        run.restore(other, 1)
 
 
 PHOTOS = SETTINGS | {"fingerprint": "aa", "images": {"cup": 40, "plate": 40}}

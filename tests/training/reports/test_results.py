@@ -55,7 +55,7 @@ def test_a_card_that_says_less_gives_accuracy_and_loss_alone(card: Card) -> None
 
 
 def test_the_next_commands_can_be_copied_to_a_shell(card: Card) -> None:
-    assert next_lines(card, Path("models"), Path("my_photos")) == [
+    assert next_lines(card, None, Path("my_photos")) == [
         "next: sightline serve",
         f"next: sightline evaluate {COLOUR} --data my_photos",
     ]

@@ -1,0 +1,1 @@
+"""Whole runs of the commands that train, as a person types them."""
