@@ -27,8 +27,8 @@ from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
 from service.errors import HeadTooLarge, MalformedRequest, TooManyBytes, TooManyConnections, problem
 from service.server.context import ServerContext
 from service.server.heads import without_upgrade
-from service.server.responses import OVERLOADED, WholeResponses, overloaded, raw_response
-from service.server.sockets import LINGER_S, LINGERING
+from service.server.responses import CONTINUE, OVERLOADED, WholeResponses, overloaded, raw_response
+from service.server.sockets import LINGER_S, LINGERING, PROBE_AFTER_S, PROBE_EVERY_S, TELLS_RESETS, is_reset
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -40,6 +40,7 @@ class ConnectionProtocol(HttpToolsProtocol):
     url = b""
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _probe: asyncio.TimerHandle | None = None  # of a caller who sends no more
     _ahead_bytes = 0  # of requests that wait behind others
     _refused = False
     _parsing = False
@@ -89,6 +90,8 @@ class ConnectionProtocol(HttpToolsProtocol):
         self._head_came()
         if self._write_timer is not None:
             self._write_timer.cancel()
+        if self._probe is not None:
+            self._probe.cancel()
         self._let_go_ahead(0)
         self._idle.pop(self, None)
         self.context.open_connections.go(client_of({"client": self.client}))
@@ -96,6 +99,30 @@ class ConnectionProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         for leave in tuple(self.hang_up_listeners):
             leave()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always lets go
+        """The caller sends no more. Whether the connection stays, for the answer to what has come as a whole."""
+        awaits_answer = not (self.is_idle or self.in_body or self._head_begun or self._refused)
+        if not (awaits_answer and TELLS_RESETS and self.transport.can_write_eof()):  # TLS has no half of a connection
+            return False
+        self._probe = self.loop.call_later(PROBE_AFTER_S, self._probe_caller)
+        return True
+
+    def _probe_caller(self) -> None:
+        """Find out whether a caller who sends no more still reads: to who left, the system answers with a reset.
+
+        An interim response means nothing to who reads (RFC 9110, section 15.2). HTTP/1.0 has none, and is answered.
+        """
+        has_begun = bool(self.pipeline) or getattr(self.cycle, "response_started", False)
+        if self.parser.get_http_version() == "1.1" and not has_begun:
+            self.transport.write(CONTINUE)
+        self._await_reset()
+
+    def _await_reset(self) -> None:
+        if is_reset(self.transport):
+            self.transport.abort()
+        else:
+            self._probe = self.loop.call_later(PROBE_EVERY_S, self._await_reset)
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
@@ -221,7 +248,9 @@ class ConnectionProtocol(HttpToolsProtocol):
 
     def _rest(self) -> None:
         """Everything is answered: wait for the next request, or not as long for the rest of what has begun to come."""
-        if self._head_begun or self.in_body or self.timeout_keep_alive_task is None:
+        if self._probe is not None:
+            self.transport.close()
+        elif self._head_begun or self.in_body or self.timeout_keep_alive_task is None:
             self._unset_keepalive_if_required()
             self._await_head()
         else:

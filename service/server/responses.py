@@ -18,7 +18,7 @@ OVERLOADED = Overloaded("more requests come than can be answered; send it again"
 Headers = Iterable[tuple[bytes, bytes]]
 
 _ITS_ID = "{its id}"
-_CONTINUE = b"HTTP/1.1 100 "
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def raw_response(response: Response, default_headers: Headers, request_id: str, keep_alive: bool) -> bytes:
@@ -64,7 +64,7 @@ class WholeResponses:
         self._is_head = True
 
     def write(self, data: bytes) -> None:
-        if self._is_head and not data.startswith(_CONTINUE):
+        if self._is_head and data != CONTINUE:
             self._is_head, self._head = False, data
             self._loop.call_soon(self._flush)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
@@ -18,6 +19,13 @@ LINGERING = 64
 OTHER_FILES = 64 + LINGERING  # of the process besides connections: models, libraries, logs, metrics
 
 ACCEPTED_AT_ONCE = 64
+
+
+# Seconds until a caller is probed who sends no more and has no answer yet, and then between looks for the outcome.
+PROBE_AFTER_S = 0.2
+PROBE_EVERY_S = 0.1
+TELLS_RESETS = hasattr(socket, "TCP_INFO")  # Linux does
+_TCP_CLOSE = 7  # a state of tcp(7)
 
 
 class Listeners:
@@ -79,6 +87,18 @@ class OpenConnections:
         self._of[address] -= 1
         if not self._of[address]:
             del self._of[address]
+
+
+def is_reset(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other side has reset a connection that nobody reads from or writes to at the moment."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    try:
+        state: int = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except OSError:
+        return True
+    return state == _TCP_CLOSE
 
 
 def listening_addresses() -> list[str]:

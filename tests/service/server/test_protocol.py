@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from service.api.traffic import LOG_LINES_PER_S
+from service.server import protocol
 from service.server.protocol import ConnectionProtocol
 from service.settings import Settings
 from tests.service.server.contexts import connected, plain_context
@@ -537,4 +538,69 @@ async def test_bodies_sent_ahead_are_let_go_when_it_is_their_turn() -> None:
         while wire.written.count(b"HTTP/1.1 200") < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     assert connection.context.traffic.held_bytes == 0
+    connection.connection_lost(None)
+
+
+# Who sends no more
+
+
+async def late(scope: Any, receive: Any, send: Any) -> None:
+    await asyncio.sleep(0.05)
+    await respond(scope, receive, send)
+
+
+async def test_who_sends_no_more_is_answered_and_then_closed() -> None:
+    connection, wire = a_connection(Settings(), late)
+    connection.data_received(GET + GET)
+    assert connection.eof_received()
+    await until_closed(wire)
+    assert wire.written.count(b"HTTP/1.1 204") == 2
+    assert wire.written.startswith(b"HTTP/1.1 204")
+    connection.connection_lost(None)
+
+
+async def test_who_sends_no_more_and_waits_for_long_is_asked_in_between_whether_he_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "PROBE_AFTER_S", 0.01)
+    connection, wire = a_connection(Settings(), late)
+    connection.data_received(GET)
+    assert connection.eof_received()
+    await until_closed(wire)
+    assert wire.written.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204")
+    connection.connection_lost(None)
+
+
+async def test_who_turns_out_to_have_left_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROBE_AFTER_S", "PROBE_EVERY_S"):
+        monkeypatch.setattr(protocol, name, 0.01)
+    resets = iter((False, True))
+    monkeypatch.setattr(protocol, "is_reset", lambda _: next(resets))
+    connection, wire = a_connection(Settings(), never)
+    connection.data_received(GET)
+    assert connection.eof_received()
+    await until_closed(wire)
+    assert wire.aborted
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", GET[:-3], b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf", b"no HTTP\r\n\r\n"],
+    ids=["nothing", "half a head", "half a body", "no HTTP"],
+)
+async def test_who_sends_no_more_and_has_asked_for_nothing_is_let_go(sent: bytes) -> None:
+    connection, _ = a_connection(Settings(), never)
+    if sent:
+        connection.data_received(sent)
+    assert not connection.eof_received()
+    connection.connection_lost(None)
+
+
+async def test_who_sends_no_more_after_his_answer_is_let_go() -> None:
+    connection, wire = a_connection(Settings(), respond)
+    connection.data_received(GET)
+    await asyncio.sleep(0.01)
+    assert b"HTTP/1.1 204" in wire.written
+    assert not connection.eof_received()
     connection.connection_lost(None)

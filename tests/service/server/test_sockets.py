@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from service.server.sockets import (
     OTHER_FILES,
     Listeners,
     connections_allowed,
+    is_reset,
     listening_addresses,
 )
 
@@ -89,3 +92,24 @@ def test_once_closed_nobody_is_accepted(listening: socket.socket) -> None:
     callers = callers_of(listening, 1)
     assert list(listeners.accept()) == []
     close(*callers)
+
+
+class Transport(asyncio.BaseTransport):
+    def __init__(self, connection: socket.socket | None) -> None:
+        super().__init__({"socket": connection})
+
+
+def test_a_reset_is_seen_by_who_neither_reads_nor_writes(listening: socket.socket) -> None:
+    (caller,) = callers_of(listening, 1)
+    accepted, _ = listening.accept()
+    with accepted:
+        caller.shutdown(socket.SHUT_WR)
+        assert not is_reset(Transport(accepted))  # who sends no more may still read
+        caller.close()
+        accepted.sendall(b"are you there?")
+        until = time.monotonic() + 5
+        while not is_reset(Transport(accepted)) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert is_reset(Transport(accepted))
+    assert is_reset(Transport(accepted))  # closed since
+    assert not is_reset(Transport(None))
