@@ -1,16 +1,18 @@
 """What the server is to survive, measured.
 
-Run:    python -m load_tests.chaos [--parts flood sigterm hostile claims corpus] [--scale 1]
+Run:    python -m load_tests.chaos [--parts flood sigterm hostile claims unfolding corpus] [--scale 1]
 Needs:  wrk for the flood.
 Gives:  --out, what each part found, beside what other parts have found before; ends with 1 where a promise is broken.
 
 Starts servers of its own: a flood at four times capacity with stalled connections beside it; SIGTERMs under load;
-hostile inputs with memory before and after; two pictures that claim gigapixels; hostile pictures beside honest ones.
+hostile inputs with memory before and after; two pictures that claim gigapixels; bodies that become many times as large,
+and hostile pictures, beside honest ones.
 `--scale 1` is what the promises are about and takes some minutes; the default is a short look. Single parts in full:
 
     python -m load_tests.chaos --parts hostile claims --inputs 10000
     python -m load_tests.chaos --parts sigterm --times 20
     python -m load_tests.chaos --parts flood --scale 1 --rounds 3
+    python -m load_tests.chaos --parts unfolding
     python -m tests.hostile /tmp/corpus && python -m load_tests.chaos --parts corpus --corpus /tmp/corpus
 """
 
@@ -24,7 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from load_tests import record
-from load_tests.chaos import corpus, flood, hostile, sigterm
+from load_tests.chaos import corpus, flood, hostile, sigterm, unfolding
 from load_tests.record import Findings
 
 Promises = dict[str, bool]
@@ -34,8 +36,12 @@ PARTS: dict[str, Callable[[argparse.Namespace, Promises], Findings]] = {
     "sigterm": sigterm.measured,
     "hostile": hostile.measured,
     "claims": hostile.claims,
+    "unfolding": unfolding.measured,
     "corpus": corpus.measured,
 }
+
+
+LONG = {"unfolding", "corpus"}  # which are for quiet machines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,12 +67,22 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--store", type=Path, default=record.ROOT / "models", help="the model store (default: models/)")
     add("--scale", type=float, default=0.05, help="1 is the whole of it (default: %(default)s)")
-    possible = [part for part in PARTS if part != "corpus" and (part != "flood" or shutil.which("wrk"))]
-    add("--parts", nargs="+", choices=PARTS, default=possible, help="default: all but corpus; a flood needs wrk")
+    possible = [part for part in PARTS if part not in LONG and (part != "flood" or shutil.which("wrk"))]
+    add(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=possible,
+        help="default: all but unfolding and corpus; a flood needs wrk",
+    )
     add("--corpus", type=Path, help="for the part corpus: a folder written by python -m tests.hostile")
     add("--rounds", type=int, default=1, help="of the flood (default: %(default)s)")
     add("--times", type=int, help="SIGTERMs (default: 20 times the scale)")
-    add("--inputs", type=int, help="hostile inputs (default: 10,000 times the scale)")
+    add(
+        "--inputs",
+        type=int,
+        help="hostile inputs (default: 10,000 times the scale; 200 of each kind; all of the corpus)",
+    )
     add("--out", type=Path, default=record.LATEST / "chaos.json", help="default: %(default)s")
     return parser
 

@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from service.api.unfolding import parsed_bytes
+from service.api.unfolding import Held, text_bytes
 from service.errors import BodyTooLarge, CallerGone, MalformedRequest, UnsupportedMediaType
 
 # curl --data-binary sends a form's type unless told otherwise; what came is judged by its bytes anyway.
@@ -60,13 +60,16 @@ async def receive_image(request: Request, max_bytes: int) -> Sent:
     )
 
 
-async def image_of(sent: Sent) -> bytes:
-    """The encoded image in what was sent. Raises MalformedRequest or BodyTooLarge."""
+async def image_of(request: Request, sent: Sent) -> bytes:
+    """The encoded image in what was sent. Raises MalformedRequest, BodyTooLarge or TooManyBytes."""
     if not sent.is_json:
         return sent.body
     if len(sent.body) <= INLINE_JSON_BYTES:
         return _image_of_json(sent.body)
-    return await asyncio.to_thread(_image_of_long_json, sent.body)  # not in turn: it is one text, which is quick
+    with Held(request) as held:
+        async with held.turn_of_texts():
+            held.add(await asyncio.to_thread(text_bytes, sent.body))
+            return await asyncio.to_thread(_image_of_json, sent.body)
 
 
 async def read_images(request: Request, max_bytes: int, max_images: int) -> list[bytes]:
@@ -174,11 +177,6 @@ async def _next_part(request: Request, size: int, max_bytes: int) -> tuple[bytes
     if size + len(part) > max_bytes:
         raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, more came")
     return part, message.get("more_body", False)
-
-
-def _image_of_long_json(body: bytes) -> bytes:
-    parsed_bytes(body)
-    return _image_of_json(body)
 
 
 def _image_of_json(body: bytes) -> bytes:

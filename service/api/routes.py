@@ -74,7 +74,9 @@ async def predict(request: Request) -> Response:
     sent = await bodies.receive_image(request, catalog.settings.max_body_bytes)
     async with deadline_after(allowed_ms) as deadline:
         with while_present(request):
-            row = await classifier.classify(await bodies.image_of(sent), deadline)
+            image = await bodies.image_of(request, sent)
+            del sent  # JSON takes more than its image, which may wait
+            row = await classifier.classify(image, deadline)
     return responses.prediction(classifier.card, row, top_k)
 
 
@@ -96,7 +98,7 @@ async def explain(request: Request) -> Response:
     sent = await bodies.receive_image(request, catalog.settings.max_body_bytes)
     async with deadline_after(allowed_ms) as deadline:
         with while_present(request):
-            column, row, heat = await classifier.explain(await bodies.image_of(sent), label, deadline)
+            column, row, heat = await classifier.explain(await bodies.image_of(request, sent), label, deadline)
     if "image/png" in request.headers.get("accept", ""):
         return responses.heat_picture(classifier.card, heat)
     return responses.explanation(classifier.card, column, row, heat)

@@ -49,6 +49,8 @@ class Traffic:
         self.held_bytes = 0
         self.tasks: set[asyncio.Future[Any]] = set()
         self.rejections = RejectionLog()
+        self.unfolding = asyncio.Lock()  # held by the body that becomes many times as large now
+        self.texts = asyncio.Lock()  # held by the long text that is parsed now
         metrics.in_progress = lambda: len(self.tasks)
         self._shed_for_s = shed_for_s
         self.shed_until: dict[bytes, float] = {}  # by path as sent

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from service.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 
@@ -12,6 +14,7 @@ _WBITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate":
 
 MIN_BYTES = 1024  # smaller answers travel in one packet either way
 _LEVEL = 1  # probabilities hardly shrink further at higher ones
+_STEP = 262_144  # bytes that go into zlib, and that it gives, at a time
 
 
 def is_compressed(encoding: str) -> bool:
@@ -19,26 +22,43 @@ def is_compressed(encoding: str) -> bool:
     return encoding.strip().lower() not in ("", "identity")
 
 
-def expand(body: bytes, encoding: str, max_bytes: int) -> bytes:
+def expand(body: bytes, encoding: str, max_bytes: int, look: Callable[[bytes], None] = lambda _: None) -> bytes:
     """Undo a Content-Encoding; never holds more than `max_bytes` of the result, whatever the body claims.
 
-    Raises UnsupportedMediaType, MalformedRequest or BodyTooLarge.
+    `look` is shown each part as it is unfolded, and may raise, so that nothing is unfolded in vain. Raises
+    UnsupportedMediaType, MalformedRequest or BodyTooLarge.
     """
     name = encoding.strip().lower()
     if name not in _WBITS:
         raise UnsupportedMediaType(f"a body may be encoded as gzip or deflate, not as {encoding!r}")
-    unfolding = zlib.decompressobj(_WBITS[name])
-    try:
-        expanded = unfolding.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedRequest(f"the body is not {name}: {error}") from error
-    if len(expanded) > max_bytes:
-        raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, the {name} body expands to more")
+    unfolding, parts, size, taken = zlib.decompressobj(_WBITS[name]), [], 0, 0
+    while taken < len(body) and not unfolding.eof:
+        for part in _unfolded(unfolding, body[taken : taken + _STEP], name):
+            look(part)
+            parts.append(part)
+            size += len(part)
+            if size > max_bytes:
+                raise BodyTooLarge(f"at most {max_bytes:,} bytes are read, the {name} body expands to more")
+        taken += _STEP
     if not unfolding.eof:
         raise MalformedRequest(f"the {name} body ends too early")
-    if unfolding.unused_data:  # a second gzip member is legal, but many tiny ones cost the square of their number
-        raise MalformedRequest(f"{len(unfolding.unused_data)} bytes follow the end of the {name} body")
-    return expanded
+    if after := len(unfolding.unused_data) + max(0, len(body) - taken):
+        # A second gzip member is legal, but many tiny ones cost the square of their number.
+        raise MalformedRequest(f"{after} bytes follow the end of the {name} body")
+    return b"".join(parts)
+
+
+def _unfolded(unfolding: Any, folded: bytes, name: str) -> Iterator[bytes]:
+    """What comes out for so much more of a body, at most `_STEP` bytes at a time. Raises MalformedRequest."""
+    while True:
+        try:
+            part = unfolding.decompress(folded, _STEP)
+        except zlib.error as error:
+            raise MalformedRequest(f"the body is not {name}: {error}") from error
+        yield part
+        folded = unfolding.unconsumed_tail
+        if not folded and len(part) < _STEP:
+            return
 
 
 def fold(body: bytes, accepted: str) -> tuple[bytes, dict[str, str]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import orjson
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from classifier.card import InputSpec
 from classifier.errors import SightlineError
 from service.api import bodies, unfolding
 from service.api.deadlines import deadline_after, time_for, while_present
@@ -18,14 +21,18 @@ from service.api.endpoints import Endpoint, answered, catalog_of, classifier_of
 from service.api.oip import compression, metadata, protocol, results, tensors
 from service.api.oip.tensors import Images
 from service.api.responses import json_response, protocol_error, timed
+from service.api.unfolding import Brackets, Held
 from service.errors import MalformedRequest
 from service.inference.classifier import Classifier
 from service.inference.timing import Classified
+from service.settings import Settings
 
 # A thread costs a tenth of a millisecond, as does parsing this much JSON or rounding this many bytes of pixels. orjson
 # itself does not let go of the interpreter; turning its lists into an array takes longer, and does so after each image.
 INLINE_JSON_BYTES = 32_768
 INLINE_RAW_BYTES = 262_144
+
+_Asked = tuple[Images, protocol.Answer, int]
 
 
 def routes(no_such_path: Endpoint, all_methods: Sequence[str]) -> list[Route]:
@@ -107,41 +114,70 @@ async def infer(request: Request) -> Response:
     allowed_ms = time_for(request, settings)
     sent = await bodies.read_bytes(request, settings.max_body_bytes)
     async with deadline_after(allowed_ms) as deadline:
-        with while_present(request):
-            body = await _unfolded(request, sent, settings.max_body_bytes)
-            with unfolding.held(request, len(body) if body is not sent else 0):
-                images, answer, timeout_us = await _read_images(request, body, classifier, settings.max_images)
+        with while_present(request), Held(request) as held:
+            wanted = _Wanted(request.headers, classifier.card.input, settings)
+            images, answer, timeout_us = await _read(sent, wanted, held)
             async with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner:
                 classified = await _classified(classifier, images, min(deadline, sooner))
     accepted = request.headers.get("accept-encoding", "")
     return timed(results.response(classifier.card, [image.row for image in classified], answer, accepted), classified)
 
 
-async def _unfolded(request: Request, body: bytes, max_bytes: int) -> bytes:
-    encoding = request.headers.get("content-encoding", "")
-    if not compression.is_compressed(encoding):
-        return body
-    return await unfolding.in_turn(lambda: compression.expand(body, encoding, max_bytes))
+class _Wanted(NamedTuple):
+    """How a body is to be read: by its request's headers, for a network's input, within the server's limits."""
+
+    headers: Headers
+    spec: InputSpec
+    settings: Settings
+
+    def json_bytes(self, body_bytes: int) -> int:
+        return protocol.header_length(self.headers.get(protocol.LENGTH_HEADER), body_bytes)
+
+    @property
+    def encoding(self) -> str:
+        return self.headers.get("content-encoding", "")
 
 
-async def _read_images(
-    request: Request, body: bytes, classifier: Classifier, max_images: int
-) -> tuple[Images, protocol.Answer, int]:
+async def _read(sent: bytes, wanted: _Wanted, held: Held) -> _Asked:
+    """What a body asks for; what it becomes meanwhile, or stays until the answer, is held."""
+    if not compression.is_compressed(wanted.encoding) and wanted.json_bytes(len(sent)) <= INLINE_JSON_BYTES:
+        at_once = len(sent) <= INLINE_RAW_BYTES
+        return _asked(sent, wanted) if at_once else await asyncio.to_thread(_asked, sent, wanted)
+    async with held.turn():
+        return await _read_in_turn(sent, wanted, held)
+
+
+async def _read_in_turn(sent: bytes, wanted: _Wanted, held: Held) -> _Asked:
+    body, brackets = await unfolding.in_turn(partial(_unfolded, sent, wanted))
+    if body is not sent:
+        held.add(len(body))  # until the answer, for its images may lie in it
+        if len(body) <= INLINE_JSON_BYTES:
+            return _asked(body, wanted)
+    held.add(parsed_bytes := brackets.parsed_bytes)
+    try:
+        return await unfolding.in_turn(partial(_asked, body, wanted))
+    finally:
+        held.let_go(parsed_bytes)
+
+
+def _unfolded(sent: bytes, wanted: _Wanted) -> tuple[bytes, Brackets]:
+    """A body as it was before it was compressed, with the brackets of its JSON counted and found to be few enough."""
+    most_bytes = wanted.settings.max_body_bytes
+    most = partial(tensors.most_brackets, spec=wanted.spec, max_images=wanted.settings.max_images)
+    brackets = Brackets(most, wanted.json_bytes(most_bytes))
+    if compression.is_compressed(wanted.encoding):
+        return compression.expand(sent, wanted.encoding, most_bytes, brackets.add), brackets
+    brackets.add(sent)
+    return sent, brackets
+
+
+def _asked(body: bytes, wanted: _Wanted) -> _Asked:
     """The images of a body, how they want to be answered, and in how many microseconds (0: not said)."""
-    spec = classifier.card.input
-    json_bytes = protocol.header_length(request.headers.get(protocol.LENGTH_HEADER), len(body))
-    if json_bytes == 0 and protocol.LENGTH_HEADER in request.headers:
-        return tensors.read_bare(body, spec), protocol.Answer(binary=True), 0
-
-    def read() -> tuple[Images, protocol.Answer, int]:
-        asked = protocol.parse(body, json_bytes)
-        return tensors.read(asked, spec, max_images), asked.answer, asked.timeout_us
-
-    if json_bytes <= INLINE_JSON_BYTES:
-        return read() if len(body) <= INLINE_RAW_BYTES else await asyncio.to_thread(read)
-    json, most = memoryview(body)[:json_bytes], tensors.most_brackets(json_bytes, spec, max_images)
-    with unfolding.held(request, await unfolding.in_turn(lambda: unfolding.parsed_bytes(json, most))):
-        return await unfolding.in_turn(read)
+    json_bytes = wanted.json_bytes(len(body))
+    if json_bytes == 0 and protocol.LENGTH_HEADER in wanted.headers:
+        return tensors.read_bare(body, wanted.spec), protocol.Answer(binary=True), 0
+    asked = protocol.parse(body, json_bytes)
+    return tensors.read(asked, wanted.spec, wanted.settings.max_images), asked.answer, asked.timeout_us
 
 
 async def _classified(classifier: Classifier, images: Images, deadline: float) -> list[Classified]:

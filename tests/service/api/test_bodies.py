@@ -41,7 +41,7 @@ def some_json(content: object) -> Request:
 
 
 async def read_image(request: Request, max_bytes: int) -> bytes:
-    return await image_of(await receive_image(request, max_bytes))
+    return await image_of(request, await receive_image(request, max_bytes))
 
 
 @pytest.mark.parametrize(

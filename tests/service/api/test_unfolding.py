@@ -6,6 +6,7 @@ import gzip
 from typing import Any
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from service.api import unfolding
 from service.errors import BodyTooLarge
 from service.inference.catalog import Catalog
+from tests.pictures import encoded
 from tests.service.api.test_middleware import behind_middleware, traffic_of
 from tests.service.api.test_routes import PREDICT
 from tests.tiny_models import COLOUR
@@ -65,7 +67,9 @@ async def test_as_many_nested_pixels_as_a_body_holds_are_read(client: httpx.Asyn
     assert answer.json()["outputs"][0]["shape"] == [60, 3]
 
 
-async def held_at_most(app: Starlette, catalog: Catalog, body: bytes, encoding: str, **changes: Any) -> Any:
+async def held_at_most(
+    app: Starlette, catalog: Catalog, body: bytes, encoding: str, path: str = INFER, **changes: Any
+) -> Any:
     """What is answered, and the most bytes that were held meanwhile."""
     traffic, most = traffic_of(dataclasses.replace(catalog.settings, **changes), app), 0
 
@@ -78,7 +82,7 @@ async def held_at_most(app: Starlette, catalog: Catalog, body: bytes, encoding: 
 
     traffic.hold = noted  # type: ignore[method-assign]
     async with behind_middleware(traffic, app) as client:
-        answer = await client.post(INFER, content=body, headers=JSON | {"content-encoding": encoding})
+        answer = await client.post(path, content=body, headers=JSON | {"content-encoding": encoding})
     assert traffic.held_bytes == 0
     return answer, most
 
@@ -119,6 +123,66 @@ async def test_one_body_is_unfolded_at_a_time() -> None:
 
 
 def test_brackets_are_counted_and_named() -> None:
-    assert unfolding.brackets(b'[{"a": [1]}]') == 3
-    with pytest.raises(BodyTooLarge, match="at most 2 brackets, got 3"):
-        unfolding.parsed_bytes(b"[[[]]]", 2)
+    brackets = unfolding.Brackets(lambda _: 3, json_bytes=12)
+    brackets.add(b'[{"a"')
+    brackets.add(b": [1]}][[[[")  # of which the last four are no JSON
+    with pytest.raises(BodyTooLarge, match=r"at most 2 of \[ {, got 3 in the first 6 bytes"):
+        unfolding.Brackets(lambda _: 2, json_bytes=6).add(b"[[[]]]")
+
+
+async def test_a_bomb_is_unfolded_only_as_far_as_its_brackets_could_be_needed(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    add = unfolding.Brackets.add
+
+    def noted(brackets: unfolding.Brackets, part: bytes) -> None:
+        seen.append(len(part))
+        add(brackets, part)
+
+    monkeypatch.setattr(unfolding.Brackets, "add", noted)
+    bomb = gzip.compress(HEAD + b"[]," * 30_000_000)
+    answer = await client.post(INFER, content=bomb, headers=JSON | {"content-encoding": "gzip"})
+    assert told(answer) == (413, "body-too-large")
+    assert sum(seen) <= 500_000
+
+
+async def test_an_unfolded_body_is_held_until_its_request_is_answered(app: Starlette, catalog: Catalog) -> None:
+    """Its images may lie in it while they wait."""
+    held_while_classified: list[int] = []
+    classifier = catalog.find(COLOUR, None)
+    classify_each = classifier.classify_each
+    traffic = traffic_of(catalog.settings, app)
+
+    async def noted(*arguments: Any) -> Any:
+        held_while_classified.append(traffic.held_bytes)
+        return await classify_each(*arguments)
+
+    classifier.classify_each = noted  # type: ignore[method-assign]
+    body = encoded(np.zeros((100, 100, 3), np.uint8), "BMP")
+    headers = {"inference-header-content-length": "0", "content-encoding": "gzip"}
+    async with behind_middleware(traffic, app) as client:
+        answer = await client.post(INFER, content=gzip.compress(body), headers=headers)
+    assert answer.status_code == 200
+    assert held_while_classified[0] >= len(body)
+    assert traffic.held_bytes == 0
+
+
+TEXTS = {
+    "one text": (b'{"image": "' + b"A" * 100_000 + b'"}', 2, (415, "not-an-image")),
+    "one text with a wide letter": (
+        b'{"image": "' + b"A" * 100_000 + b'\\ud83d\\ude00"}',
+        5,
+        (400, "malformed-request"),
+    ),
+    "many members": (b'{"image": "' + b"A" * 100_000 + b'"' + b',"a":1' * 10_001 + b"}", 0, (413, "body-too-large")),
+}
+
+
+@pytest.mark.parametrize(("body", "times", "right"), TEXTS.values(), ids=TEXTS)
+async def test_long_json_of_v1_is_held_as_what_it_becomes(
+    app: Starlette, catalog: Catalog, body: bytes, times: int, right: tuple[int, str]
+) -> None:
+    answer, most = await held_at_most(app, catalog, body, "identity", path=PREDICT)
+    assert told(answer) == right
+    assert (1 + times) * len(body) <= most < (2 + times) * len(body)

@@ -225,7 +225,7 @@ async def test_large_requests_are_read_in_a_thread(catalog: Catalog, monkeypatch
     in_turn = unfolding.in_turn
 
     async def noted_in_turn(function: Any) -> Any:
-        threaded.append(f"{function.__name__} in turn")
+        threaded.append(f"{function.func.__name__} in turn")
         return await in_turn(function)
 
     monkeypatch.setattr(asyncio, "to_thread", noted)
@@ -239,7 +239,7 @@ async def test_large_requests_are_read_in_a_thread(catalog: Catalog, monkeypatch
         for request in ({"json": many}, with_raw(packed(*files), "BYTES", [3])):
             assert (await client.post(INFER, **request)).status_code == 200
         await client.post(INFER, **with_raw(pixels.tobytes(), "UINT8", pixels.shape))
-    assert threaded == ["<lambda> in turn", "read in turn", "read"]  # brackets are counted first
+    assert threaded == ["_unfolded in turn", "_asked in turn", "_asked"]  # brackets are counted first
 
 
 @pytest.mark.parametrize(
