@@ -11,7 +11,7 @@ import atexit
 import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cache, lru_cache
 
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from classifier.decode_process import LONGEST_S, DecodeProcesses
+from classifier.decode_process import LONGEST_S, DecodeProcesses, messages
 from classifier.decode_process.messages import Spec
 from classifier.errors import ImageTooLarge, SightlineError, TooMuchToDecode, UndecodableImage
 from classifier.formats import outline
@@ -59,6 +59,8 @@ _OUT_OF_MEMORY = ("decoder error -9", "out of memory when reading image file")
 
 _STRIP = 256  # rows whose colours are changed at a time: what that needs in between is several times the picture
 
+_least, _most = np.minimum.reduce, np.maximum.reduce  # `pixels.min()` asks these, by way of Python
+
 # Pillow remarks on damaged metadata in words that differ from file to file, so every one would be printed, and
 # remembered for good. For the whole process, because `catch_warnings` is not safe among threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -74,27 +76,45 @@ class OpenedImage:
     its pixels and bytes, some tenths of a second at most; of any other picture that is not known.
     """
 
-    __slots__ = ("_max_pixels", "_outline", "_spec", "held_pixels", "is_plain", "pixels")
+    __slots__ = ("_max_pixels", "_outline", "_spec", "is_plain", "pixels")
 
     def __init__(self, body: bytes, spec: Spec, max_pixels: int) -> None:
         found = self._outline = outline(body)
         self._spec = spec
         self._max_pixels = max_pixels
         self.is_plain = found.is_plain
-        self.pixels = found.width * found.height
-        self.held_pixels = self.pixels * _HELD.get(found.kind, 1.0)
-        self._check_size(found.width, found.height)
+        self.pixels = pixels = found.width * found.height
+        if pixels > max_pixels:
+            raise _too_large(found.width, found.height, max_pixels)
+
+    @property
+    def held_pixels(self) -> float:
+        return self.pixels * _HELD.get(self._outline.kind, 1.0)
 
     @property
     def is_heic(self) -> bool:
         return self._outline.kind == "HEIC"
+
+    @property
+    def is_small(self) -> bool:
+        """Whether an honest picture like this is decoded in some hundredths of a second, whatever its format is."""
+        return self.pixels <= messages.SMALL_PIXELS and len(self._outline.body) <= messages.SMALL_BYTES
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of a processor that a process of its own gets to decode it."""
+        if self.is_small:
+            return messages.SMALL_CPU_S
+        if self._outline.kind in ("PNG", "WEBP"):
+            return max(messages.CPU_S, messages.CPU_S_PER_PIXEL * self.pixels)
+        return messages.CPU_S
 
     def decode(self) -> Pixels:
         """The pixels, as `images.decode` gives and raises."""
         try:
             pixels = self._thumbnail()
             if pixels is None:
-                pixels = _fitted(_upright(self._opened(), self._spec), self._spec)
+                pixels = _fitted(_upright(self._opened(), self._spec, self._outline.may_turn), self._spec)
             return _contrasted(pixels, self._spec)
         except SightlineError:
             raise
@@ -103,11 +123,8 @@ class OpenedImage:
 
     def decode_apart(self, processes: DecodeProcesses, timeout_s: float) -> Pixels:
         """The same from another process. Raises TooSlowToDecode and TooMuchToDecode besides."""
-        return processes.decode(self._outline.body, self._spec, max_pixels=self._max_pixels, timeout_s=timeout_s)
-
-    def _check_size(self, width: int, height: int) -> None:
-        if width * height > self._max_pixels:
-            raise ImageTooLarge(f"{width} x {height} is over {self._max_pixels:,} pixels; scale the picture down first")
+        body, most = self._outline.body, self._max_pixels
+        return processes.decode(body, self._spec, max_pixels=most, timeout_s=timeout_s, cpu_s=self.cpu_s)
 
     def _thumbnail(self) -> Pixels | None:
         """The pixels of a plain JPEG of the network's size, which need not be scaled or turned; None for any other.
@@ -127,7 +144,8 @@ class OpenedImage:
 
     def _opened(self) -> Image.Image:
         image = _open(self._outline.body, self._outline.kind)
-        self._check_size(*image.size)  # a WebP's header may have said something else
+        if image.width * image.height > self._max_pixels:  # a WebP's header may have said something else
+            raise _too_large(*image.size, self._max_pixels)
         return image
 
     def _explained(self, error: Exception) -> SightlineError:
@@ -181,6 +199,10 @@ def _processes() -> DecodeProcesses:
     return processes
 
 
+def _too_large(width: int, height: int, max_pixels: int) -> ImageTooLarge:
+    return ImageTooLarge(f"{width} x {height} is over {max_pixels:,} pixels; scale the picture down first")
+
+
 def _has_usual_colours(body: bytes) -> bool:
     """Whether a JPEG is grey or in YCbCr; others Pillow converts by rules of its own."""
     if body[6:11] == b"JFIF\0":  # then libjpeg takes three components to be that
@@ -203,16 +225,17 @@ def _open(body: bytes, kind: str) -> Image.Image:
     return Image.open(io.BytesIO(body), formats=(kind,))
 
 
-def _upright(image: Image.Image, spec: Spec) -> Image.Image:
+def _upright(image: Image.Image, spec: Spec, may_turn: bool) -> Image.Image:
     """Decode and turn as EXIF says; a JPEG no finer than the resize can use."""
     if image.format == "JPEG":
-        orientation = _orientation(image) if "exif" in image.info or "xmp" in image.info else 1
+        may_turn = may_turn and ("exif" in image.info or "xmp" in image.info)
+        orientation = _orientation(image) if may_turn else 1
         size = (spec.height, spec.width) if orientation in _LYING else (spec.width, spec.height)
         # libjpeg then decodes at 1/2, 1/4 or 1/8, never below `size`; "L" makes it skip the colour planes.
         image.draft("L" if spec.channels == 1 else None, size)
     else:
         image.load()  # only now is the orientation known: PNG may keep EXIF at its end, TIFF is turned while loading
-        orientation = _orientation(image)
+        orientation = _orientation(image) if may_turn else 1
     turn = _TURN.get(orientation)
     return image if turn is None else image.transpose(turn)
 
@@ -240,40 +263,42 @@ def _colour(image: Image.Image, mode: str) -> Image.Image:
         image.load()
         return image
     if image.mode == "I" or image.mode.startswith("I;16"):
-        image = _in_strips(image, "L", _of_8_bits)
+        image = _of_8_bits(image)
     elif image.mode == "F":
         raise UndecodableImage("floating-point pixels have no agreed white; save the picture with 8 or 16 bits")
     if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
-        image = _in_strips(image, "RGB", _on_white)
+        image = _on_white(image)
     return image if image.mode == mode else image.convert(mode)
 
 
-def _in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """The picture with all of its rows changed to another mode, some at a time."""
-    changed = Image.new(mode, image.size)
+def _strips(image: Image.Image) -> Iterator[tuple[tuple[int, int, int, int], Image.Image]]:
+    """Where some rows lie, and the rows; then the next."""
     for top in range(0, image.height, _STRIP):
-        rows = (0, top, image.width, min(top + _STRIP, image.height))
-        changed.paste(change(image.crop(rows)), rows)
-    return changed
+        box = (0, top, image.width, min(top + _STRIP, image.height))
+        yield box, image.crop(box)
 
 
 def _of_8_bits(image: Image.Image) -> Image.Image:
     """Pillow clips at 255 where a person expects 65535 to be white. Its "I" holds what TIFF stored in 16 or 32 bits."""
-    return Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+    grey = Image.new("L", image.size)
+    for box, strip in _strips(image):
+        grey.paste(Image.fromarray((np.clip(np.asarray(strip), 0, 65535) >> 8).astype(np.uint8)), box)
+    return grey
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    white = Image.new("RGB", rgba.size, "white")
-    white.paste(rgba, mask=rgba.getchannel("A"))
-    return white
+    laid = Image.new("RGB", image.size, "white")
+    for box, strip in _strips(image):
+        rgba = strip if strip.mode == "RGBA" else strip.convert("RGBA")
+        laid.paste(rgba, box, rgba)  # its own transparency is the mask
+    return laid
 
 
 def _contrasted(pixels: Pixels, spec: Spec) -> Pixels:
     """Spread one image's values to 0..255 where the card says so; a flat image stays as it is."""
     if spec.contrast == "none":
         return pixels
-    low, high = int(pixels.min()), int(pixels.max())
+    low, high = int(_least(pixels, None)), int(_most(pixels, None))
     if high == low or (low, high) == (0, 255):
         return pixels
     stretched: Pixels = _spread(low, high).take(pixels)

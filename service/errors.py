@@ -125,6 +125,14 @@ class QueueFull(TryLater):
     title = "The queue is full"
 
 
+class DecodersBusy(TryLater):
+    """As many pictures wait for a decode process as may wait. Plain JPEG and PNG need none, and are answered."""
+
+    status = 429
+    code = "decoders-busy"
+    title = "Too many such pictures wait to be decoded"
+
+
 class Overloaded(TryLater):
     """Requests come faster than they can be read, or a moment ago found the queue full. Answered by the connection."""
 

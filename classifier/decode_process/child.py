@@ -1,4 +1,4 @@
-"""The decode process: python -m classifier.decode_process.child, with a socket as its standard input.
+"""The decode process: python -m classifier.decode_process.child NICE, with a socket as its standard input.
 
 Reads one order after the other and answers each, until the socket ends. The processor's time is limited by a timer,
 whose signal ends the process; memory is limited by the system, which then has none.
@@ -20,13 +20,12 @@ from classifier.decode_process.messages import BYTES_PER_PIXEL, MEMORY_BYTES, Or
 from classifier.errors import SightlineError
 from classifier.images import OpenedImage
 
-BEHIND = 10  # of nice(2): where processors are short, the server's own threads come first
 _STATM = Path("/proc/self/statm")
 
 
 def main() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    os.nice(BEHIND)
+    os.nice(int(sys.argv[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()
     at_start = _address_space_bytes()

@@ -8,7 +8,15 @@ from typing import NamedTuple, Protocol
 
 from classifier import errors
 
-CPU_S = 1.9  # of a processor for one picture, 2 with what it takes to ask and answer
+# Of a processor for one picture, 2 with what it takes to ask and answer. Decoders of PNG and WebP take time in
+# proportion to pixels, whatever the bytes are; so a slow machine gets more. docs/tuning.md#decode-processes
+CPU_S = 1.9
+CPU_S_PER_PIXEL = 80e-9  # of a PNG or WebP, where that is more
+
+# A picture of at most so many pixels and bytes is decoded in a fraction of this, and ended sooner.
+SMALL_PIXELS, SMALL_BYTES = 250_000, 262_144
+SMALL_CPU_S = 0.4
+
 MEMORY_BYTES = 150_000_000  # for one picture, beyond its pixels
 BYTES_PER_PIXEL = 16  # what decoding may need: the picture in up to 4 bytes, twice, and as much to change its colours
 
@@ -61,8 +69,8 @@ class Order(NamedTuple):
         return self.height, self.width, self.channels
 
 
-def order(spec: Spec, max_pixels: int) -> Order:
-    return Order(spec.height, spec.width, spec.channels, spec.resize, spec.contrast, max_pixels, CPU_S)
+def order(spec: Spec, max_pixels: int, cpu_s: float) -> Order:
+    return Order(spec.height, spec.width, spec.channels, spec.resize, spec.contrast, max_pixels, cpu_s)
 
 
 def packed_order(what: Order, body: bytes) -> bytes:

@@ -21,6 +21,7 @@ from classifier.decode_process import messages
 from classifier.decode_process.messages import Order, Spec
 from classifier.errors import ImageError, TooMuchToDecode, TooSlowToDecode, UndecodableImage
 
+BEHIND = 10  # of nice(2): where processors are short, the server's own threads come first
 IDLE_S = 30.0  # a process that had nothing to do for so long is ended, and started anew when needed
 LONGEST_S = 30.0  # from order to answer, on a machine so busy that two seconds of a processor takes that long
 
@@ -32,9 +33,10 @@ _OUT_OF_TIME = {-signal.SIGPROF, -signal.SIGXCPU}
 
 
 class DecodeProcesses:
-    """At most so many processes. May be used by many threads at once."""
+    """At most so many processes, which come so far behind others (nice(2)). May be used by many threads at once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, behind: int = BEHIND) -> None:
+        self._behind = behind
         self._free = threading.BoundedSemaphore(most)
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
@@ -48,11 +50,18 @@ class DecodeProcesses:
             return [process.id for process in self._idle]
 
     def decode(
-        self, body: bytes, spec: Spec, *, max_pixels: int, timeout_s: float = LONGEST_S
+        self,
+        body: bytes,
+        spec: Spec,
+        *,
+        max_pixels: int,
+        timeout_s: float = LONGEST_S,
+        cpu_s: float | None = None,
     ) -> npt.NDArray[np.uint8]:
         """As `images.decode`, elsewhere: uint8 (spec.height, spec.width, spec.channels).
 
-        Raises as `images.decode` does; TooSlowToDecode beyond `messages.CPU_S` or `timeout_s`; TooMuchToDecode.
+        Raises as `images.decode` does; TooSlowToDecode beyond `cpu_s` (None: `messages.CPU_S`) or `timeout_s`;
+        TooMuchToDecode.
         """
         timeout_s = min(timeout_s, LONGEST_S)
         until = time.monotonic() + timeout_s
@@ -61,7 +70,7 @@ class DecodeProcesses:
         try:
             process = self._take()
             try:
-                pixels = process.ask(messages.order(spec, max_pixels), body, until)
+                pixels = process.ask(messages.order(spec, max_pixels, cpu_s or messages.CPU_S), body, until)
             except ImageError:
                 self._give_back(process)
                 raise
@@ -88,7 +97,7 @@ class DecodeProcesses:
         with self._lock:
             if self._idle:
                 return self._idle.pop()  # the latest, so that the others may end
-        return _Process()
+        return _Process(self._behind)
 
     def _give_back(self, process: _Process) -> None:
         if process.has_ended:
@@ -121,17 +130,19 @@ class DecodeProcesses:
 class _Process:
     """One decode process and our end of its socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: int) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs, _signals_blocked():
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "classifier.decode_process.child"],
+            self._popen = subprocess.Popen(  # noqa: S603 (a program of our own)
+                [sys.executable, "-m", "classifier.decode_process.child", str(behind)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=_environment(),
                 cwd="/",
-                start_new_session=True,  # a terminal's signals are for the server
+                # A terminal's signals are for the server. Not a session of its own: Linux shares processors out among
+                # sessions first (sched(7), autogroup), and a low priority would count for nothing.
+                process_group=0,
             )
         self.idle_since = 0.0
 
@@ -157,12 +168,12 @@ class _Process:
                 self._hear(pixels.data.cast("B"), until)
                 return pixels
             else:
-                error = self._broken()
+                error = self._broken(order)
         except TimeoutError:
             self.end()
             error = TooSlowToDecode("decoding it was not done in time, and was ended; save it anew, as a small JPEG")
         except (OSError, EOFError, ValueError, KeyError):
-            error = self._broken()
+            error = self._broken(order)
         raise error
 
     def end(self) -> None:
@@ -171,7 +182,7 @@ class _Process:
         self._popen.kill()
         self._popen.wait()
 
-    def _broken(self) -> ImageError:
+    def _broken(self, order: Order) -> ImageError:
         """What a process that answers no more died of."""
         try:
             status = self._popen.wait(1)  # its socket is closed a moment before it is gone
@@ -180,7 +191,7 @@ class _Process:
         self.end()
         if status in _OUT_OF_TIME:
             return TooSlowToDecode(
-                f"decoding it takes over {messages.CPU_S:g} s of a processor; save it anew, as a small JPEG"
+                f"decoding it takes over {order.cpu_s:.2g} s of a processor; save it anew, as a small JPEG"
             )
         if status == -signal.SIGKILL:
             return TooMuchToDecode("decoding it was ended by the system, most likely for its memory; save it anew")

@@ -24,6 +24,8 @@ MAGICS = {
     "TIFF": (b"II*\x00", b"MM\x00*"),
 }
 
+_JPEG, _PNG = MAGICS["JPEG"], MAGICS["PNG"]
+
 READS_HEIC = find_spec("pillow_heif") is not None
 FORMATS = (*MAGICS, "AVIF", "HEIC") if READS_HEIC else (*MAGICS, "AVIF")
 
@@ -65,6 +67,8 @@ def outline(body: bytes) -> Outline:
     Raises NotAnImage; UndecodableImage where it is damaged; TooComplexImage or ImageTooLarge where no honest picture
     is like it.
     """
-    if body.startswith(MAGICS["JPEG"]):  # most are; the fewer steps the better
+    if body.startswith(_JPEG):  # most are; the fewer steps the better
         return jpeg.outline(body)
+    if body.startswith(_PNG):
+        return png.outline(body)
     return _OUTLINES[identify(body)](body)

@@ -35,31 +35,27 @@ _ROLES[0xFFDA] = _SCAN
 
 def outline(body: bytes) -> Outline:
     """The outline of a JPEG. Raises UndecodableImage, TooComplexImage or ImageTooLarge."""
-    try:
-        return _outline(body)
-    except (IndexError, struct.error):
-        raise damaged("JPEG", "it ends before its pixels begin") from None
-
-
-def _outline(body: bytes) -> Outline:
     roles, read = _ROLES, _SEGMENT.unpack_from  # local names are found sooner
     at, filling, frame, parsed_bytes, may_turn = 2, 0, 0, 0, False
-    for _ in range(MOST_SEGMENTS):
-        marker, size = read(body, at)
-        if role := roles[marker]:
-            if role == _PARSED:
-                parsed_bytes += size
-                may_turn = may_turn or marker == _EXIF_OR_XMP
-            elif role == _FRAME:
-                if frame:
-                    raise damaged("JPEG", "it has two frames")
-                frame = at
-            elif role == _SCAN:
-                return _framed(body, frame, at, parsed_bytes, may_turn)
-            else:
-                filling, at = _past_filling(body, at, filling)
-                continue
-        at += 2 + size
+    try:
+        for _ in range(MOST_SEGMENTS):
+            marker, size = read(body, at)
+            if role := roles[marker]:
+                if role == _PARSED:
+                    parsed_bytes += size
+                    may_turn = may_turn or marker == _EXIF_OR_XMP
+                elif role == _FRAME:
+                    if frame:
+                        raise damaged("JPEG", "it has two frames")
+                    frame = at
+                elif role == _SCAN:
+                    return _framed(body, frame, at, parsed_bytes, may_turn)
+                else:
+                    filling, at = _past_filling(body, at, filling)
+                    continue
+            at += 2 + size
+    except (IndexError, struct.error):
+        raise damaged("JPEG", "it ends before its pixels begin") from None
     raise too_many("JPEG", MOST_SEGMENTS, "segments before its pixels")
 
 

@@ -28,7 +28,7 @@ WARM_UP = 300  # honest pictures before, so that buffers have their size
 IDLE_S = 150.0  # by then decode processes have ended, and the server has given back what its heaps held
 MOST_P99_MS = 500.0
 MOST_RISE_BYTES = 50_000_000
-SHED = {"queue-full", "too-many-bytes", "overloaded", "deadline-passed", "too-many-connections"}
+SHED = {"queue-full", "decoders-busy", "too-many-bytes", "overloaded", "deadline-passed", "too-many-connections"}
 DECODE_PROCESS = b"classifier.decode_process"
 
 _ID = re.compile(rb"\r\nx-request-id: *hostile-(\d+)\r", re.IGNORECASE)

@@ -213,6 +213,7 @@ BY_CODE: dict[str, type[ClientError]] = {
     "unauthorized": Unauthorized,
     "unknown-model": UnknownModel,
     "queue-full": QueueFull,
+    "decoders-busy": QueueFull,
     "overloaded": QueueFull,
     "too-many-bytes": QueueFull,
     "too-many-connections": Unavailable,

@@ -113,6 +113,7 @@ class Classifier:
             background=True,
         )
         self._admission = Admission(self._batcher, self.statistics.refused)
+        self._apart = 0  # images that wait for a decode process, or are in one
 
     @property
     def engine(self) -> Engine:
@@ -122,7 +123,7 @@ class Classifier:
     @property
     def waiting(self) -> int:
         """Images that are being decoded or wait for a batch."""
-        return self._admission.images + self._batcher.waiting
+        return self._admission.images + self._apart + self._batcher.waiting
 
     @property
     def max_batch(self) -> int:
@@ -219,9 +220,17 @@ class Classifier:
                 decoded = await self._decoder.decode(image)
                 if not isinstance(decoded, OpenedImage):
                     return await self._queued(decoded, token, came, began, deadline)
+            self._admission.end(token)  # it waits among others like it, of whom the pool has limits of its own
             began = time.perf_counter_ns()  # it gets out of the way of plain pictures while it waits for others like it
-            pixels = await self._decoder.decode_apart(decoded, deadline)
+            pixels = await self._decoded_apart(decoded, deadline)
             return await self._queued(pixels, token, came, began, deadline)
+
+    async def _decoded_apart(self, opened: OpenedImage, deadline: float) -> Pixels:
+        self._apart += 1
+        try:
+            return await self._decoder.decode_apart(opened, deadline)
+        finally:
+            self._apart -= 1
 
     def _queued(
         self, pixels: Pixels, token: object, came_ns: int, began_ns: int, deadline: float

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from classifier.card import InputSpec
 from classifier.decode_process import DecodeProcesses
-from classifier.errors import SightlineError
+from classifier.errors import SightlineError, TooSlowToDecode
 from classifier.images import OpenedImage, Pixels, from_array
-from service.errors import Closing, QueueFull
+from service.errors import Closing, DeadlinePassed, DecodersBusy
 
 Result = TypeVar("Result")
 
@@ -35,7 +35,10 @@ MOST_BYTES = 128 * 1024  # go to a thread at once, but for a larger picture; doc
 # What a picture may hold to be decoded beside others, in pixels of up to 16 bytes: 100 MB a process.
 BESIDE_OTHERS_PIXELS = 6_250_000
 
-APART_WAITING = 256  # pictures that are not plain; a photo takes some milliseconds, none over two seconds
+
+SMALL_BEHIND = 5  # of nice(2), half as far as processes of larger pictures; docs/tuning.md#decode-processes
+
+APART_WAITING = 256  # small pictures that are not plain, and as many that are neither small nor large
 LARGE_WAITING = 64  # a whole batch of them; of 50 megapixels each takes a second or two
 
 
@@ -70,7 +73,8 @@ class PictureDecoder:
     async def decode_apart(self, opened: OpenedImage, deadline: float) -> Pixels:
         """Decode what is not plain, in a process that ends at `deadline`, in the loop's clock, at the latest.
 
-        Raises as `images.decode` does; TooSlowToDecode, TooMuchToDecode; QueueFull where too many such pictures wait.
+        Raises as `images.decode` does; TooSlowToDecode, TooMuchToDecode; DeadlinePassed; DecodersBusy where too many
+        such pictures wait.
         """
         return await self._pool.run_apart(opened, deadline)
 
@@ -94,16 +98,19 @@ class _Work(NamedTuple):
 
 
 class DecodePool:
-    """So many threads for pictures and as many decode processes, and one more for large pictures; for all versions.
+    """Threads for pictures, and decode processes, for all versions.
+
+    Small pictures have as many processes as there are threads; larger ones have fewer, of a lower priority, and very
+    large ones one. So whoever sends a small picture does not wait for those who send what takes long.
 
     A process is started when the first picture for it comes, and ended when none has come for a while.
     """
 
     def __init__(self, threads: int) -> None:
         self._many = _Threads(threads)
-        self._apart = _Threads(threads)
-        self._one = _Threads(1)
-        self._processes = DecodeProcesses(threads + 1)
+        self._small, self._medium, self._large = _Threads(threads), _Threads(max(1, threads - 1)), _Threads(1)
+        self._processes = DecodeProcesses(threads, behind=SMALL_BEHIND)
+        self._later_processes = DecodeProcesses(max(1, threads - 1) + 1)
 
     @property
     def stuck_s(self) -> float:
@@ -120,13 +127,13 @@ class DecodePool:
     def run_apart(self, opened: OpenedImage, deadline: float) -> asyncio.Future[Pixels]:
         """The pixels of a picture from a decode process, large pictures one after the other.
 
-        Raises QueueFull where LARGE_WAITING large ones, or APART_WAITING others, wait or are decoded already.
+        Raises DecodersBusy where LARGE_WAITING large ones, or APART_WAITING others, wait or are decoded already.
         """
         is_large = opened.held_pixels > BESIDE_OTHERS_PIXELS
-        threads, most = (self._one, LARGE_WAITING) if is_large else (self._apart, APART_WAITING)
-        if (waiting := threads.unfinished) >= most:
+        threads = self._small if opened.is_small else self._large if is_large else self._medium
+        if (waiting := threads.unfinished) >= (LARGE_WAITING if is_large else APART_WAITING):
             kind = "very large" if is_large else "such"
-            raise QueueFull(
+            raise DecodersBusy(
                 f"{waiting} {kind} pictures wait, as many as may; scale yours down, or send it again later",
                 retry_after_s=waiting if is_large else 1,
             )
@@ -134,13 +141,20 @@ class DecodePool:
 
     def _decode_apart(self, opened: OpenedImage, deadline: float) -> Pixels:
         """In a thread."""
-        return opened.decode_apart(self._processes, deadline - time.monotonic())
+        try:
+            processes = self._processes if opened.is_small else self._later_processes
+            return opened.decode_apart(processes, deadline - time.monotonic())
+        except TooSlowToDecode:
+            if time.monotonic() < deadline:
+                raise
+        raise DeadlinePassed("the picture was not decoded in time; send a smaller one, or allow more time")
 
     def close(self) -> None:
         """Call off whatever is not running, and expect nothing of what is. Closing again does nothing."""
-        for threads in (self._many, self._apart, self._one):
+        for threads in (self._many, self._small, self._medium, self._large):
             threads.close()
         self._processes.close()
+        self._later_processes.close()
 
 
 class _Threads:

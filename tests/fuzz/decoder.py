@@ -21,6 +21,7 @@ with atheris.instrument_imports(include=["classifier"]):
     from classifier.card import InputSpec
     from classifier.decode_process import DecodeProcesses
     from classifier.errors import SightlineError
+    from classifier.formats import READS_HEIC
     from classifier.images import OpenedImage
 
 from tests import hostile, pictures
@@ -59,6 +60,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in pictures.FORMATS:
             (Path(folder) / name).write_bytes(pictures.encoded(pictures.scene(), name))
+        if READS_HEIC:
+            (Path(folder) / "HEIC").write_bytes(pictures.heic(pictures.scene()))
         for spec in SPECS:  # JPEGs of just this size are decoded in a way of their own
             (Path(folder) / f"{spec.width}").write_bytes(pictures.jpeg(pictures.scene(spec.height, spec.width)))
         for one in hostile.drawn(seed=1, count=200):

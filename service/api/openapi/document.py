@@ -40,7 +40,7 @@ OF_MODEL = (errors.MalformedRequest, UnknownModel, errors.NotReady)
 OF_IMAGE: tuple[type[SightlineError], ...] = (
     *(NotAnImage, UndecodableImage, ImageTooLarge, TooComplexImage, TooSlowToDecode, TooMuchToDecode),
 )
-OF_WORK = (errors.QueueFull, errors.NotServed, errors.BrokenForward, OutOfMemory)
+OF_WORK = (errors.QueueFull, errors.DecodersBusy, errors.NotServed, errors.BrokenForward, OutOfMemory)
 
 
 async def answer(request: Request) -> Response:

@@ -8,7 +8,15 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from classifier.decode_process.messages import BYTES_PER_PIXEL, CPU_S, MEMORY_BYTES
+from classifier.decode_process.messages import (
+    BYTES_PER_PIXEL,
+    CPU_S,
+    CPU_S_PER_PIXEL,
+    MEMORY_BYTES,
+    SMALL_BYTES,
+    SMALL_CPU_S,
+    SMALL_PIXELS,
+)
 from classifier.errors import ImageTooLarge, SightlineError, TooComplexImage, TooMuchToDecode, TooSlowToDecode
 from classifier.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from classifier.formats.outline import MOST_SIDE
@@ -18,6 +26,7 @@ from service.errors import (
     BodyTooLarge,
     Closing,
     DeadlinePassed,
+    DecodersBusy,
     HeadTooLarge,
     HostNotAllowed,
     Overloaded,
@@ -56,10 +65,21 @@ LIMITS = (
     Limit(
         f"pictures of over {BESIDE_OTHERS_PIXELS:,} pixels waiting (of a JPEG's a quarter counts)",
         f"{LARGE_WAITING}",
-        QueueFull,
+        DecodersBusy,
     ),
-    Limit("smaller pictures waiting that are neither plain JPEG nor plain PNG", f"{APART_WAITING}", QueueFull),
-    Limit("seconds of a processor to decode such a picture", f"{CPU_S}", TooSlowToDecode),
+    Limit(
+        f"no plain JPEG or PNG, of up to {SMALL_PIXELS:,} pixels and {SMALL_BYTES:,} bytes, waiting",
+        f"{APART_WAITING}",
+        DecodersBusy,
+    ),
+    Limit("larger ones waiting, below those above", f"{APART_WAITING}", DecodersBusy),
+    Limit("seconds of a processor to decode one of up to that size", f"{SMALL_CPU_S}", TooSlowToDecode),
+    Limit("seconds of a processor to decode a larger one", f"{CPU_S}", TooSlowToDecode),
+    Limit(
+        "nanoseconds of a processor for each pixel of a PNG or WebP, where that is more",
+        f"{CPU_S_PER_PIXEL * 1e9:.0f}",
+        TooSlowToDecode,
+    ),
     Limit(
         f"bytes of memory to decode such a picture, beyond {BYTES_PER_PIXEL} for each pixel",
         f"{MEMORY_BYTES:,}",

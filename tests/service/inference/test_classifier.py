@@ -488,3 +488,28 @@ async def test_images_worth_less_than_a_stream_wait_for_the_batch_that_runs(
         await engine.answer(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
     await classifier.close()
+
+
+async def test_pictures_that_wait_for_a_decode_process_take_no_room_from_others(
+    held: Classifier, pool: CountingPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[asyncio.Future[Any]] = []
+
+    def wait(*_: Any) -> asyncio.Future[Any]:
+        waiting.append(asyncio.get_running_loop().create_future())
+        return waiting[-1]
+
+    monkeypatch.setattr(pool, "run_apart", wait)
+    callers = []
+    for number in range(6):  # where four may wait for the network
+        callers.append(asyncio.create_task(held.classify(encoded(noise(), "GIF"), soon())))
+        while len(waiting) == number:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert held.waiting == 6
+    rows = [held.classify_soon(jpeg(), soon()) for _ in range(4)]
+    with pytest.raises(QueueFull):
+        held.classify_soon(jpeg(), soon())
+    for one in (*callers, *rows):
+        one.cancel()
+    await asyncio.gather(*callers, *rows, return_exceptions=True)
+    assert held.waiting == 0

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from classifier.card import InputSpec
 from classifier.errors import UndecodableImage
-from service.errors import Closing
+from classifier.images import MAX_PIXELS, OpenedImage
+from service.errors import Closing, DeadlinePassed
 from service.inference.decode_pool import MOST_BYTES, DecodePool
+from tests.hostile import MAKERS
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +123,10 @@ async def test_threads_are_stuck_where_all_have_work_and_none_comes_back() -> No
         held.set()
         await asyncio.gather(*work)
         assert pool.stuck_s == 0
+
+
+async def test_a_picture_that_is_not_decoded_by_its_deadline_has_passed_it(pool: DecodePool) -> None:
+    slow = next(maker for maker in MAKERS if maker.name == "png-one-column-interlaced")(0).body
+    opened = OpenedImage(slow, InputSpec(height=20, width=20, channels=3), MAX_PIXELS)
+    with pytest.raises(DeadlinePassed, match="in time"):
+        await pool.run_apart(opened, asyncio.get_running_loop().time() + 0.02)

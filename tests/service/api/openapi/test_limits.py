@@ -146,6 +146,12 @@ async def too_many_large_pictures(catalog: Catalog) -> Told:
         return await told_first(client.post(PREDICT, content=body) for _ in range(LARGE_WAITING + 2))
 
 
+async def too_many_small_pictures(catalog: Catalog) -> Told:
+    body = next(maker for maker in MAKERS if maker.name == "bmp-deltas-of-nothing")(250_000).body
+    async with server(catalog, queue_limit=2 * APART_WAITING, max_body_bytes=300_000) as (client, _, _):
+        return await told_first(client.post(PREDICT, content=body) for _ in range(APART_WAITING + 4))
+
+
 async def too_many_pictures_apart(catalog: Catalog) -> Told:
     body = next(maker for maker in MAKERS if maker.name == "png-one-column-interlaced")(0).body
     async with server(catalog, queue_limit=2 * APART_WAITING, max_body_bytes=100_000) as (client, _, _):
@@ -165,7 +171,17 @@ def hostile(name: str, size: int = 300_000) -> Callable[[Catalog], Awaitable[Tol
 
 async def too_slow_to_decode(catalog: Catalog) -> Told:
     with patch.object(messages, "CPU_S", 0.02):
+        return await hostile("bmp-runs-of-one")(catalog)
+
+
+async def too_slow_for_its_pixels(catalog: Catalog) -> Told:
+    with patch.object(messages, "CPU_S", 0.02):
         return await hostile("png-one-column-interlaced")(catalog)
+
+
+async def too_slow_for_a_small_picture(catalog: Catalog) -> Told:
+    with patch.object(messages, "SMALL_CPU_S", 0.01):
+        return await hostile("bmp-deltas-of-nothing", 250_000)(catalog)
 
 
 async def too_many_brackets(catalog: Catalog) -> Told:
@@ -322,9 +338,12 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
     "queue_limit": a_full_queue,
     "explanations waiting, per model version": too_many_explanations,
     "pictures of over 6,250,000 pixels waiting (of a JPEG's a quarter counts)": too_many_large_pictures,
-    "smaller pictures waiting that are neither plain JPEG nor plain PNG": too_many_pictures_apart,
+    "no plain JPEG or PNG, of up to 250,000 pixels and 262,144 bytes, waiting": too_many_small_pictures,
+    "larger ones waiting, below those above": too_many_pictures_apart,
     "pixels along one side of a picture": hostile("png-longer-column"),
-    "seconds of a processor to decode such a picture": too_slow_to_decode,
+    "seconds of a processor to decode one of up to that size": too_slow_for_a_small_picture,
+    "seconds of a processor to decode a larger one": too_slow_to_decode,
+    "nanoseconds of a processor for each pixel of a PNG or WebP, where that is more": too_slow_for_its_pixels,
     "bytes of memory to decode such a picture, beyond 16 for each pixel": hostile("tiff-one-tile-of-900-megapixels"),
     "segments of a JPEG before its pixels": hostile("jpeg-app-segments"),
     "bytes of filling between them": hostile("jpeg-filling"),
