@@ -11,10 +11,11 @@ PACKAGES := classifier training service
 CODE := $(PACKAGES) tests load_tests requirements docs
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes
 PROJECT := $(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .  # `sightline`
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder  # tests/conftest.py orders the files
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test check fix e2e load peers limit soak train-env bento image docs lock clean
+.PHONY: help serve test lint check fix e2e load peers limit soak train-env bento image docs lock clean
 
 help:  ## say what the targets do
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,13 +24,15 @@ serve: $(VENV)/.serve  ## serve the models in models/ at http://$(HOST):$(PORT)
 	$(BIN)/sightline serve --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.dev  ## run every test
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(PYTEST)
 
-check: $(VENV)/.dev  ## format, lint, types and the quick tests; changes nothing
+lint: $(VENV)/.dev  ## format, lint and types; changes nothing
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not e2e"
+
+check: lint  ## format, lint, types and the quick tests; changes nothing
+	$(PYTEST) -m "not slow and not e2e"
 
 fix: $(VENV)/.dev  ## format and mend what can be mended
 	$(BIN)/ruff format $(CODE)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from classifier.store import ModelStore
+from tests.shared_folders import made_once
 from tests.tiny_models import save_tiny_models
 
 NOT_QUICK = ("slow", "e2e")
@@ -17,9 +18,14 @@ LIMIT_S = 600.0  # of a test that is not quick; pyproject.toml has the limit of 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what is not quick more time, and begin with the files that may take longest, so that none is left over."""
+    longest_s: dict[Path, float] = {}
     for item in items:
         if any(map(item.get_closest_marker, NOT_QUICK)) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LIMIT_S))
+        limit = item.get_closest_marker("timeout")
+        longest_s[item.path] = max(longest_s.get(item.path, 0), limit.args[0] if limit else 0)
+    items.sort(key=lambda item: -longest_s[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,6 +52,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def tiny_models_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A `models` folder with `tiny-colour` versions 1 and 2 and `tiny-grey` version 1; read it, do not change it."""
-    root = tmp_path_factory.mktemp("tiny") / "models"
-    save_tiny_models(ModelStore(root))
-    return root
+    return made_once(tmp_path_factory, "models", lambda root: save_tiny_models(ModelStore(root)))

@@ -8,14 +8,10 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,6 +19,7 @@ import pytest
 from service.settings import Settings
 from tests.deploy import engine as engines
 from tests.deploy.engine import Container, Engine
+from tests.e2e.bentos import BENTOML, Bento, shipped
 from tests.e2e.servers import ROOT, wait_until
 from tests.e2e.servers import serving as serving_checkout
 from tests.pictures import encoded, jpeg, noise
@@ -47,37 +44,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         pytest.skip(str(reason))
 
 
-@dataclass(frozen=True)
-class Bento:
-    """A Bento of this checkout with the models that it ships."""
-
-    home: Path
-    tag: str
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {"BENTOML_HOME": str(self.home), "BENTOML_DO_NOT_TRACK": "True", "BENTOML": str(BENTOML)}
-
-
-BENTOML = Path(sys.executable).parent / "bentoml"
-
-
 @pytest.fixture(scope="module")
 def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
-    home = tmp_path_factory.mktemp("bentoml")
-    path = f"{BENTOML.parent}:{os.environ['PATH']}"  # BentoML wants uv on it
-    done = subprocess.run(
-        [BENTOML, "build", "--output", "tag"],
-        cwd=ROOT,
-        env=os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PATH": path},
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    tag = re.search(r"__tag__:(\S+)", done.stdout)
-    assert tag, done.stdout + done.stderr
-    return Bento(home, tag[1])
+    return shipped(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

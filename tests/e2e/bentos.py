@@ -1,0 +1,73 @@
+"""A Bento of this checkout with the models that it ships, built once for all tests of a run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.servers import ROOT
+from tests.shared_folders import made_once
+
+BENTOML = Path(sys.executable).parent / "bentoml"
+ROOMS = ("service", "classifier", "models", "training", "tests", "load_tests", "requirements", "docs")
+STRAYS = ("data/cats/1.jpg", "models/cifar-10/.draft-x1/model.keras", "service/__pycache__/app.pyc", ".env")
+
+
+@dataclass(frozen=True)
+class Bento:
+    """Where a Bento lies: the BENTOML_HOME that holds it, and its tag."""
+
+    home: Path
+    tag: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"BENTOML_HOME": str(self.home), "BENTOML_DO_NOT_TRACK": "True", "BENTOML": str(BENTOML)}
+
+    @property
+    def folder(self) -> Path:
+        name, version = self.tag.split(":")
+        return self.home / "bentos" / name / version
+
+    def files(self, below: str) -> set[str]:
+        root = self.folder / below
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def shipped(factory: pytest.TempPathFactory) -> Bento:
+    """The Bento of the shipped models, built beside much that has no business in one; to be read only."""
+    if not (shutil.which("uv") or importlib.util.find_spec("uv")):
+        pytest.skip("without uv, `bentoml build` would install the newest one into this environment unasked")
+    home = made_once(factory, "bentoml", _build)
+    return Bento(home, f"sightline:{(home / 'bentos' / 'sightline' / 'latest').read_text(encoding='utf-8').strip()}")
+
+
+def _build(home: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        for room in ROOMS:
+            shutil.copytree(ROOT / room, project / room, ignore=shutil.ignore_patterns("__pycache__", ".draft-*"))
+        shutil.copy(ROOT / "bentofile.yaml", project)
+        for stray in STRAYS:
+            (project / stray).parent.mkdir(parents=True, exist_ok=True)
+            (project / stray).write_bytes(b"stray")
+        environ = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+        environ["PATH"] = f"{BENTOML.parent}:{os.environ['PATH']}"  # BentoML wants uv on it
+        done = subprocess.run(
+            [BENTOML, "build", "--output", "tag"],
+            cwd=project,
+            env=os.environ | environ,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
