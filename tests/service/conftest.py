@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
+from classifier.engines import throughput
 from classifier.loaded_model import LoadedModel
 from service.api.routes import create_app, serve_catalog
 from service.inference.catalog import Catalog
@@ -64,3 +65,11 @@ def client_of(app: Starlette) -> httpx.AsyncClient:
 @pytest.fixture
 def strays(monkeypatch: pytest.MonkeyPatch) -> Strays:
     return install(monkeypatch)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quickly_measured() -> Iterator[None]:
+    """Catalogs measure their networks for a short time: which size of batch is the fastest matters to no test here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(throughput, "BUDGET_S", 0.03)
+        yield

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow  # each starts a Python that imports BentoML
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -111,3 +111,22 @@ def test_every_setting_is_described(name: str) -> None:
 def test_keys_that_are_set_but_empty_stop_the_start(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is set but empty"):
         Settings.from_environment({name: text})
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [("max_timeout_ms", "request_timeout_ms"), ("max_held_bytes", "max_body_bytes")],
+)
+def test_a_limit_below_what_it_has_to_hold_stops_the_start_and_both_are_named(smaller: str, larger: str) -> None:
+    with pytest.raises(SettingsError, match=f"{PREFIX}{smaller.upper()}=10 .*{PREFIX}{larger.upper()}=20"):
+        Settings(**{smaller: 10, larger: 20})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("FALSE", False), ("1", True), ("no", False)])
+def test_a_switch_is_on_or_off(text: str, value: bool) -> None:
+    assert Settings.from_environment({f"{PREFIX}PAD_BATCHES": text}).pad_batches is value
+
+
+def test_a_switch_that_is_neither_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match=f"{PREFIX}PAD_BATCHES must be true or false, not 'maybe'"):
+        Settings.from_environment({f"{PREFIX}PAD_BATCHES": "maybe"})

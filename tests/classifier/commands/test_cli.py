@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,7 @@ def test_the_version_is_the_one_there_is_and_the_engines_are_named(capsys: pytes
     assert "OpenVINO" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["list", "--help"], ["fit", "--help"]], ids=" ".join)
 def test_help_imports_no_engine_and_no_room_that_is_not_asked(words: list[str]) -> None:
     script = f"""
@@ -154,6 +156,7 @@ def bento(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_in_a_bento_the_commands_of_the_other_rooms_work(bento: Path, tiny_models_root: Path) -> None:
     assert "fit" in sightline("--help", cwd=bento).stdout
     assert "tiny-colour" in sightline("list", "--models", str(tiny_models_root), cwd=bento).stdout
@@ -204,6 +207,7 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch) -> None:
         run("sightline", "About.", {"fail": Command("failing", "Fail.")}, ["fail"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["recipes"]], ids=" ".join)
 def test_a_full_disk_is_one_line(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
@@ -211,6 +215,7 @@ def test_a_full_disk_is_one_line(words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["list", "--json"], ["recipes"]], ids=" ".join)
 def test_a_reader_who_left_is_no_trouble(words: list[str]) -> None:
     reader, writer = os.pipe()
@@ -240,15 +245,28 @@ def test_tensorflow_says_nothing_while_verifying_and_exporting(tiny_models_root:
     assert (exported.returncode, exported.stderr, exported.stdout) == (0, "", f"{out}\n")
 
 
+@pytest.fixture
+def ctrl_c_counts() -> Iterator[None]:
+    """Shells have what they start in the background ignore SIGINT, and so would every process started from here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c_counts")
 def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
     pipe = tmp_path / "image.jpg"
     os.mkfifo(pipe)  # reading it waits for ever
     command = [sys.executable, "-m", "classifier.commands", "predict", "asl", str(pipe), "--models", "models"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as running:
-        writer = _writer(pipe)
-        running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=60)
-        os.close(writer)
+        try:
+            writer = _writer(pipe)
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=60)
+            os.close(writer)
+        finally:
+            running.kill()
     assert (running.returncode, err) == (130, b"")
 
 

@@ -7,7 +7,8 @@ import json
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -19,7 +20,9 @@ from service.errors import BodyTooLarge, MalformedRequest, QueueFull
 from service.inference.batching import Batcher, BatchScheduler
 from tests.service.running_batches import batches_of
 
-SHORT = settings(max_examples=150, deadline=None)
+pytestmark = pytest.mark.slow
+
+SHORT = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 EVENTS = st.lists(
     st.one_of(

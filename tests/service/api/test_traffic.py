@@ -10,6 +10,7 @@ from service.api.traffic import RejectionLog
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow  # waits for two seconds to begin
 async def test_a_flood_of_rejections_is_counted_in_place_of_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "service")
     rejections = RejectionLog(lines_per_s=3)

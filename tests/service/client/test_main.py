@@ -84,14 +84,14 @@ def test_json_is_one_list_with_an_answer_or_an_error_for_each(
     (photos / "2.jpg").write_bytes(b"text")
     assert run("pets", photos, "--json") == 1
     good, bad = json.loads(capsys.readouterr().out)
-    told = {member: REFUSED[member] for member in ("code", "title", "detail")}
+    error = {member: REFUSED[member] for member in ("code", "title", "detail")}
     assert good == {
         "image": str(photos / "1.jpg"),
         "model": "pets",
         "version": 2,
         "predictions": [{"label": "cat", "probability": 0.9}, {"label": "hamster", "probability": 0.1}],
     }
-    assert bad == {"image": str(photos / "2.jpg"), "model": "pets", "error": told}
+    assert bad == {"image": str(photos / "2.jpg"), "model": "pets", "error": error}
 
 
 def test_an_image_that_fails_is_named_and_the_others_are_answered(
@@ -144,3 +144,11 @@ def test_an_address_that_is_none_is_such_an_argument(photos: Path, capsys: pytes
     with pytest.raises(SystemExit, match="2"):
         command.main(["localhost:3000", "pets", str(photos)])
     assert "expected the address of a server, such as http://" in capsys.readouterr().err
+
+
+def test_who_stops_it_gets_no_traceback(run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "classify", interrupted)
+    assert run("pets", photos) == 130

@@ -75,6 +75,15 @@ REQUESTS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def only_what_is_new() -> Iterator[None]:
+    """Leave to the collector what is made from now on: to go through all that was imported takes long."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def only_by_hand() -> Iterator[None]:
     gc.disable()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import uvicorn.config
 from service.errors import SettingsError
 from service.server.context import ServerContext
 from service.server.fast_path import FastPathProtocol
-from service.server.startup import check_port, host_to_bind, install, running_server
+from service.server.startup import check_port, host_to_bind, install, leave, log_beside_bentoml, running_server
 from service.settings import Settings
 from tests.e2e.servers import free_port
 from tests.service.server.contexts import plain_context
@@ -112,3 +114,36 @@ def test_a_free_port_is_no_fault() -> None:
     with click.Context(click.Command("serve")) as context:
         context.params = {"host": "127.0.0.1", "port": free_port()}
         check_port("127.0.0.1")
+
+
+def test_leaving_ends_the_process_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(SystemExit) as ended:
+        leave(SettingsError("no such folder"))
+    assert (ended.value.code, capsys.readouterr().err) == (1, "sightline: no such folder\n")
+
+
+@pytest.fixture
+def loggers() -> Iterator[tuple[logging.Logger, logging.Logger]]:
+    """Ours and BentoML's, left as they were."""
+    both = logging.getLogger("service"), logging.getLogger("bentoml")
+    before = [(one.handlers, one.propagate, one.level) for one in both]
+    yield both
+    for one, (handlers, propagate, level) in zip(both, before, strict=True):
+        one.handlers, one.propagate = handlers, propagate
+        one.setLevel(level)
+
+
+def test_our_log_lines_go_where_bentomls_go_and_from_the_same_level_on(
+    loggers: tuple[logging.Logger, logging.Logger],
+) -> None:
+    ours, theirs = loggers
+    theirs.handlers = [logging.NullHandler()]
+    theirs.setLevel(logging.ERROR)
+    log_beside_bentoml()
+    assert (ours.handlers, ours.propagate, ours.level) == (theirs.handlers, False, logging.ERROR)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bentoml._internal.container import BentoMLContainer
 from bentoml._internal.utils import circus
 
 from service.errors import SettingsError
-from service.server.workers import close_control_port
+from service.server.workers import check_there_is_one, close_control_port
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +37,24 @@ def test_a_folder_too_long_for_a_socket_stops_the_start_and_is_named(monkeypatch
     monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * 100)
     with pytest.raises(SettingsError, match=r"TMPDIR=/xxx.* expected a shorter path"):
         close_control_port()
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_one_worker_is_right(monkeypatch: pytest.MonkeyPatch, workers: int | None) -> None:
+    configure(monkeypatch, workers)
+    check_there_is_one("sightline")
+
+
+@pytest.mark.parametrize("workers", [2, "cpu_count"])
+def test_more_workers_stop_the_start_and_the_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, workers: int | str
+) -> None:
+    configure(monkeypatch, workers)
+    with pytest.raises(SettingsError, match=f"sets services.sightline.workers to {workers!r}; expected 1"):
+        check_there_is_one("sightline")
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, workers: int | str | None) -> None:
+    """What a configuration file of BentoML's would say."""
+    services = {"sightline": {"workers": SimpleNamespace(get=lambda: workers)}}
+    monkeypatch.setattr(BentoMLContainer, "config", SimpleNamespace(services=services))
