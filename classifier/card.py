@@ -1,7 +1,7 @@
 """The model card: what a trained classifier says about itself, and is held to.
 
-`card.json` lies beside the weights in `models/NAME/VERSION/`. Unknown keys are refused, so a card written by a newer
-Sightline is an error that says so and not a half-understood model.
+`card.json` lies beside the weights in `models/NAME/VERSION/`. Unknown keys are refused. So a card written by a newer
+Sightline is an error that says so, not a half-understood model.
 """
 
 from __future__ import annotations

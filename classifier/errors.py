@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one tree.
 
-The HTTP status and the stable machine-readable code sit on the class, so that the edge (the HTTP routes, the command
-line) translates an error once and without a table. `service.errors` grows the branches that only a server needs.
+The HTTP status and the stable machine-readable code sit on the class. So the edge (the HTTP routes, the command line)
+translates an error once and without a table. `service.errors` grows the branches that only a server needs.
 """
 
 

@@ -1,8 +1,8 @@
 """What a decision rests on: a heat map by occlusion, from the served network itself and whichever engine runs it.
 
-Windows of the picture are painted over with its mean colour, and the loss of log-probability of the label is credited
-to the cells under it (Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014, section 4).
-Needs no gradients, only forward passes.
+Windows of the picture are painted over with its mean colour. The label's loss of log-probability is credited to the
+cells under them (Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014, section 4). Needs no
+gradients, only forward passes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from classifier.engines import Probabilities
 from classifier.images import Pixels
 
 CELLS = 10  # the map's resolution in each direction
-# A window's side in cells. On 40 animals pasted into a quadrant of a grey canvas, 75 % of the heat lay in that quadrant
-# with 2, 65 % with 3, 56 % with 4, 66 % with 2 and 4 together (cats-vs-dogs, a half-trained network).
-WINDOW = 2
-PASSES = (CELLS - WINDOW + 1) ** 2
+WINDOW = 2  # a window's side in cells; docs/tuning.md#windows-of-a-heat-map
+WINDOWS = (CELLS - WINDOW + 1) ** 2
 
 Heat = npt.NDArray[np.float32]
 
@@ -28,7 +26,7 @@ _LEAST = 1e-7  # float32 probabilities are no finer
 
 
 def occluded(pixels: Pixels) -> Iterator[Pixels]:
-    """The picture, uint8 [height, width, channels], with one window painted over: PASSES pictures in turn."""
+    """The picture, uint8 [height, width, channels], with one window painted over: WINDOWS pictures in turn."""
     paint = np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8)
     for rows, columns in _windows():
         picture = pixels.copy()
@@ -39,7 +37,7 @@ def occluded(pixels: Pixels) -> Iterator[Pixels]:
 def heat_map(whole: Probabilities, painted: npt.NDArray[np.float32], label: int) -> Heat:
     """Where the evidence for a label lies: float32 [CELLS, CELLS], 0..1, the warmest cell 1.
 
-    `whole` is the picture's row of probabilities, `painted` those of `occluded`, float32 [PASSES, classes]. All zero
+    `whole` is the picture's row of probabilities, `painted` those of `occluded`, float32 [WINDOWS, classes]. All zero
     where no window takes anything away from the label.
     """
     logs = np.log(np.maximum(np.append(painted[:, label], whole[label]), _LEAST))

@@ -26,11 +26,11 @@ Format = Literal["savedmodel", "tflite"]
 MAX_DIFFERENCE = 1e-3  # as between float32 engines when a version is loaded
 
 
-class PlaceTaken(SightlineError):
+class OutputExists(SightlineError):
     """Something lies already where the export was to go; exports never overwrite."""
 
-    code = "place-taken"
-    title = "The place is taken"
+    code = "output-exists"
+    title = "The output exists already"
 
 
 class BadExport(SightlineError):
@@ -44,14 +44,14 @@ def export(models: store.ModelStore, name: str, version: int | None, kind: Forma
     """Write a version as a SavedModel folder or a TFLite file and return where.
 
     `out` defaults to NAME-VERSION-savedmodel or NAME-VERSION.tflite in the current folder. What was written is run
-    on sample.png and held to the card before it is moved there. Raises UnknownModel, BrokenModel, PlaceTaken,
+    on sample.png and held to the card before it is moved there. Raises UnknownModel, BrokenModel, OutputExists,
     BadExport, or EngineUnavailable without TensorFlow.
     """
     card = models.verify(name, version)
     folder = models.folder(name, card.version)
     out = out or Path(f"{name}-{card.version}{_ENDINGS[kind]}")
     if out.exists():
-        raise PlaceTaken(f"{out} exists; remove it or choose another place with --out")
+        raise OutputExists(f"{out} exists; remove it or choose another place with --out")
     if not importlib.util.find_spec("tensorflow"):
         raise EngineUnavailable("exporting needs TensorFlow, which is not installed: install sightline[train]")
     write, answer = FORMATS[kind]

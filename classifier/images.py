@@ -61,8 +61,8 @@ _STRIP = 256  # rows whose colours are changed at a time: what that needs in bet
 
 _least, _most = np.minimum.reduce, np.maximum.reduce  # `pixels.min()` asks these, by way of Python
 
-# Pillow remarks on damaged metadata in words that differ from file to file, so every one would be printed, and
-# remembered for good. For the whole process, because `catch_warnings` is not safe among threads.
+# Pillow remarks on damaged metadata in words that differ from file to file. Every one would be printed, and remembered
+# for good. For the whole process, because `catch_warnings` is not safe among threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # `max_pixels` stands in place of the number of pixels from which Pillow warns.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -71,9 +71,9 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 class OpenedImage:
     """An encoded image of which the structure has been read, and nothing decoded.
 
-    `pixels` is its width times its height. `held_pixels` says how many of them are in memory at once while it is
-    decoded, in up to 16 bytes each: of a JPEG a quarter. `is_plain` says that decoding it takes time in proportion to
-    its pixels and bytes, some tenths of a second at most; of any other picture that is not known.
+    `pixels` is its width times its height. `held_pixels` says how many of them decoding holds in memory at once, in up
+    to 16 bytes each: of a JPEG a quarter. `is_plain` says that decoding takes time in proportion to pixels and bytes,
+    some tenths of a second at most; of any other picture that is not known.
     """
 
     __slots__ = ("_max_pixels", "_outline", "_spec", "is_plain", "pixels")

@@ -1,8 +1,8 @@
 """The model store: `models/NAME/VERSION/`, whole-number versions, newest complete one first.
 
-A version is complete when it holds `card.json`. It is filled in a hidden folder of the store and renamed into its
-place, so a reader sees all of a version or none of it. Names and versions that come from outside are looked up in a
-listing of the folder and never become part of a path by themselves.
+A version is complete when it holds `card.json`. It is filled in a hidden folder of the store, which is renamed in the
+end. So a reader sees all of a version or none of it. Names and versions that come from outside are looked up in a
+listing of the folder. They never become part of a path by themselves.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ModelStore:
     def card(self, name: str, version: int | None = None) -> Card:
         """The card of a version, held to its place. Raises UnknownModel or BrokenModel."""
         folder = self.folder(name, version)
-        if not _is_in_its_place(folder / CARD, self.root):
+        if not _lies_below(folder / CARD, self.root):
             raise FilesDiffer(f"{folder}: a version and its card lie in the store itself, and are no links")
         card = read_card(folder / CARD)
         if (card.name, card.version) != (name, int(folder.name)):
@@ -93,7 +93,7 @@ class ModelStore:
         return card
 
     def read(self, card: Card, file: str) -> bytes:
-        """One of a version's files, held to its card once it is in memory, so that what is used is what was hashed.
+        """One of a version's files, held to its card once it is in memory: what is used is what was hashed.
 
         Raises BrokenModel.
         """
@@ -161,10 +161,10 @@ def _is_absent(path: Path) -> bool:
     return not path.exists() and not path.is_symlink()
 
 
-def _is_in_its_place(path: Path, root: Path) -> bool:
+def _lies_below(path: Path, root: Path) -> bool:
     """Whether a path of the store leads nowhere else, links followed.
 
-    Kubernetes lays a volume's files into a folder whose name begins with `..`, and links each to its place, so that all
+    Kubernetes lays a volume's files into a folder whose name begins with `..`. It links to each of them, so that all
     change at once. Such folders do not count.
     """
     try:
@@ -200,7 +200,7 @@ def file_record(path: Path) -> FileRecord:
 
 def _compare(folder: Path, file: str, record: FileRecord) -> None:
     path = folder / file
-    if Path(file).name != file or not _is_in_its_place(path, folder.parents[1]):
+    if Path(file).name != file or not _lies_below(path, folder.parents[1]):
         raise FilesDiffer(f"{path}: a version's files lie in its own folder, and are no links")
     if not path.is_file():
         raise FilesDiffer(f"{path}: the card names this file, but it is not there")

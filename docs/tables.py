@@ -47,14 +47,14 @@ def written(text: str) -> str:
     """The document with every part made anew."""
     parts = {"models": models, "answer": answer, "peers": peers}
     for name, part in parts.items():
-        text, places = re.subn(
+        text, found = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
             lambda found, lines=part(): found[1] + "".join(f"{line}\n" for line in lines) + found[2],
             text,
             flags=re.DOTALL,
         )
-        if places != 1:
-            raise SystemExit(f"{README} has {places} places for {name!r}, expected one")
+        if found != 1:
+            raise SystemExit(f"{README} has {found} spots for {name!r}, expected one")
     return text
 
 

@@ -103,8 +103,8 @@ def half(options: argparse.Namespace) -> Findings:
         with _targets(options.models, store, Path(folder)) as targets:
             for number, (pictures, target) in itertools.product(range(1, options.rounds + 1), targets):
                 version = ModelStore(store).card(pictures.model).version
-                place = {"round": number, "model": pictures.model, "version": version, "image": pictures.size}
-                rows.append(place | _half(target, options.seconds))
+                case = {"round": number, "model": pictures.model, "version": version, "image": pictures.size}
+                rows.append(case | _half(target, options.seconds))
                 print(rows[-1], flush=True)
     return {"seconds": options.seconds, "rows": rows}
 

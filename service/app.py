@@ -1,7 +1,7 @@
 """The BentoML service: `bentoml serve service.app:Sightline`.
 
-BentoML launches, packages and measures; every answer to a classification comes from `routes`, or from the one native
-endpoint below, which uses the same engines and batches. Importing this module reads the settings, so that a wrong one
+BentoML launches, packages and measures; every answer to a classification comes from `routes` or from the one native
+endpoint below. Both use the same engines and batches. Importing this module reads the settings, so that a wrong one
 stops the start, and is light: no engine is imported before a model needs it.
 """
 

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from classifier.errors import SightlineError
 
-# Where a protocol's answer has no member for the stable code, and for the log, it stands in this header as well.
+# The stable code stands in this header as well: for the log, and where a protocol's answer has no member for it.
 CODE_HEADER = "x-error-code"
 
 
@@ -204,7 +204,7 @@ class Problem(TypedDict):
 
 
 def problem(error: BaseException) -> Problem:
-    """What a client is told. An error outside the tree tells it nothing; its traceback is for the log."""
+    """What a client sees of an error. One outside the tree shows it nothing; its traceback is for the log."""
     if not isinstance(error, SightlineError):
         error = SightlineError("something went wrong in the server; its log says what")
     return {

@@ -3,8 +3,8 @@
 BentoML's names, but an endpoint is a route's template and never the path that somebody sent: BentoML labels its series
 with raw paths, so anybody can fill a server's memory with names. Its own are switched off.
 
-Each server has a `Metrics` of its own and writes no files, so that servers beside it neither see nor erase its numbers.
-All of it belongs to the event loop.
+Each server has a `Metrics` of its own and writes no files. So servers beside it neither see nor erase its numbers. All
+of it belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Series(NamedTuple):
     bounds: tuple[float, ...] = ()
 
 
-# The smallest default bucket is 5 ms; a thumbnail is classified in one.
+# Finer than the default buckets, the smallest of which would hold every thumbnail.
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _IMAGES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 _PROBABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -211,8 +211,8 @@ class ModelMetrics:
 class Metrics:
     """What one server counts, as a collector of Prometheus's.
 
-    Counters and histograms are noted here; gauges are read where they are, through `in_progress` (how many requests are
-    being answered), `versions` (what is served) and `broken` (model, version and reason of what cannot be).
+    Counters and histograms are noted here; gauges are read where they are. `in_progress` says how many requests are
+    being answered; `versions`, what is served; `broken`, the model, version and reason of what cannot be.
     """
 
     def __init__(self) -> None:
@@ -238,7 +238,7 @@ class Metrics:
         self._rejections[reason] += 1
 
     def of(self, card: Card) -> ModelMetrics:
-        """Where a version is counted; the same place when it is loaded anew."""
+        """Where a version is counted; the same counters when it is loaded anew."""
         return self._models.setdefault((card.name, card.version), ModelMetrics(card))
 
     def text(self) -> bytes:

@@ -73,7 +73,7 @@ class Settings:
         int, "bytes of one request's body, also of a predict-batch; most phone photos have less than 5 MB"
     ] = 10_000_000
     max_pixels: Annotated[int, "pixels of one picture; refused by its header, before any is decoded"] = MAX_PIXELS
-    max_images: Annotated[int, "images in one predict-batch; they take that many places in the queue"] = 64
+    max_images: Annotated[int, "images in one predict-batch; each counts in the queue"] = 64
     request_timeout_ms: Annotated[
         float, "milliseconds from the end of a request's upload, after which its caller gets 504"
     ] = 30_000.0

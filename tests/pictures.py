@@ -50,7 +50,7 @@ def noise(height: int = 16, width: int = 24, channels: int = 3, seed: int = 0) -
 
 
 def encoded(picture: Pixels | Image.Image, format: str = "PNG", **options: Any) -> bytes:  # noqa: A002 (Pillow's word)
-    """One picture in one format, by Pillow; WebP without loss, JPEG and AVIF at quality 95 unless told otherwise."""
+    """One picture in one format, by Pillow; WebP without loss, JPEG and AVIF at quality 95 unless asked otherwise."""
     options = {"JPEG": {"quality": 95}, "AVIF": {"quality": 95, "speed": 10}, "WEBP": {"lossless": True}}.get(
         format, {}
     ) | options

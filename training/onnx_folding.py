@@ -16,7 +16,7 @@ _LAYOUT = ("Cast", "Transpose", "Reshape")  # these move numbers about and leave
 def fold_scale(network: onnx.ModelProto) -> bool:
     """Multiply the first convolution's weights in place of the pixels; says whether anything was changed.
 
-    The pixels then reach it as the whole numbers 0..255, which bfloat16 holds exactly, where 1/255 of them is rounded
+    The pixels then reach it as the whole numbers 0..255, which bfloat16 holds exactly. 1/255 of them would be rounded
     to eight bits. A network that also shifts its pixels stays as it is: the zeros that pad an image would have to be
     shifted too. docs/tuning.md#scale-in-the-first-convolution
     """
@@ -70,9 +70,9 @@ def _leave_out(graph: Any, step: Any, constants: dict[str, Any]) -> None:
     """Have what follows a step read what the step reads."""
     (source,) = (name for name in step.input if name not in constants)
     for node in graph.node:
-        for place, name in enumerate(node.input):
+        for index, name in enumerate(node.input):
             if name == step.output[0]:
-                node.input[place] = source
+                node.input[index] = source
     graph.node.remove(step)
 
 

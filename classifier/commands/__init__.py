@@ -1,7 +1,7 @@
 """The commands of `sightline`: where each is written, and what the list of commands says of it.
 
 A module is named, not imported, so that no room imports another one, and the list comes at once. Each has a docstring,
-which is its help, and `run`, whose parameters are read by Typer and which returns the exit code or None for 0.
+which is its help, and `run`. Typer reads the parameters of `run`; it returns the exit code, or None for 0.
 """
 
 from __future__ import annotations

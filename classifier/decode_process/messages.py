@@ -54,7 +54,7 @@ class Spec(Protocol):
 
 
 class Order(NamedTuple):
-    """A network's input, the most pixels that a picture for it may have, and the time of a processor that it gets."""
+    """A network's input, the most pixels of a picture for it, and the time of a processor that it gets."""
 
     height: int
     width: int

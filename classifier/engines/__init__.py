@@ -1,7 +1,7 @@
 """Engines run a network: uint8 [n, height, width, channels] in, float32 [n, classes] out.
 
 OpenVINO is the default on CPUs, TensorFlow where a GPU is visible. Each library is imported only when its engine is
-made, so a CPU server never pays for TensorFlow (seconds to import and about a gigabyte of memory).
+made. So a CPU server never pays for TensorFlow.
 """
 
 from __future__ import annotations

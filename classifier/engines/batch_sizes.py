@@ -9,8 +9,8 @@ import numpy.typing as npt
 def bucket_size(images: int) -> int:
     """The largest power of two that is not above `images`; 0 of none.
 
-    An engine takes its time to prepare itself for each size of batch it has not run yet, and keeps what it has
-    prepared. So batches come in the sizes that are warm. docs/tuning.md#bucket-sizes
+    An engine takes its time to prepare itself for each new size of batch, and keeps what it has prepared. So batches
+    come in the sizes that are warm. docs/tuning.md#bucket-sizes
     """
     return 1 << images.bit_length() - 1 if images else 0
 

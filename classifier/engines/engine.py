@@ -63,16 +63,15 @@ class Engine(Protocol):
 
     @property
     def infers_here(self) -> bool:
-        """Whether `infer` runs the network in the thread that asks, which for a small batch takes less time than to
-        hand it on and to hear back.
+        """Whether `infer` runs the network in the thread that asks. For a small batch that takes less time than to hand
+        it on and to hear back.
         """
 
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
         """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
 
-        `alone` says that no other batch is there to run meanwhile, so that this one, if it is of one image, may have
-        all processors.
-        `pixels_u8` must not change until the future is done. Returns at once while fewer than `max_in_flight`
+        `alone` says that no other batch is there to run meanwhile. So this one may have all processors, if it is of one
+        image. `pixels_u8` must not change until the future is done. Returns at once while fewer than `max_in_flight`
         batches are in flight, otherwise it may wait for an infer request. A started batch cannot be cancelled.
         Callbacks of the future run on the engine's thread: they must be short and must not call the engine. Raises
         ValueError for another dtype or shape, EngineUnavailable once the engine is closed. The future fails with

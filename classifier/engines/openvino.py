@@ -55,10 +55,10 @@ class OpenVinoEngine:
     """Runs several batches at once, each on a part of the processors, or one image on all of them.
 
     Batches that share the processors do not wait for each other's threads layer by layer. So the network is compiled
-    for both, with OpenVINO's two hints; for an image alone it is compiled for just that shape, which takes less time
+    for both, with OpenVINO's two hints; for an image alone it is compiled for just that shape. That takes less time,
     and keeps nothing prepared for others. docs/tuning.md#two-compiled-networks
 
-    A stream goes to whichever processor is free. OpenVINO would pin it to one, where it and the event loop get in each
+    A stream goes to whichever processor is free. OpenVINO would pin it to one. There it and the event loop get in each
     other's way while another processor idles. A batch alone stays pinned. docs/tuning.md#streams-without-pinning
     """
 
@@ -166,8 +166,8 @@ class _InferRequestPool:
 class _CallersRequest:
     """An infer request that runs in the thread of whoever asks, one batch at a time.
 
-    With one thread to run on, OpenVINO 2026.4 loses what such a run fails with and leaves the last answer in its place,
-    which may be somebody else's. So it then runs in OpenVINO's thread, and this one waits, which tells every failure.
+    With one thread to run on, OpenVINO 2026.4 loses what such a run fails with. It leaves the last answer, which may be
+    somebody else's. So it then runs in OpenVINO's thread, and this one waits, which tells every failure.
     """
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
@@ -204,8 +204,8 @@ class _PooledRequest:
     """An infer request, which runs one batch at a time, and a thread that waits for it. Joins `idle` when it is free.
 
     A batch is started by whoever brings it, so it need not wait for the thread to get the interpreter. OpenVINO could
-    call back instead of being waited for, but only from runs that succeed, and such a thread may abort the process at
-    its end. docs/tuning.md#threads-of-infer-requests
+    call back instead of being waited for, but only from runs that succeed. Such a thread may abort the process at its
+    end. docs/tuning.md#threads-of-infer-requests
     """
 
     def __init__(self, compiled: ov.CompiledModel, idle: queue.SimpleQueue[_PooledRequest | None]) -> None:

@@ -41,8 +41,7 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
     sizes = [size for size in all_sizes if most is None or size <= most]
     pixels_u8 = np.zeros((max(sizes), *shape), np.uint8)
     # OpenVINO's streams share all processors. So the process's own processor time ranks sizes as wall time does, but
-    # does not grow while other programs run: with 10 programs wanting 2 processors, wall time ranked the sizes by how
-    # well they fit between two interruptions.
+    # does not grow while other programs run: docs/tuning.md#bucket-sizes
     processors = usable_processors()
     has_all = engine.name == "openvino"
     clock, budget_s = (time.process_time, budget_s * processors) if has_all else (time.perf_counter, budget_s)
@@ -89,7 +88,7 @@ def best_batch(
 def _affordable(
     seconds: Callable[[int], float], sizes: Sequence[int], budget_s: float, clock: Callable[[], float]
 ) -> list[int]:
-    """Run each size once, untimed because an engine prepares itself for a new size, while a third of the budget lasts.
+    """Run each size once, while a third of the budget lasts: untimed, for an engine prepares itself for a new size.
 
     The smallest size is always among them, and the first three while the whole budget lasts.
     """

@@ -1,7 +1,7 @@
-"""The formats that are read, told by their first bytes, and what a file's structure says before it is decoded.
+"""The formats that are read, known by their first bytes, and what a file's structure says before it is decoded.
 
-Nothing here decodes. A file is walked by its own lengths; what no honest picture has is refused, with what it costs
-to read it growing with the file's parts, of which there is a bounded number.
+Nothing here decodes. A file is walked by its own lengths; what no honest picture has is refused. What it costs to read
+a file grows with its parts, and their number is bounded.
 """
 
 from __future__ import annotations

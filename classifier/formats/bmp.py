@@ -1,6 +1,6 @@
 """BMP: a header, a palette, and rows (Windows' BITMAPINFOHEADER and its relatives).
 
-Pillow reads run-length encoded rows in Python, byte by byte, so a picture of that kind has to be of the size that its
+Pillow reads run-length encoded rows in Python, byte by byte. So a picture of that kind has to be of the size that its
 bytes can hold.
 """
 

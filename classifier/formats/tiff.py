@@ -1,7 +1,7 @@
 """TIFF: a directory of entries, and strips or tiles anywhere in the file (TIFF 6.0). The first directory counts.
 
-Nothing keeps strips from overlapping, and Pillow reads each up to where the next begins, with what is left of those
-before; so strips that are not compressed have to be as far apart as their rows need.
+Nothing keeps strips from overlapping. Pillow reads each up to where the next begins, with what is left of those before;
+so strips that are not compressed have to be as far apart as their rows need.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests at set moments, however long the others take, to the tenth of a millisecond; each answer is kept whole.
 
-For rates far below a server's capacity: a request takes 30 to 60 us of processor here. wrk, which sends the floods, has
-timers of whole milliseconds. The server says in Server-Timing where an answer's time went; the rest is HTTP, the event
+For rates far below a server's capacity: docs/tuning.md#arrivals-connections. wrk, which sends the floods, has timers of
+whole milliseconds. The server says in Server-Timing where an answer's time went; the rest is HTTP, the event
 loop's work and waiting for a processor, on both sides.
 """
 

@@ -203,8 +203,8 @@ def _check_batch(answer: Any, model: Model, chosen: Sequence[Picture], refused: 
     if len(results) != len(chosen):
         answer.failure(f"{len(chosen)} pictures, {len(results)} results")
         return
-    for place, (result, picture) in enumerate(zip(results, chosen, strict=True)):
-        if place == refused:
+    for index, (result, picture) in enumerate(zip(results, chosen, strict=True)):
+        if index == refused:
             fault = None if "error" in result else "a broken picture was classified"
         else:
             fault = _fault(result.get("predictions", []), model, picture)

@@ -41,7 +41,7 @@ class Limit(NamedTuple):
     latency_ms: float
 
 
-Place = tuple[str, str]  # model and image
+Case = tuple[str, str]  # model and image
 Raw = Mapping[str, Any]
 
 
@@ -85,11 +85,11 @@ def _row(key: tuple[Any, ...], runs: Sequence[Raw]) -> Row:
     return Row(*load, runs[0]["precision"], *seen)
 
 
-def in_process(limit: Raw | None) -> dict[Place, Limit]:
-    runs: dict[Place, list[Raw]] = {}
+def in_process(limit: Raw | None) -> dict[Case, Limit]:
+    runs: dict[Case, list[Raw]] = {}
     for run in (limit or {"runs": []})["runs"]:
         runs.setdefault((run["model"], run["image"]), []).append(run)
-    return {place: _limit(found) for place, found in runs.items()}
+    return {case: _limit(found) for case, found in runs.items()}
 
 
 def _limit(runs: Sequence[Raw]) -> Limit:
@@ -104,8 +104,8 @@ def _limit(runs: Sequence[Raw]) -> Limit:
 
 def middle_rounds(half: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """For each image size and kind of arrivals the round whose p99 is the median of all, in times of one connection."""
-    for place in dict.fromkeys((row["model"], row["image"]) for row in half):
-        rounds = [row for row in half if (row["model"], row["image"]) == place]
+    for case in dict.fromkeys((row["model"], row["image"]) for row in half):
+        rounds = [row for row in half if (row["model"], row["image"]) == case]
         for spaced in SPACED:
             yield spaced, sorted(rounds, key=partial(p99_times, spaced))[len(rounds) // 2]
 

@@ -11,8 +11,8 @@ from load_tests.peers import OURS, PEERS
 from load_tests.reporting import targets
 from load_tests.reporting.figures import (
     SPACED,
+    Case,
     Limit,
-    Place,
     Raw,
     Results,
     Row,
@@ -82,7 +82,7 @@ def summary(results: Results) -> list[str]:
     return [*head, *table(("model", "image", "connections", *peers), lines), *conditions(results.peers)]
 
 
-def comparison(rows: Sequence[Row], limits: Mapping[Place, Limit]) -> list[str]:
+def comparison(rows: Sequence[Row], limits: Mapping[Case, Limit]) -> list[str]:
     """One row a server and load, with ours as a multiple of it and, of every server, its share of the limit."""
     if not rows:
         return NOT_YET
@@ -103,7 +103,7 @@ def comparison(rows: Sequence[Row], limits: Mapping[Place, Limit]) -> list[str]:
     return [*table((*head, "ours ÷ it", "it ÷ limit"), lines), "", *legend]
 
 
-def limit_table(rows: Sequence[Row], limits: Mapping[Place, Limit]) -> list[str]:
+def limit_table(rows: Sequence[Row], limits: Mapping[Case, Limit]) -> list[str]:
     """One row an image size: the limits, and our latency on one connection beside them."""
     if not limits:
         return NOT_YET

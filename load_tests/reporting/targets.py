@@ -84,10 +84,10 @@ def survival(chaos: Raw | None) -> Iterator[Target]:
 
 def _shares(rows: Sequence[Row], limits: Mapping[tuple[str, str], Limit]) -> Iterator[Target]:
     for row in _ours(rows, 32):
-        place = (row.model, row.image)
-        if place in OF_THE_LIMIT and place in limits:
-            share = row.per_s / limits[place].both_per_s
-            yield Target(f"{_where(row)}: served ÷ in process", share, OF_THE_LIMIT[place], at_most=False)
+        case = (row.model, row.image)
+        if case in OF_THE_LIMIT and case in limits:
+            share = row.per_s / limits[case].both_per_s
+            yield Target(f"{_where(row)}: served ÷ in process", share, OF_THE_LIMIT[case], at_most=False)
 
 
 def _times(rows: Sequence[Row]) -> Iterator[Target]:

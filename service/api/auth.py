@@ -6,8 +6,8 @@ An operator should be able to trust this whatever way the server was started. So
 the supervisor's, which refuses to start with one line, and the worker's at the socket that it was really given. Where
 a worker finds no socket of its own, it takes the address for a public one.
 
-A page on the web can give its own name the address 127.0.0.1 (DNS rebinding), and have a browser ask our server as that
-name. The Host header gives it away.
+A web page can give its own name the address 127.0.0.1 (DNS rebinding). A browser then asks our server as that name. The
+Host header gives it away.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from starlette.requests import Request
 from service.api.unfolding import Held, text_bytes
 from service.errors import BodyTooLarge, CallerGone, MalformedRequest, UnsupportedMediaType
 
-# curl --data-binary sends a form's type unless told otherwise; what came is judged by its bytes anyway.
+# curl --data-binary sends a form's type unless another is set; what came is judged by its bytes anyway.
 _RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _FORM = "multipart/form-data"
 _JSON = "application/json"
 
-INLINE_JSON_BYTES = 65_536  # more is parsed in a thread: 13 MB of base64 would hold the event loop for tens of ms
+INLINE_JSON_BYTES = 65_536  # more is parsed in a thread, for it would hold the event loop
 
 # It would write a line of its own, with what it did not expect, for each broken form.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)

@@ -1,8 +1,8 @@
 """The routes that classify, found without BentoML's and Starlette's layers.
 
-On its way through BentoML's and Starlette's layers a request meets seven middlewares and two routers, which cost more
-than a thumbnail's decoding. Here the same endpoints are found with one look into a table; every other request goes on
-to BentoML.
+On its way through BentoML's and Starlette's layers a request meets seven middlewares and two routers. They cost more
+than to decode a thumbnail. Here the same endpoints are found with one look into a table; every other request goes on to
+BentoML.
 """
 
 from __future__ import annotations

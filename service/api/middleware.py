@@ -1,7 +1,7 @@
 """What every request passes, whatever its path: keys, limits on bodies, request ids, headers, and shutdown.
 
-An ASGI middleware around everything that BentoML serves. It refuses before anything is read, watches the body come in,
-and knows at every moment which requests are being answered and how many bytes they hold.
+An ASGI middleware around everything that BentoML serves. It refuses before anything is read, and watches the body come
+in. It knows at every moment which requests are being answered, and how many bytes they hold.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 LOG_LINES_PER_S = 100  # rejections beyond are counted in one line, for a flood should not be one of the disk as well
 
-# How long a path whose queue was full is refused by its connection, which costs a part of a refusal by its route.
-# A queue that is full does not run empty in that time.
+# How long a path whose queue was full is refused by its connection. That costs a part of a refusal by its route. A
+# queue that is full does not run empty in that time.
 SHED_FOR_S = 0.02
 PATHS_SHED = 1_000  # a path may be written in many ways
 

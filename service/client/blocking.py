@@ -33,14 +33,14 @@ class Client:
     """Speaks to the Sightline server at `base_url`; threads may share one. Close it, or use it as a context manager.
 
     `timeout_s` bounds one call in total, with its retries and waits, however slowly the other side connects, reads or
-    answers. A call is retried up to `retries` times where the server says 429 or 503 or is not reached, after at least
-    the time that Retry-After asks for; where that would outlast `timeout_s` or a minute, the error comes at once. A
+    answers. A call is retried up to `retries` times where the server says 429 or 503, or is not reached. It waits for
+    at least as long as Retry-After asks; where that would outlast `timeout_s` or a minute, the error comes at once. A
     connection that breaks is replaced, one time, without counting. Redirects are not followed. An answer is read up to
     `max_answer_bytes`, unpacked.
 
-    A proxy is used where `proxy` names one (http://, https:// or socks5://), else where HTTP_PROXY, HTTPS_PROXY or
-    ALL_PROXY do and NO_PROXY does not except the server; never for a server on this machine. `trust_env=False` leaves
-    all variables of the environment aside, those of certificates (SSL_CERT_FILE, SSL_CERT_DIR) too.
+    A proxy is used where `proxy` names one (http://, https:// or socks5://). Else HTTP_PROXY, HTTPS_PROXY or ALL_PROXY
+    may name one, unless NO_PROXY excepts the server; never for a server on this machine. `trust_env=False` leaves all
+    variables of the environment aside, those of certificates (SSL_CERT_FILE, SSL_CERT_DIR) too.
 
     Every failure is a `ClientError`; Misconfigured, at once, for an address, a proxy or a variable that cannot be used.
     Raises ValueError for a key or limits that cannot be.
@@ -107,14 +107,14 @@ class Client:
         progress: bool = False,
         images_per_request: int = streams.IMAGES_PER_REQUEST,
     ) -> Generator[Answered]:
-        """Classify the images of an iterable or a folder, by `concurrency` requests at once, and give the answers in
-        their order.
+        """Classify the images of an iterable or a folder, by `concurrency` requests at once; answers come in their
+        order.
 
-        A request that can begin takes what is there of the images, up to `images_per_request` and `REQUEST_BYTES` of
-        `groups`, and never waits for more. A failure takes the place of its image's predictions, or is raised in its
-        place with `on_error="raise"`. At most `streams.AHEAD` times what all requests may hold is taken before the
-        first image has been given back, and files are read only when they are sent. `progress` shows a line on stderr
-        if that is a terminal.
+        A request that can begin takes the images that are there, and never waits for more. It takes up to
+        `images_per_request` of them, and up to `streams.REQUEST_BYTES`. A failure takes the place of its image's
+        predictions, or is raised in its place with `on_error="raise"`. At most `streams.AHEAD` times what all requests
+        may hold is taken before the first image has been given back. Files are read only when they are sent. `progress`
+        shows a line on stderr if that is a terminal.
         """
         streams.check(concurrency, self._max_connections, images_per_request, on_error)
         line: streams.Line[Future[Outcome]] = streams.Line(images_per_request, concurrency)

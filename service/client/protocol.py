@@ -19,7 +19,7 @@ from .version import VERSION
 
 Result = TypeVar("Result")
 
-TIMEOUT_S = 30.0  # a server gives up on a request after as long, unless it is told otherwise
+TIMEOUT_S = 30.0  # a server gives up on a request after as long, unless a request says otherwise
 MAX_CONNECTIONS = 64
 
 
@@ -33,7 +33,7 @@ class Requests:
             self._headers["authorization"] = f"Bearer {_checked_key(api_key)}"
         if userinfo := httpx.URL(base_url).userinfo:  # for a proxy in front of the server
             self._headers["authorization"] = f"Basic {b64encode(unquote_to_bytes(userinfo)).decode('ascii')}"
-        # The server judges an image by its bytes, so one type does for all and spares a guess from the name.
+        # The server judges an image by its bytes. So one type does for all, without a guess from the name.
         self._image_headers = self._headers | {"content-type": "application/octet-stream"}
 
     def predict(self, model: str, body: bytes, version: int | None, top_k: int | None) -> httpx.Request:

@@ -14,7 +14,7 @@ FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0  # of our own choosing; a server may ask for more
 LONGEST_ASKED_S = 60.0  # that a server may ask for; whoever asks for more is not waited for at all
 _LONGEST_NUMBER, _LONGEST_DATE = 400, 100  # characters; each is far beyond any that makes sense
-SPREAD = 0.25  # callers who were sent away together should not come back together
+SPREAD = 0.25  # callers who were refused together should not come back together
 
 
 class Attempts:

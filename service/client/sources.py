@@ -34,7 +34,7 @@ _PNG_MODES = {mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"
     "PA": "RGBA",
 }
 
-# A picture reads its file when it is first used, which goes wrong when the same one is sent twice at once.
+# A picture reads its file when it is first used. That goes wrong when the same one is sent twice at once.
 _loading = threading.Lock()
 
 
@@ -44,8 +44,8 @@ def encoded(image: ImageLike) -> bytes:
     An array is uint8, shape (height, width) or (height, width, 1 or 3). A picture keeps its EXIF orientation and
     nothing else of EXIF. Raises UnreadableFile or UndecodableImage, and TypeError for anything else.
 
-    A server decodes a large JPEG at a reduced scale, so the file and the picture opened from it may differ by a
-    little; the network saw files in training.
+    A server decodes a large JPEG at a reduced scale. So the file and the picture opened from it may differ a little;
+    the network saw files in training.
     """
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
@@ -73,7 +73,8 @@ def each_image(images: Images) -> Iterator[ImageLike]:
     """The images one by one; a folder's in the order of its names, each folder before those in it.
 
     A folder gives the files of image formats by their suffix, at any depth, but nothing hidden. Raises UnreadableFile
-    when the folder is not one, and TypeError for what may be a single image, at once rather than at the first image.
+    when the folder is not one, and TypeError for what may be a single image. It does so at once rather than at the
+    first image.
     """
     if isinstance(images, str | os.PathLike):
         if not Path(images).is_dir():

@@ -178,7 +178,7 @@ def sendable(group: Sequence[Waiting[Future]], bodies: Sequence[bytes | Exceptio
 
 
 def own_errors(error: BaseException, images: int) -> list[Outcome]:
-    """The failure of a whole group as one error for each image, so that what is noted on one is not on all."""
+    """The failure of a whole group as one error for each image. What is noted on one is not on all."""
     if not isinstance(error, ClientError):  # it ends the stream at the first of them
         return [error] * images
     own = [copy(error).with_traceback(error.__traceback__) for _ in range(images)]

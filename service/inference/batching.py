@@ -4,8 +4,8 @@ Knows neither HTTP nor networks. A `Batcher` takes a `forward(items)` that start
 share a `BatchScheduler`. Everything here belongs to one event loop; only what a batch waits for may come from another
 thread. Deadlines are in the loop's clock, which is monotonic.
 
-From the end of one batch to the start of the next there is one turn of the loop and no task. In a turn everything that
-came meanwhile is read, which takes a busy server milliseconds, and the device has nothing to do.
+Between one batch and the next lies one turn of the loop, and no task. In a turn everything that came meanwhile is read.
+That takes a busy server milliseconds, in which the device has nothing to do.
 """
 
 from __future__ import annotations
@@ -123,13 +123,13 @@ class Batcher(Generic[Item, Row]):
 
     At most `queue_limit` items wait, and at most `max_in_flight` batches of this batcher run at once. Of fewer than
     `max_batch` items as many are taken as `bucket_size` says, the others go with the next batch. With `least_beside`,
-    fewer items than that do not start while another batch runs. A larger batch then takes at most its share, one part
-    in `max_in_flight`, of all that wait or run, so that no infer request idles while another has too much.
+    fewer items than that do not start while another batch runs. A larger batch then takes at most its share of all that
+    wait or run: one part in `max_in_flight`. So no infer request idles while another has too much.
 
-    Callers who left or whose deadline passed do not enter a batch. Every item is answered: with its row or the error
-    that stands in its stead, with the failure of its own item (a batch that fails is run again item by item), or with
-    Closing. A batch that fails with OutOfMemory is run again in halves; `max_batch` is then half of it for good, and
-    `lowered` is called with it. `failed` is called with what each batch failed with.
+    Callers who left or whose deadline passed do not enter a batch. Every item is answered: with its row, with the error
+    of its own item, or with Closing. A batch that fails is run again item by item. A batch that fails with OutOfMemory
+    is run again in halves; `max_batch` is then half of it for good, and `lowered` is called with it. `failed` is called
+    with what each batch failed with.
     """
 
     def __init__(

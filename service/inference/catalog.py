@@ -50,7 +50,7 @@ Entry = Classifier | Broken | Loading
 class Catalog:
     """The newest version of a model that is not broken is its default, every version stays addressable.
 
-    `entries` is by model name and version. A broken version is named wherever somebody may look for it, and does not
+    `entries` is by model name and version. A broken version is named wherever somebody may look for it. It does not
     keep the server from being ready while another version of its model answers. A model whose folder cannot be read
     does.
     """

@@ -16,7 +16,7 @@ import numpy as np
 from classifier.engines import Engine, Probabilities, bucket_size, check_pixels, padded
 from classifier.engines.throughput import Throughput
 from classifier.errors import ImageError, SightlineError
-from classifier.explanation import PASSES, Heat, heat_map, occluded
+from classifier.explanation import WINDOWS, Heat, heat_map, occluded
 from classifier.images import OpenedImage, Pixels
 from classifier.loaded_model import LoadedModel
 from service.errors import BrokenForward
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 UNMEASURED = Throughput(max_batch=16, images_per_s=0.0)
 
-# A network of which one stream runs more images a second than HTTP can bring runs one batch after another, in one
+# One stream of some networks runs more images a second than HTTP can bring. They run one batch after another, in one
 # stream. What comes meanwhile then travels together, and the event loop has the other processors.
 FASTER_THAN_HTTP_PER_S = 5_000  # docs/tuning.md#one-stream-for-fast-networks
 
@@ -40,15 +40,15 @@ FASTER_THAN_HTTP_PER_S = 5_000  # docs/tuning.md#one-stream-for-fast-networks
 # the event loop as much as two requests.
 WORTH_A_STREAM_S = 0.0015  # docs/tuning.md#least-batch-beside-another
 
-# An image that comes alone and takes no longer than this runs on the event loop, if the engine can do that. To hand it
-# to a thread and to hear back is a quarter of a thumbnail's time.
+# An image that comes alone and takes no longer runs on the event loop, if the engine can do that. To hand it to a
+# thread and to hear back is a quarter of a thumbnail's time.
 ON_THE_LOOP_S = 0.001  # docs/tuning.md#inference-on-the-event-loop
 
 # So many times what all in-flight batches may hold is decoded, or decoded soon, when many wait; the others wait as they
-# came. They are a tenth of the size, and a picture is copied into its batch while a processor's cache still has it.
+# came. They are a tenth of the size. A picture is copied into its batch while a processor's cache still has it.
 AHEAD = 2  # docs/tuning.md#decoding-ahead
 
-EXPLANATIONS_WAITING = 8  # each is PASSES copies of a network's input: 13 MB at 180x180
+EXPLANATIONS_WAITING = 8  # each is WINDOWS copies of a network's input: 13 MB at 180x180
 
 
 class _Queued(NamedTuple):
@@ -108,7 +108,7 @@ class Classifier:
             max_batch=most,
             lowered=self._lower_max_batch,
             failed=self._failed,
-            queue_limit=EXPLANATIONS_WAITING * (PASSES + 1),
+            queue_limit=EXPLANATIONS_WAITING * (WINDOWS + 1),
             bucket_size=sizes,
             background=True,
         )
@@ -182,12 +182,12 @@ class Classifier:
         Gives the label's column, the image's row and the heat map. The network's runs for it wait behind everybody's
         ordinary requests. Raises as `classify` does.
         """
-        self._behind.check_room(PASSES + 1)
+        self._behind.check_room(WINDOWS + 1)
         pixels = await self._decoder.decode(body)
         if isinstance(pixels, OpenedImage):
             pixels = await self._decoder.decode_apart(pixels, deadline)
         painted = await self._pool.run(lambda: list(occluded(pixels)))
-        self._behind.check_room(PASSES + 1)  # others came while this one was decoded
+        self._behind.check_room(WINDOWS + 1)  # others came while this one was decoded
         whole, *rows = await asyncio.gather(*(self._behind.submit(p, deadline) for p in (pixels, *painted)))
         column = int(whole.argmax()) if label is None else label
         return column, whole, heat_map(whole, np.stack(rows), column)

@@ -1,10 +1,10 @@
 """Which picture is decoded where: on the event loop, in a pool of threads, or in a process of its own.
 
-To hand a picture to a thread and hear back costs the event loop as much as a thumbnail, and takes a processor from the
+To hand a picture to a thread and hear back costs the event loop as much as a thumbnail. It takes a processor from the
 networks twice. So small pictures are decoded on the loop, and threads are given several at once where several wait.
 Both get plain pictures only, of which it is known what they cost. All others go to decode processes, which can be
-ended. A picture that holds very much memory while it is decoded waits for others of its kind, so that the memory does
-not grow with the number of processes. Belongs to one event loop.
+ended. A picture that holds very much memory while it is decoded waits for others of its kind. So the memory does not
+grow with the number of processes. Belongs to one event loop.
 """
 
 from __future__ import annotations

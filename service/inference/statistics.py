@@ -1,6 +1,6 @@
 """What a model version has done since it was loaded, counted as Triton's statistics extension counts.
 
-Every image is an entry of its own in the queue and so a request of its own here, whichever route it came by. The
+Every image is an entry of its own in the queue. So it is a request of its own here, whichever route it came by. The
 sample that proves a version before it is served is the first. Belongs to the event loop.
 """
 

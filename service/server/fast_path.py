@@ -1,7 +1,7 @@
 """The fast path: an image that came whole is classified by the connection that read it.
 
-A connection answers by itself a POST of one image to /v1's `predict` that came in one piece, with nothing unusual about
-it. Everything else takes the slow path, through the ASGI app. Both write the same bytes, for an error too.
+A connection answers by itself a plain POST of one image to /v1's `predict` that came in one piece. Everything else
+takes the slow path, through the ASGI app. Both write the same bytes, for an error too.
 """
 
 from __future__ import annotations

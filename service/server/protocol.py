@@ -1,7 +1,7 @@
 """What a connection may do before its request is one: uvicorn's protocol with limits on time, bytes and number.
 
-uvicorn waits for ever for the rest of a request's head, keeps as many headers as are sent, accepts connections until
-the process has no file left, and waits for ever for callers who do not read.
+uvicorn waits for ever for the rest of a request's head, and for callers who do not read. It keeps as many headers as
+are sent, and accepts connections until the process has no file left.
 """
 
 from __future__ import annotations
@@ -339,7 +339,7 @@ class ConnectionProtocol(HttpToolsProtocol):
         path, request_id = self.url.partition(b"?")[0].decode("latin-1"), request_id_of(self.headers)
         method, client = self.parser.get_method().decode("latin-1"), client_of(cast("dict[str, Any]", self.scope))
         self.context.traffic.reject(OVERLOADED.status, OVERLOADED.code, method, path, client, request_id)
-        # Who asks whether to send his body (100-continue) may now send it or not, so what comes next could be either.
+        # Who asks whether to send his body (100-continue) may now send it or not. What comes next could be either.
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
         self.transport.write(overloaded(path, self.server_state.default_headers, request_id, stays))
         self.cycle = cast("RequestResponseCycle", _ANSWERED)

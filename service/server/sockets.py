@@ -29,7 +29,7 @@ _TCP_CLOSE = 7  # a state of tcp(7)
 
 
 class Listeners:
-    """Copies of the sockets that the process listens on, for accepting more than one connection in a turn of the loop.
+    """Copies of the sockets that the process listens on, to accept several connections in a turn of the loop.
 
     libuv accepts one connection in a turn of its loop. In a flood turns are long, and newcomers would starve.
     """

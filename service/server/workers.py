@@ -17,7 +17,7 @@ _LONGEST_TEMPORARY = 70  # bytes; a socket's path may have 107
 def check_there_is_one(service_name: str) -> None:
     """Raise SettingsError where BentoML's configuration, a file or a variable, asks for more than one worker.
 
-    Each would hold its own copy of the models, count for itself on /metrics, and shed load by its own queues.
+    Each would hold its own models, count for itself on /metrics, and shed load by its own queues.
     """
     workers = BentoMLContainer.config.services[service_name]["workers"].get()
     if workers not in (None, 1):
@@ -30,7 +30,7 @@ def check_there_is_one(service_name: str) -> None:
 def close_control_port() -> None:
     """From now on, have circus take its commands in a folder that only the server's user may enter.
 
-    It runs any program for whoever reaches it, and BentoML puts it on TCP ports of 127.0.0.1, which every user of the
+    It runs any program for whoever reaches it. BentoML puts it on TCP ports of 127.0.0.1, which every user of the
     machine reaches. Raises SettingsError where it cannot be put elsewhere.
     """
     if os.name != "posix":

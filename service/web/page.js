@@ -100,9 +100,9 @@ async function classify(image, name) {
 }
 
 function showProblem(item, name, error) {
-  const place = item.querySelector(".problem");
-  place.textContent = error.message;
-  place.hidden = false;
+  const problem = item.querySelector(".problem");
+  problem.textContent = error.message;
+  problem.hidden = false;
   announce(`${name}: ${error.message}`);
 }
 
@@ -169,7 +169,7 @@ function frame() {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
 }
 
-/** One frame after the other, as fast as the answers come: the server sets the pace. */
+/** One frame after the other, as fast as the answers come. */
 async function watch() {
   let rate = 0;
   while (stream) {

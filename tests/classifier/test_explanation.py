@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.explanation import CELLS, PASSES, heat_map, occluded, overlay
+from classifier.explanation import CELLS, WINDOWS, heat_map, occluded, overlay
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 
@@ -50,7 +50,7 @@ def test_every_window_changes_the_picture_and_every_pixel_is_under_one(shape: tu
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     pictures = list(occluded(pixels))
     changed = [(painted != pixels).any(axis=-1) for painted in pictures]
-    assert len(pictures) == PASSES
+    assert len(pictures) == WINDOWS
     assert all(where.any() for where in changed)
     assert np.any(changed, axis=0).mean() > 0.9  # a pixel may have the mean colour already
 
@@ -63,12 +63,12 @@ def test_the_picture_itself_is_left_alone():
 
 
 def test_a_decision_that_rests_on_nothing_gives_a_cold_map():
-    rows = np.full((PASSES, 2), 0.5, np.float32)
+    rows = np.full((WINDOWS, 2), 0.5, np.float32)
     assert not heat_map(rows[0], rows, 0).any()
 
 
 def test_certainty_beyond_float32_gives_numbers_all_the_same():
-    whole, painted = np.array([0.0, 1.0], np.float32), np.tile(np.array([1.0, 0.0], np.float32), (PASSES, 1))
+    whole, painted = np.array([0.0, 1.0], np.float32), np.tile(np.array([1.0, 0.0], np.float32), (WINDOWS, 1))
     assert np.isfinite(heat_map(whole, painted, 1)).all()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from classifier import exporting, store
 from classifier.errors import BrokenModel, EngineUnavailable, UnknownModel
-from classifier.exporting import BadExport, PlaceTaken, export
+from classifier.exporting import BadExport, OutputExists, export
 from tests.classifier.engines.test_keras_archive import first_layer, rewritten
 from tests.tiny_models import COLOUR, GREY
 
@@ -58,13 +58,13 @@ def test_exports_go_to_the_current_folder_by_name_and_version(models, tmp_path, 
     monkeypatch.chdir(tmp_path)
     for kind, name in (("savedmodel", "tiny-colour-1-savedmodel"), ("tflite", "tiny-colour-2.tflite")):
         (tmp_path / name).touch()
-        with pytest.raises(PlaceTaken, match=f"{name} exists"):
+        with pytest.raises(OutputExists, match=f"{name} exists"):
             export(models, COLOUR, 1 if kind == "savedmodel" else None, kind)
 
 
 def test_what_is_there_is_never_overwritten(models, tmp_path):
     (tmp_path / "mine").write_text("mine", encoding="utf-8")
-    with pytest.raises(PlaceTaken, match="choose another place with --out"):
+    with pytest.raises(OutputExists, match="choose another place with --out"):
         export(models, COLOUR, None, "tflite", tmp_path / "mine")
     assert (tmp_path / "mine").read_text(encoding="utf-8") == "mine"
 

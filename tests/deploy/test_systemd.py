@@ -46,7 +46,7 @@ def test_the_unit_waits_for_what_was_accepted() -> None:
     assert waits > sum(seconds)
 
 
-def test_systemd_is_told_by_the_server_which_is_a_child_of_what_it_starts() -> None:
+def test_systemd_is_notified_by_the_server_which_is_a_child_of_what_it_starts() -> None:
     assert {"Type=notify", "NotifyAccess=all"} <= set(LINES)
 
 

@@ -34,8 +34,8 @@ def test_every_link_of_the_readme_leads_somewhere(link: str):
 
 def test_the_readme_begins_with_what_it_is_then_the_two_commands_then_a_request_then_ones_own_images():
     order = ["Train, package and serve", "make serve", "make test", "curl --data-binary", "## Train on your own images"]
-    places = [TEXT.index(mark) for mark in order]
-    assert places == sorted(places)
+    positions = [TEXT.index(mark) for mark in order]
+    assert positions == sorted(positions)
 
 
 def test_the_three_models_are_shipped_at_version_one():

@@ -99,7 +99,7 @@ MAKERS = (
     single("png-text-bomb", lambda: _before_pixels(chunk(b"zTXt", b"a\0\0" + _TEXT), 1), (OK,)),
     single("png-profile-bomb", lambda: _before_pixels(chunk(b"iCCP", b"a\0\0" + _TEXT), 1), (OK,)),
     single("png-xmp-bomb", lambda: _before_pixels(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + _TEXT), 1), (OK,)),
-    single("png-more-rows-than-told", lambda: _head(50, 50) + chunk(b"IDAT", _TEXT) + chunk(b"IEND"), (OK,)),
+    single("png-more-rows-than-announced", lambda: _head(50, 50) + chunk(b"IDAT", _TEXT) + chunk(b"IEND"), (OK,)),
     single("png-6-megapixels", partial(_of_black, 2_500, 2_500, 16, 6), (OK,)),
     single("png-49-megapixels", partial(_of_black, 7_000, 7_000, 16, 6), (OK, SLOW)),
     single("png-49-megapixels-interlaced", partial(_of_black, 7_000, 7_000, 8, 6, 1), (OK, SLOW, DAMAGED)),

@@ -63,8 +63,8 @@ def _a_byte_apart(size: int) -> bytes:
     return _picture(64, 64, range(8, 8 + count), [128, 128], rows=2)
 
 
-def _one_place(compression: int, size: int) -> bytes:
-    """Rows that all lie at one place, of a picture with as many rows as the offsets allow."""
+def _one_strip_for_all(compression: int, size: int) -> bytes:
+    """Rows that all lie at one offset, of a picture with as many rows as the offsets allow."""
     rows = max(2, min(900_000, size // 8 - 100))
     row = {_RAW: bytes(50), _DEFLATE: zlib.compress(bytes(50)), _PACKBITS: b"\xcf\0", _LZW: b"\x80\0"}[compression]
     at = 8 + 2 + 12 * 9 + 4 + 8 * rows
@@ -160,10 +160,10 @@ _READ = (OK, COMPLEX, DAMAGED)
 MAKERS = (
     sized("tiff-strips-a-byte-apart", _a_byte_apart, (DAMAGED, COMPLEX)),
     sized("tiff-few-rows-many-strips", _few_rows_many_strips, (DAMAGED, COMPLEX)),
-    sized("tiff-rows-at-one-place", partial(_one_place, _RAW), (DAMAGED, COMPLEX)),
-    sized("tiff-folded-rows-at-one-place", partial(_one_place, _DEFLATE), (*_READ, SLOW)),
-    sized("tiff-packed-rows-at-one-place", partial(_one_place, _PACKBITS), (*_READ, SLOW)),
-    sized("tiff-lzw-rows-at-one-place", partial(_one_place, _LZW), (*_READ, SLOW)),
+    sized("tiff-rows-in-one-strip", partial(_one_strip_for_all, _RAW), (DAMAGED, COMPLEX)),
+    sized("tiff-folded-rows-in-one-strip", partial(_one_strip_for_all, _DEFLATE), (*_READ, SLOW)),
+    sized("tiff-packed-rows-in-one-strip", partial(_one_strip_for_all, _PACKBITS), (*_READ, SLOW)),
+    sized("tiff-lzw-rows-in-one-strip", partial(_one_strip_for_all, _LZW), (*_READ, SLOW)),
     sized("tiff-entries-of-rationals", partial(_entries, 5), _READ),
     sized("tiff-entries-of-shorts", partial(_entries, 3), _READ),
     sized("tiff-rationals", partial(_one_long_entry, 40_000, 5, 8), (*_READ, SLOW, MEMORY)),

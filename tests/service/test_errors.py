@@ -29,9 +29,9 @@ def test_a_problem_has_the_members_of_rfc_9457_and_a_code() -> None:
 
 
 def test_an_error_outside_the_tree_reveals_nothing() -> None:
-    told = problem(KeyError("/home/somebody/secret"))
-    assert (told["status"], told["code"]) == (500, "internal")
-    assert "secret" not in str(told)
+    said = problem(KeyError("/home/somebody/secret"))
+    assert (said["status"], said["code"]) == (500, "internal")
+    assert "secret" not in str(said)
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.1, "2"), (30.0, "30")])

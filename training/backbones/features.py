@@ -97,7 +97,7 @@ def cached_features(
 ) -> FeatureSet:
     """The features of these splits, from the folder `cache` where they were computed before.
 
-    They are kept under a key of the data's fingerprint, the backbone's weights and the input's size, so that whatever
+    They are kept under a key of the data's fingerprint, the backbone's weights and the input's size. So whatever
     changes one of them computes anew. Raises BackboneError or NotSaved.
     """
     _remove_abandoned(cache)

@@ -1,7 +1,7 @@
 """Reads the tensors of a PyTorch weights file without PyTorch, and without running what a pickle may ask for.
 
-The file is of the format that `torch.save` wrote before version 1.6: five pickles (a magic number, the format's number,
-facts on the machine, a dict of tensors, the names of their storages) and then each storage's numbers.
+The file is of the format that `torch.save` wrote before version 1.6: five pickles and then each storage's numbers. The
+pickles: a magic number, the format's number, facts on the machine, a dict of tensors, the names of their storages.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Evaluate a model of the store on labelled images, as it is served: the same file, engine and precision.
 
 The data may be what its recipe reads, or any folder of class sub-folders named as its labels. Without train/,
-validation/ and test/ in it every image is evaluated, but for those that the model was fitted or chosen on.
+validation/ and test/ in it every image is evaluated. Those that the model was fitted or chosen on are left out.
 """
 
 from __future__ import annotations

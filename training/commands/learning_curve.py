@@ -1,4 +1,4 @@
-"""Fit a recipe on ever more images of each class, and add each test accuracy to a file of points for the report.
+"""Fit a recipe on ever more images of each class, and add each test accuracy to a file of points.
 
 A point that is in the file is not fitted again; --resume goes on in the midst of a fit too. The fits are the recipe's,
 but for the images and for an epoch's length, which is 16 batches at least.

@@ -1,7 +1,7 @@
 """Compare the engines of a saved version with its Keras network again, and write what is found into its card.
 
-Fitting does this once. What an engine makes of a network may change with a new release of it, or with ours, and the
-server goes below float32 only where the card says that answers stay the same. Nothing else of the card changes.
+Fitting does this once. What an engine makes of a network may change with a new release of it, or with ours. The server
+goes below float32 only where the card says that answers stay the same. Nothing else of the card changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A folder, a zip or a tar behind one face: the names of its files and their bytes.
 
-Data sets are read where they lie, packed or unpacked. Names are POSIX paths relative to the top of the archive, sorted,
-so that the order of images does not depend on the packing.
+Data sets are read where they lie, packed or unpacked. Names are POSIX paths relative to the top of the archive. They
+are sorted, so that the order of images does not depend on the packing.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Archive:
 
     `names` are the files, `folders` (each with a final `/`) those recorded as such; a zip need not record any. Hidden
     files and what systems leave behind (`.DS_Store`, `__MACOSX`, `@eaDir`, `Thumbs.db`) are in neither. Links in a
-    folder are followed, also out of it. `left_out` names the links and folders that cannot be, with the reason.
-    Raises DatasetError when nothing is there, when it is damaged, or when a name in a zip or tar leads out of it.
+    folder are followed, also out of it. `left_out` names the links and folders that cannot be, with the reason. Raises
+    DatasetError when nothing is there, when it is damaged, or when a packed name leads out of it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -67,7 +67,7 @@ def fetch(name: str, to: Path) -> Path:
     """Bring the archive of data set `name` into the folder `to`; returns its path.
 
     One that is there already, and whole, is not downloaded again. Raises FetchError: unknown name, no connection, not
-    found, wrong checksum, or a source that hands it out to account holders only (the message then says what to do).
+    found, wrong checksum, or a source for account holders only. The message then says what to do.
     """
     if name not in SOURCES:
         raise FetchError(f"no data set {name!r} to fetch; there are {', '.join(SOURCES)}")

@@ -1,7 +1,7 @@
 """Accuracy against the number of training images: which recipe to take for how many images of each class.
 
-Every point is a fit on so many training images of each class, and at most as many validation images, because who has
-few has few of both; the test images are always all.
+Every point is a fit on so many training images of each class, and at most as many validation images: who has few has
+few of both; the test images are always all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training batches in an order that depends on seed and epoch alone, so a resumed run sees what it would have."""
+"""Training batches in an order that depends on seed and epoch alone: a resumed run sees what it would have."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class InOrder(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
     """An endless stream of shuffled passes over a split, cut into epochs.
 
-    Pass p is a permutation drawn from (seed, p) and ends with a smaller batch where the images do not fill one. Epoch e
+    Pass p is a permutation drawn from (seed, p). It ends with a smaller batch where the images do not fill one. Epoch e
     is the batches [e * steps, (e + 1) * steps) of the stream, `steps` being one pass unless given; whoever fits sets
     `epoch` before each one. Each batch is (pixels uint8 [n, height, width, channels], labels int64 [n]), with features
-    float32 [n, k] in place of the pixels where the split has those.
-    Fit with `shuffle=False`: Keras would shuffle the batches again, from a state that a resumed run does not have.
+    float32 [n, k] in place of pixels if there are some. Fit with `shuffle=False`: Keras would shuffle the batches
+    again, from a state that a resumed run does not have.
     """
 
     def __init__(self, split: Examples, batch_size: int, *, seed: int, steps: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How much each class counts in the loss, so that a network cannot do well by naming the most frequent one."""
+"""How much each class counts in the loss, lest a network do well by naming the most frequent one."""
 
 from __future__ import annotations
 

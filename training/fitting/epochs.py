@@ -1,4 +1,4 @@
-"""The epochs of a fit, each seeded by its number, so that a resumed run takes the course of an uninterrupted one."""
+"""The epochs of a fit, each seeded by its number: a resumed run takes the course of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALIDATION_BATCH = 128  # no effect on the result, only on memory
 
 
 class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Seeds every epoch by its number, hands it to the run when it is done, and ends a stage that gains no more."""
+    """Seeds every epoch by its number, hands it on when done, and ends a stage that gains no more."""
 
     def __init__(
         self, run: Run, batches: Batches, after: int, until: int, patience: int | None, progress: Progress

@@ -67,8 +67,8 @@ def flip_changes_the_class(backbone: Backbone, shape: tuple[int, int, int], data
 def check_flip(backbone: Backbone, shape: tuple[int, int, int], dataset: Dataset, seen: FeatureSet) -> list[FlipCheck]:
     """One check over all classes, and one for each class.
 
-    A linear classifier on the features of training and validation images scores images that it was not fitted on, as
-    they are and mirrored.
+    A linear classifier works on the features of training and validation images. It scores images that it was not fitted
+    on, as they are and mirrored.
     """
     known = [seen.splits[name] for name in ("train", "validation")]
     features = Features(

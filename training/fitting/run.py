@@ -71,7 +71,7 @@ def most_accurate_epoch(history: Sequence[Epoch]) -> Epoch:
 class Run:
     """One folder: `run.json` (what is being fitted), `history.csv` and the weights of the last and the best epoch.
 
-    Weights are written before the history row that names their epoch, and removed after it, so the folder can be left
+    Weights are written before the history row that names their epoch, and removed after it. So the folder can be left
     at any instant: at worst an epoch is repeated.
     """
 

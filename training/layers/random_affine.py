@@ -16,10 +16,10 @@ _DRAWN = 6  # numbers an image: angle, shift along x and y, shear, zoom along x 
 class RandomAffine(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """Draws one affine map for each image and interpolates once; what lies outside repeats the edge.
 
-    Takes and gives float [n, height, width, channels] in the range of the pixels; unchanged unless `training`.
-    The map and the distributions are those of `ImageDataGenerator.get_random_transform` and `apply_affine_transform` in
-    Keras 3.15 (`keras/src/legacy/preprocessing/image.py`): about the centre of the image, a point of the result is
-    zoomed, sheared, shifted and rotated to the point whose pixel it shows.
+    Takes and gives float [n, height, width, channels] in the range of the pixels; unchanged unless `training`. The map
+    and the distributions are those of `ImageDataGenerator.get_random_transform` and `apply_affine_transform` in Keras
+    3.15 (`keras/src/legacy/preprocessing/image.py`): about the centre of the image, a point of the result is moved to
+    the point whose pixel it shows.
 
     Rotation is drawn from [-rotation_degrees, rotation_degrees]; the shift of each axis, a fraction of its side, from
     [-shift, shift]; shear from [-shear_degrees, shear_degrees]; zoom of each axis from [1 - zoom, 1 + zoom].

@@ -7,11 +7,10 @@ Reaches: asl-baseline  test accuracy 1.0000, n=1
          asl-augmented test accuracy 0.9919 (0.9874 to 0.9967), n=3
 Article: validation accuracy 0.9962 with augmentation
 
-Differences from the article: its validation images are the official test file; here that file is the test split and
-15 % of the training rows are held out for validation, so that the epoch is chosen without looking at the test. Labels
-are the letters, not 0-23. Every image is contrast-stretched to 0..255, because the copies of the data met today are
-and a user's photo is not. The rows show few hands and hold near-duplicates, so any random split flatters the
-accuracy.
+Differences from the article: its validation images are the official test file; here that file is the test split. 15 %
+of the training rows are held out for validation, so that the epoch is chosen without looking at the test. Labels are
+the letters, not 0-23. Every image is contrast-stretched to 0..255: the copies of the data met today are, and a user's
+photo is not. The rows show few hands and hold near-duplicates, so any random split flatters the accuracy.
 """
 
 from __future__ import annotations

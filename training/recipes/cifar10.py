@@ -7,10 +7,10 @@ Reaches: cifar-10-baseline  test accuracy 0.6672, n=1
          cifar-10-augmented test accuracy 0.7928 (0.7878 to 0.8020), n=3
 Article: validation accuracy 0.801 at epoch 30 and 0.814 at best
 
-Differences from the article: the 30 % validation images are drawn by NumPy's generator with the article's seed 777,
-which need not be the images the article drew. Pixels are standardised with the mean and deviation of all 50,000
-training images as there, inside the network. Augmented images are made of the nearest pixels, as Keras made them until
-December 2017; whether the article's Keras was older is not known.
+Differences from the article: the 30 % validation images are drawn by NumPy's generator with the article's seed 777.
+They need not be the images the article drew. Pixels are standardised with the mean and deviation of all 50,000 training
+images as there, inside the network. Augmented images are made of the nearest pixels, as Keras made them until December
+2017; whether the article's Keras was older is not known.
 """
 
 from __future__ import annotations

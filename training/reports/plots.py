@@ -121,7 +121,7 @@ def draw_images_per_class(points: Sequence[Point], models: Mapping[str, str], pa
 
 
 def draw_sheet(pixels: npt.NDArray[np.uint8], captions: Sequence[str], path: Path, title: str) -> None:
-    """Images, uint8 [n, height, width, 1 or 3], in rows of five, each with a caption of two lines above it."""
+    """Images, uint8 [n, height, width, 1 or 3], in rows of five, each below a caption of two lines."""
     columns = min(SHEET_COLUMNS, len(pixels))
     rows = -(-len(pixels) // columns)
     with fonts_for((title, *captions)):

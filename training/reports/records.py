@@ -114,7 +114,7 @@ def _records_of(recipe: Recipe, home: Path) -> RecipeRecords:
 def _rates(recipe: Recipe, home: Path) -> RatesRecord | None:
     record = read_rates(home / RATES)
     if record:
-        _check_place(home / RATES, record.recipe, recipe.name)
+        _check_folder(home / RATES, record.recipe, recipe.name)
         _check_data(home / RATES, record.dataset, recipe)
     return record
 
@@ -123,7 +123,7 @@ def _runs(recipe: Recipe, folders: list[Path]) -> Iterator[RunRecord]:
     for folder in folders:
         if match := _SEED.fullmatch(folder.name):
             card, history = read_card(folder / "card.json"), folder / HISTORY
-            _check_place(folder, (card.recipe, card.training.seed), (recipe.name, int(match[1])))
+            _check_folder(folder, (card.recipe, card.training.seed), (recipe.name, int(match[1])))
             _check_data(folder, card.training.dataset.name, recipe)
             stated = card.files.get(HISTORY)
             if not history.is_file() or not stated or _sha256(history) != stated.sha256:
@@ -136,12 +136,12 @@ def _cross_validations(recipe: Recipe, folders: list[Path]) -> Iterator[tuple[Pa
         if match := _FOLDS.fullmatch(folder.name):
             record = read_folds(folder / FOLDS)
             found = (record.recipe, len(record.folds), record.seed)
-            _check_place(folder, found, (recipe.name, int(match[1]), int(match[2])))
+            _check_folder(folder, found, (recipe.name, int(match[1]), int(match[2])))
             _check_data(folder, record.dataset.name, recipe)
             yield folder, record
 
 
-def _check_place(folder: Path, found: object, expected: object) -> None:
+def _check_folder(folder: Path, found: object, expected: object) -> None:
     if found != expected:
         raise RecipeError(f"{folder}: holds the record of {found}, expected {expected}; was it copied here?")
 

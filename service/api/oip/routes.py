@@ -27,8 +27,8 @@ from service.inference.classifier import Classifier
 from service.inference.timing import Classified
 from service.settings import Settings
 
-# A thread costs a tenth of a millisecond, as does parsing this much JSON or rounding this many bytes of pixels. orjson
-# itself does not let go of the interpreter; turning its lists into an array takes longer, and does so after each image.
+# A thread costs as much as to parse this much JSON, or to round this many bytes of pixels. orjson itself does not let
+# go of the interpreter; turning its lists into an array takes longer, and does so after each image.
 INLINE_JSON_BYTES = 32_768
 INLINE_RAW_BYTES = 262_144
 

@@ -28,7 +28,7 @@ from service.api.responses import JSON, PROBLEM_JSON, json_response
 from service.errors import problem
 from service.inference.catalog import Catalog
 
-# What every route may answer, what every route that reads a body may, and what every route of a model may.
+# What every route may answer; what every one that reads a body may; what every one of a model may.
 ALWAYS: tuple[type[SightlineError], ...] = (
     *(errors.Unauthorized, errors.HostNotAllowed, errors.HeadTooLarge, errors.TooManyConnections, errors.Overloaded),
 )
@@ -82,7 +82,7 @@ def _paths(catalog: Catalog) -> dict[str, Any]:
     most = catalog.settings.max_images
     paths: dict[str, Any] = {}
     paths["/v1/models"] = {"get": _operation("What is served", "Models", (), ())}
-    for at, parameters in _places("/v1/models/{model}", catalog):
+    for at, parameters in _both_paths("/v1/models/{model}", catalog):
         paths[at] = {"get": _operation("Labels, input, accuracy, engine", "ModelState", parameters, OF_MODEL)}
         for name, text, schema, query, bodies in (
             ("predict", "Classify one image", "Predictions", schemas.TOP_K, schemas.IMAGE_BODIES),
@@ -117,7 +117,7 @@ def _protocol_paths(catalog: Catalog) -> dict[str, Any]:
     paths["/v2/health/ready"] = {"get": ready}
     index = _operation("Every version and its state", "Any", (), WITH_BODY, schemas.INDEX_BODY, v2=True)
     paths["/v2/repository/index"] = {"post": index}
-    for at, parameters in _places("/v2/models/{model}", catalog):
+    for at, parameters in _both_paths("/v2/models/{model}", catalog):
         paths[at] = {"get": _operation("Model metadata", "Any", parameters, (*OF_MODEL, *OF_WORK), v2=True)}
         for name in ("ready", "config", "stats"):
             about = _operation(f"The model's {name}", "Any", parameters, (*OF_MODEL, *OF_WORK), v2=True)
@@ -150,7 +150,7 @@ def _probe_paths() -> dict[str, Any]:
     }
 
 
-def _places(path: str, catalog: Catalog) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _both_paths(path: str, catalog: Catalog) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """A model's path, by default its newest version, and the path of one version; with their parameters."""
     names = list(catalog.entries) or ["cats-vs-dogs"]
     model = _path_parameter("model", {"type": "string", "pattern": "^[a-z0-9-]+$"}, names)

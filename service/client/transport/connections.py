@@ -1,7 +1,7 @@
 """Connections to use again, and no more of them at once than allowed.
 
-Each is a transport with a pool of one. httpx's own pool goes through all its connections for every request, which with
-a few dozen of them costs more than the rest of the request.
+Each is a transport with a pool of one. httpx's own pool goes through all its connections for every request. With a few
+dozen of them that costs more than the rest of the request.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Connections:
     def __init__(self, make: Callable[[], httpx.BaseTransport], most: int) -> None:
         self._make = make
         self._most = most
-        self._places = threading.BoundedSemaphore(most)
+        self._free = threading.BoundedSemaphore(most)
         self._idle: list[httpx.BaseTransport] = []  # the last one back goes out first, so that the others may expire
         self._closed = False
 
     @contextmanager
     def one(self, within_s: float) -> Iterator[httpx.BaseTransport]:
         """A connection that is nobody else's. Raises TimedOut when none is free in time."""
-        if not self._places.acquire(timeout=within_s):
+        if not self._free.acquire(timeout=within_s):
             raise TimedOut(f"all {self._most} connections were in use for {within_s:g} s")
         try:
             _check_open(self._closed)
@@ -41,7 +41,7 @@ class Connections:
                 if self._closed:
                     self.close()
         finally:
-            self._places.release()
+            self._free.release()
 
     def close(self) -> None:
         self._closed = True
@@ -61,15 +61,15 @@ class AsyncConnections:
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], most: int) -> None:
         self._make = make
         self._most = most
-        self._places = asyncio.Semaphore(most)
+        self._free = asyncio.Semaphore(most)
         self._idle: list[httpx.AsyncBaseTransport] = []
         self._closed = False
 
     @asynccontextmanager
     async def one(self, within_s: float) -> AsyncIterator[httpx.AsyncBaseTransport]:
         try:
-            async with asyncio.timeout(within_s if self._places.locked() else None):
-                await self._places.acquire()
+            async with asyncio.timeout(within_s if self._free.locked() else None):
+                await self._free.acquire()
         except TimeoutError:
             raise TimedOut(f"all {self._most} connections were in use for {within_s:g} s") from None
         try:
@@ -82,7 +82,7 @@ class AsyncConnections:
                 if self._closed:
                     await self.close()
         finally:
-            self._places.release()
+            self._free.release()
 
     async def close(self) -> None:
         self._closed = True

@@ -1,7 +1,7 @@
 """The end of a request's time, and sockets that keep to it however slowly the other side drips.
 
-httpx's timeouts begin anew with every read. It hands them down to the socket as they are, so that a timeout that knows
-its own end bounds all of a request's reads and writes together.
+httpx's timeouts begin anew with every read. It hands them down to the socket as they are. So a timeout that knows its
+own end bounds all reads and writes of a request together.
 """
 
 # ruff: noqa: ASYNC109  # httpcore gives its steps a timeout, and names it so

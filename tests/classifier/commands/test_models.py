@@ -40,7 +40,7 @@ def run(tiny_models_root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.bin"  # formats are told by bytes, not by names
+    path = tmp_path / "photo.bin"  # formats are known by bytes, not by names
     path.write_bytes(pictures.jpeg())
     return path
 

@@ -213,7 +213,7 @@ def test_who_asks_while_the_engine_closes_gets_an_answer_or_an_error(own_engine)
             while True:
                 assert own_engine.infer(batch(2)).shape == (2, 3)
         except EngineUnavailable:
-            outcomes.append("told")
+            outcomes.append("refused")
 
     threads = [threading.Thread(target=ask_until_closed, daemon=True) for _ in range(8)]
     for thread in threads:
@@ -223,7 +223,7 @@ def test_who_asks_while_the_engine_closes_gets_an_answer_or_an_error(own_engine)
     own_engine.close()
     for thread in threads:
         thread.join(10)
-    assert outcomes == ["told"] * 8
+    assert outcomes == ["refused"] * 8
 
 
 # The card

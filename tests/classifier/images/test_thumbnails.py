@@ -91,8 +91,8 @@ def test_anything_else_is_left_to_pillow(body):
 @settings(max_examples=300, deadline=None)
 def test_a_damaged_file_comes_to_the_pixels_that_pillow_gives_or_to_none(body, changes, channels):
     damaged = bytearray(body)
-    for place, value in changes:
-        damaged[round(place * (len(damaged) - 1))] = value
+    for share, value in changes:
+        damaged[round(share * (len(damaged) - 1))] = value
     pixels = past_pillow(bytes(damaged), SPECS[channels])
     if pixels is not None:
         np.testing.assert_array_equal(pixels, by_pillow(bytes(damaged), channels))

@@ -1,4 +1,4 @@
-"""Signals, kills, floods and slow callers: who was accepted is answered, and everybody else is told so."""
+"""Signals, kills, floods and slow callers: who was accepted is answered, and everybody else is refused in words."""
 
 from __future__ import annotations
 
@@ -116,14 +116,14 @@ def test_sigterm_under_load_loses_no_accepted_request(tiny_models_root: Path, tm
         with ThreadPoolExecutor(8) as callers:
             done = [callers.submit(ask, seed) for seed in range(8)]
             time.sleep(1)
-            told_at = time.monotonic()
+            signalled_at = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             server.process.wait(20)
         for future in done:
             future.result()
     assert set(outcomes) == {"200", "closing"}
     assert outcomes["200"] > 20
-    assert all(lost - told_at > notice_s for lost in lost_at)
+    assert all(lost - signalled_at > notice_s for lost in lost_at)
 
 
 def test_a_killed_worker_is_replaced(tiny_models_root: Path, tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_an_address_that_comes_by_another_way_is_refused_too(tiny_models_root: P
 def test_a_worker_that_everybody_can_reach_answers_nobody_even_when_the_start_was_not_refused(
     tiny_models_root: Path, tmp_path: Path
 ) -> None:
-    """The supervisor is told a lie; the worker looks at its socket."""
+    """The supervisor is deceived; the worker looks at its socket."""
     code = (
         "import service.app, service.api.auth as access, runpy, sys;"
         "access.check_address = lambda *_: None;"

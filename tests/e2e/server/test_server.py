@@ -207,7 +207,9 @@ def test_a_model_without_a_sound_version_keeps_the_server_from_being_ready_but_n
         assert httpx.post(server.url + PREDICT, content=jpeg()).json()["version"] == 2
 
 
-def test_an_upload_that_stalls_is_told_as_that_and_not_as_a_busy_server(tiny_models_root: Path, tmp_path: Path) -> None:
+def test_an_upload_that_stalls_is_named_as_that_and_not_as_a_busy_server(
+    tiny_models_root: Path, tmp_path: Path
+) -> None:
     environ = {
         "SIGHTLINE_MODELS": str(tiny_models_root),
         "SIGHTLINE_REQUEST_TIMEOUT_MS": "300",

@@ -20,8 +20,8 @@ def test_our_share_of_the_limit_and_our_multiple_of_a_peer_are_shown():
 
 def test_a_table_comes_with_its_machine_commit_repetitions_and_versions():
     text = "\n".join(performance(Results(raw(run("sightline")))))
-    for told in ("n=1 rounds x 3 s", "a processor, 2 cores", "2026-01-02", "commit abc", "openvino 1", "mosec 2"):
-        assert told in text
+    for said in ("n=1 rounds x 3 s", "a processor, 2 cores", "2026-01-02", "commit abc", "openvino 1", "mosec 2"):
+        assert said in text
 
 
 def test_the_page_and_the_summary_name_the_versions_that_were_measured():
@@ -60,9 +60,9 @@ def test_half_of_capacity_shows_the_steps_of_all_and_of_the_slowest():
     head, _, evenly, randomly, _, rounds = half_table({"half": {"seconds": 6, "rows": [row]}})
     assert rounds.startswith("n=1 rounds x 6 s")
     assert head.endswith("| decode | queue | infer | rest |")
-    told = "1,234 | 0.30 | 1.50 | 6.00 | 0.10 (1.00) | 0.20 (2.00) | 0.30 (3.00) | 0.40 (4.00) |"
-    assert evenly == f"| `asl` | 28x28 | evenly spaced | {told}"
-    assert randomly == f"| `asl` | 28x28 | at random times | {told}"
+    said = "1,234 | 0.30 | 1.50 | 6.00 | 0.10 (1.00) | 0.20 (2.00) | 0.30 (3.00) | 0.40 (4.00) |"
+    assert evenly == f"| `asl` | 28x28 | evenly spaced | {said}"
+    assert randomly == f"| `asl` | 28x28 | at random times | {said}"
 
 
 def test_the_page_says_when_and_where_each_part_ran():

@@ -31,8 +31,8 @@ def test_a_missed_target_is_reported_as_missed():
 def test_of_several_rounds_at_half_of_capacity_the_middle_one_is_reported():
     def a_round(number: int, p99_ms: float) -> dict[str, Any]:
         seen = {"p99_ms": p99_ms, "sent": 1, "statuses": {"200": 1}}
-        place = {"round": number, "model": "asl", "image": "28x28"}
-        return place | {"one": {"p50_ms": 2.0}, "evenly": seen, "randomly": seen}
+        case = {"round": number, "model": "asl", "image": "28x28"}
+        return case | {"one": {"p50_ms": 2.0}, "evenly": seen, "randomly": seen}
 
     half = {"rows": [a_round(1, 90.0), a_round(2, 6.0), a_round(3, 4.0)]}
     lines = shown(every(Results(soak={"half": half})))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.explanation import CELLS, PASSES
+from classifier.explanation import CELLS, WINDOWS
 from classifier.loaded_model import LoadedModel
 from service.inference.batching import Batcher, BatchScheduler
 from tests.service.pictures import TEXT, jpeg
@@ -74,10 +74,10 @@ async def test_ordinary_requests_overtake_the_batches_of_an_explanation() -> Non
         return items
 
     behind: Batcher[str, str] = Batcher(
-        batches_of(forward), scheduler, max_batch=1, queue_limit=PASSES, background=True
+        batches_of(forward), scheduler, max_batch=1, queue_limit=WINDOWS, background=True
     )
     ordinary: Batcher[str, str] = Batcher(batches_of(forward), scheduler, max_batch=1)
     never = asyncio.get_running_loop().time() + 60
-    waiting = [behind.submit(f"pass {i}", never) for i in range(3)] + [ordinary.submit("picture", never)]
+    waiting = [behind.submit(f"window {i}", never) for i in range(3)] + [ordinary.submit("picture", never)]
     await asyncio.gather(*waiting)
     assert order[0] == "picture"

@@ -41,7 +41,7 @@ def never_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.api.oip.protocol.orjson.loads", parse)
 
 
-def told(answer: httpx.Response) -> tuple[int, str]:
+def refusal_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.headers["x-error-code"]
 
 
@@ -56,7 +56,7 @@ async def test_json_of_more_brackets_than_anybody_needs_is_refused_before_it_is_
         body = gzip.compress(body)
     answer = await client.post(path, content=body, headers=JSON | {"content-encoding": encoding})
     compressed_image = path == PREDICT and encoding == "gzip"
-    assert told(answer) == ((415, "unsupported-media-type") if compressed_image else (413, "body-too-large"))
+    assert refusal_of(answer) == ((415, "unsupported-media-type") if compressed_image else (413, "body-too-large"))
 
 
 async def test_as_many_nested_pixels_as_a_body_holds_are_read(client: httpx.AsyncClient) -> None:
@@ -93,20 +93,20 @@ FLAT = HEAD + b"1," * 90_000 + b"1]}]}"  # which is not what its shape says
 async def test_unfolded_and_parsed_bytes_are_held_bytes_until_they_are_gone(app: Starlette, catalog: Catalog) -> None:
     folded = gzip.compress(FLAT)
     answer, most = await held_at_most(app, catalog, folded, "gzip")
-    assert told(answer) == (400, "malformed-request")
+    assert refusal_of(answer) == (400, "malformed-request")
     assert most > len(folded) + len(FLAT) + 8 * len(FLAT)
 
 
-async def test_where_there_is_no_room_for_them_the_caller_is_told_to_come_again(
+async def test_where_there_is_no_room_for_them_the_caller_is_asked_to_come_again(
     app: Starlette, catalog: Catalog
 ) -> None:
     answer, _ = await held_at_most(app, catalog, gzip.compress(FLAT), "gzip", max_held_bytes=9 * len(FLAT))
-    assert told(answer) == (429, "too-many-bytes")
+    assert refusal_of(answer) == (429, "too-many-bytes")
 
 
 async def test_what_could_never_have_room_is_too_large(app: Starlette, catalog: Catalog) -> None:
     answer, _ = await held_at_most(app, catalog, FLAT, "identity", max_held_bytes=5 * len(FLAT))
-    assert told(answer) == (413, "body-too-large")
+    assert refusal_of(answer) == (413, "body-too-large")
 
 
 async def test_one_body_is_unfolded_at_a_time() -> None:

@@ -35,7 +35,7 @@ ANSWER = {"model": "pets", "version": 2, "predictions": [{"label": "cat", "proba
 
 
 class Server:
-    """Answers as it was told, one after another, the last one for ever; remembers what it was asked."""
+    """Gives its replies, one after another, the last one for ever; remembers what it was asked."""
 
     def __init__(self, *replies: httpx.Response | Exception) -> None:
         self.replies = list(replies) or [answer()]

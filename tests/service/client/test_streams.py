@@ -217,7 +217,7 @@ def test_a_server_that_takes_smaller_groups_gets_its_images_anyway(stream: Strea
     assert len(refused) <= 2  # what was under way when the first was refused
 
 
-def test_a_group_that_is_sent_away_is_sent_again_as_it_was(stream: Streams) -> None:
+def test_a_group_that_is_refused_for_now_is_sent_again_as_it_was(stream: Streams) -> None:
     server = Server()
     full = {"code": "queue-full", "detail": "full", "status": 429}
     server.replies = [httpx.Response(429, json=full, headers=PROBLEM_JSON | {"retry-after": "0"}) for _ in range(2)]
@@ -400,11 +400,11 @@ def test_more_threads_than_connections_wait_for_one() -> None:
 
 
 def test_waiting_for_a_connection_ends_with_the_timeout() -> None:
-    asked, gate = threading.Event(), threading.Event()
+    asked, released = threading.Event(), threading.Event()
 
     def hang(_: httpx.Request) -> httpx.Response:
         asked.set()
-        gate.wait(10)
+        released.wait(10)
         return httpx.Response(200)
 
     with Client(URL, transport=httpx.MockTransport(hang), max_connections=1, timeout_s=0.05) as client:
@@ -413,7 +413,7 @@ def test_waiting_for_a_connection_ends_with_the_timeout() -> None:
         assert asked.wait(10)
         with pytest.raises(TimedOut, match="all 1 connections were in use for"):
             client.predict("pets", b"1")
-        gate.set()
+        released.set()
         first.join()
 
 

@@ -28,18 +28,18 @@ class Device:
         self.batches: list[list[int]] = []
         self.poison: set[int] = set()
         self.memory = 1000  # items that it has room for at once
-        self._gate = asyncio.Event()
-        self._gate.set()
+        self._open = asyncio.Event()
+        self._open.set()
 
     def hold(self) -> None:
-        self._gate.clear()
+        self._open.clear()
 
     def let_go(self) -> None:
-        self._gate.set()
+        self._open.set()
 
     async def forward(self, items: list[int]) -> list[int]:
         self.batches.append(items)
-        await self._gate.wait()
+        await self._open.wait()
         if len(items) > self.memory:
             raise OutOfMemory(f"no memory for a batch of {len(items)}")
         if self.poison & set(items):

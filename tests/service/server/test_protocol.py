@@ -335,8 +335,8 @@ async def test_who_is_shed_is_answered_in_his_protocols_words_with_his_request_i
     assert f"content-type: application/{kind}\r\n".encode() in head
     assert b"x-request-id: mine" in head
     assert b"x-content-type-options: nosniff" in head
-    told = orjson.loads(body)
-    assert told.get("error", told.get("detail")) == "more requests come than can be answered; send it again"
+    said = orjson.loads(body)
+    assert said.get("error", said.get("detail")) == "more requests come than can be answered; send it again"
     connection.connection_lost(None)
 
 

@@ -32,9 +32,9 @@ class Folders:
     there; every class has one image at least in every split.
 
     Labels are the folders' names in natural order (`class2` before `class10`). Sub-folders of a class belong to it.
-    What does not decode, lies in no class folder, or is a byte-for-byte copy is left out and named in
-    `Dataset.skipped`; a copy stays in test rather than in validation, there rather than in train. One image under two
-    labels is an error, or with `drop_conflicts` left out too. The order of images follows from their contents.
+    What does not decode, lies in no class folder, or is a copy is left out and named in `Dataset.skipped`; a copy stays
+    in test rather than in validation, there rather than in train. One image under two labels is an error, or with
+    `drop_conflicts` left out too. The order of images follows from their contents.
     """
 
     validation_fraction: float = 0.2
@@ -86,7 +86,7 @@ class Folders:
     ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
         """The splits of the images that decode.
 
-        Where all images of a class in a split turn out to be damaged, the splits are assigned anew without them.
+        Where all images of a class in a split are damaged, the splits are assigned anew without them.
         """
         damaged: dict[str, Skipped] = {}
         while True:

@@ -45,7 +45,7 @@ async def test_every_route_is_described_and_everything_described_is_a_route(app:
     ours = {("get", path) for path in ("/", "/docs", "/openapi.json", "/v1")}
     described = {(method, path) for path, operations in document["paths"].items() for method in operations}
     probes = {("get", "/livez"), ("get", "/readyz")}
-    assert {place for place in routes - ours if place[1] != "/v1"} == described - probes
+    assert {route for route in routes - ours if route[1] != "/v1"} == described - probes
 
 
 async def test_every_reference_leads_somewhere(document: Any) -> None:
@@ -73,9 +73,9 @@ async def test_the_examples_of_bodies_are_answered(client: httpx.AsyncClient, do
         for method, operation in operations.items():
             for kind, body in operation.get("requestBody", {}).get("content", {}).items():
                 for example in body.get("examples", {}).values():
-                    place = path.format(model=COLOUR, version=1)
-                    answer = await client.request(method, place, json=example["value"])
-                    assert answer.status_code == 200, (place, kind, answer.text)
+                    url = path.format(model=COLOUR, version=1)
+                    answer = await client.request(method, url, json=example["value"])
+                    assert answer.status_code == 200, (url, kind, answer.text)
                     sent += 1
     assert sent >= 6
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
@@ -38,7 +39,7 @@ from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.anyio
 
-Told = tuple[int, str]
+Refusal = tuple[int, str]
 
 
 class Stuck:
@@ -66,9 +67,17 @@ class Stuck:
     def close(self) -> None: ...
 
 
+@pytest.fixture(scope="module")
+def one_version(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """A catalog, not loaded, of the newest colour version alone, which takes a third of the time to load."""
+    root = tmp_path_factory.mktemp("one") / "models"
+    shutil.copytree(catalog.settings.models / COLOUR / "2", root / COLOUR / "2")
+    return Catalog(dataclasses.replace(catalog.settings, models=root))
+
+
 @asynccontextmanager
 async def server(catalog: Catalog, **changes: Any) -> Any:
-    """A client of a server with other settings; its models are shared with all tests."""
+    """A client of a server with the models of a catalog and other settings."""
     settings = dataclasses.replace(catalog.settings, **changes)
     own = Catalog(settings)
     await own.load()
@@ -84,11 +93,11 @@ async def server(catalog: Catalog, **changes: Any) -> Any:
         await own.close()
 
 
-def told(answer: httpx.Response) -> Told:
+def refusal_of(answer: httpx.Response) -> Refusal:
     return answer.status_code, answer.json()["code"]
 
 
-async def told_to(upload: Upload) -> Told:
+async def refusal_of_upload(upload: Upload) -> Refusal:
     status = await upload.status()
     code = upload.headers()["x-error-code"]
     upload.hang_up()
@@ -96,19 +105,19 @@ async def told_to(upload: Upload) -> Told:
     return status, code
 
 
-async def too_many_bytes_in_a_body(catalog: Catalog) -> Told:
+async def too_many_bytes_in_a_body(catalog: Catalog) -> Refusal:
     async with server(catalog, max_body_bytes=100) as (client, _, _):
-        return told(await client.post(PREDICT, content=bytes(101)))
+        return refusal_of(await client.post(PREDICT, content=bytes(101)))
 
 
-async def too_many_pixels(catalog: Catalog) -> Told:
+async def too_many_pixels(catalog: Catalog) -> Refusal:
     async with server(catalog, max_pixels=10_000) as (client, _, _):
-        return told(await client.post(PREDICT, content=of_one_colour(101, 100)))
+        return refusal_of(await client.post(PREDICT, content=of_one_colour(101, 100)))
 
 
-async def too_many_images(catalog: Catalog) -> Told:
+async def too_many_images(catalog: Catalog) -> Refusal:
     async with server(catalog, max_images=2) as (client, _, _):
-        return told(await client.post(BATCH, files=[("images", jpeg())] * 3))
+        return refusal_of(await client.post(BATCH, files=[("images", jpeg())] * 3))
 
 
 def stick(catalog: Catalog) -> None:
@@ -118,58 +127,58 @@ def stick(catalog: Catalog) -> None:
     classifier.model.engine = stuck
 
 
-async def told_first(posts: Iterable[Coroutine[Any, Any, httpx.Response]]) -> Told:
+async def first_refusal(posts: Iterable[Coroutine[Any, Any, httpx.Response]]) -> Refusal:
     """What is answered first; the others leave."""
     done, left = await asyncio.wait(map(asyncio.create_task, posts), return_when=asyncio.FIRST_COMPLETED)
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    return told(done.pop().result())
+    return refusal_of(done.pop().result())
 
 
-async def a_full_queue(catalog: Catalog) -> Told:
+async def a_full_queue(catalog: Catalog) -> Refusal:
     async with server(catalog, queue_limit=4, max_batch=1, max_images=4, streams=1) as (client, own, _):
         stick(own)
-        return await told_first(client.post(PREDICT, content=jpeg()) for _ in range(6))
+        return await first_refusal(client.post(PREDICT, content=jpeg()) for _ in range(6))
 
 
-async def too_many_explanations(catalog: Catalog) -> Told:
+async def too_many_explanations(catalog: Catalog) -> Refusal:
     async with server(catalog, streams=1) as (client, own, _):
         stick(own)
         path = f"/v1/models/{COLOUR}/explain"
-        return await told_first(client.post(path, content=jpeg()) for _ in range(12))
+        return await first_refusal(client.post(path, content=jpeg()) for _ in range(12))
 
 
-async def too_many_large_pictures(catalog: Catalog) -> Told:
+async def too_many_large_pictures(catalog: Catalog) -> Refusal:
     body = slow_to_decode()
     async with server(catalog) as (client, _, _):
-        return await told_first(client.post(PREDICT, content=body) for _ in range(LARGE_WAITING + 2))
+        return await first_refusal(client.post(PREDICT, content=body) for _ in range(LARGE_WAITING + 2))
 
 
-async def too_many_small_pictures(catalog: Catalog) -> Told:
+async def too_many_small_pictures(catalog: Catalog) -> Refusal:
     body = next(maker for maker in MAKERS if maker.name == "bmp-deltas-of-nothing")(250_000).body
     async with server(catalog, queue_limit=2 * APART_WAITING, max_body_bytes=300_000) as (client, _, _):
-        return await told_first(client.post(PREDICT, content=body) for _ in range(APART_WAITING + 4))
+        return await first_refusal(client.post(PREDICT, content=body) for _ in range(APART_WAITING + 4))
 
 
-async def too_many_pictures_apart(catalog: Catalog) -> Told:
+async def too_many_pictures_apart(catalog: Catalog) -> Refusal:
     body = next(maker for maker in MAKERS if maker.name == "png-one-column-interlaced")(0).body
     async with server(catalog, queue_limit=2 * APART_WAITING, max_body_bytes=100_000) as (client, _, _):
-        return await told_first(client.post(PREDICT, content=body) for _ in range(APART_WAITING + 4))
+        return await first_refusal(client.post(PREDICT, content=body) for _ in range(APART_WAITING + 4))
 
 
-def hostile(name: str, size: int = 300_000) -> Callable[[Catalog], Awaitable[Told]]:
+def hostile(name: str, size: int = 300_000) -> Callable[[Catalog], Awaitable[Refusal]]:
     """What is answered to such a picture of about so many bytes."""
 
-    async def ask(catalog: Catalog) -> Told:
+    async def ask(catalog: Catalog) -> Refusal:
         body = next(maker for maker in MAKERS if maker.name == name)(size).body
         async with server(catalog, max_body_bytes=2 * len(body)) as (client, _, _):
-            return told(await client.post(PREDICT, content=body))
+            return refusal_of(await client.post(PREDICT, content=body))
 
     return ask
 
 
-async def too_slow_to_decode(catalog: Catalog) -> Told:
+async def too_slow_to_decode(catalog: Catalog) -> Refusal:
     with patch.object(messages, "CPU_S", 0.02):
         return await hostile("bmp-runs-of-one")(catalog)
 
@@ -179,78 +188,78 @@ async def too_slow_for_its_pixels(catalog: Catalog) -> Told:
         return await hostile("png-one-column-interlaced")(catalog)
 
 
-async def too_slow_for_a_small_picture(catalog: Catalog) -> Told:
+async def too_slow_for_a_small_picture(catalog: Catalog) -> Refusal:
     with patch.object(messages, "SMALL_CPU_S", 0.01):
         return await hostile("bmp-deltas-of-nothing", 250_000)(catalog)
 
 
-async def too_many_brackets(catalog: Catalog) -> Told:
+async def too_many_brackets(catalog: Catalog) -> Refusal:
     async with server(catalog, max_body_bytes=1_000_000) as (client, _, _):
         body = b'{"image": [' + b"[]," * 50_000 + b"0]}"
-        return told(await client.post(PREDICT, content=body, headers={"content-type": "application/json"}))
+        return refusal_of(await client.post(PREDICT, content=body, headers={"content-type": "application/json"}))
 
 
-async def too_many_bytes_held(catalog: Catalog) -> Told:
+async def too_many_bytes_held(catalog: Catalog) -> Refusal:
     async with server(catalog) as (_, _, app):
         traffic = traffic_of(Settings(max_held_bytes=10, max_body_bytes=10), app)
         upload = Upload(traffic, app, 20)
         upload.send(bytes(20), more=False)
-        return await told_to(upload)
+        return await refusal_of_upload(upload)
 
 
-async def too_long(catalog: Catalog, **changes: Any) -> Told:
+async def too_long(catalog: Catalog, **changes: Any) -> Refusal:
     async with server(catalog, **changes) as (client, own, _):
         stick(own)
-        return told(await client.post(PREDICT, content=jpeg(), headers={"x-request-timeout-ms": "60000"}))
+        return refusal_of(await client.post(PREDICT, content=jpeg(), headers={"x-request-timeout-ms": "60000"}))
 
 
-async def too_long_by_default(catalog: Catalog) -> Told:
+async def too_long_by_default(catalog: Catalog) -> Refusal:
     async with server(catalog, request_timeout_ms=200, max_timeout_ms=60_000) as (client, own, _):
         stick(own)
-        return told(await client.post(PREDICT, content=jpeg()))
+        return refusal_of(await client.post(PREDICT, content=jpeg()))
 
 
-async def too_long_at_most(catalog: Catalog) -> Told:
+async def too_long_at_most(catalog: Catalog) -> Refusal:
     return await too_long(catalog, request_timeout_ms=200, max_timeout_ms=300)
 
 
-async def an_upload_that_stalls(catalog: Catalog) -> Told:
+async def an_upload_that_stalls(catalog: Catalog) -> Refusal:
     async with server(catalog) as (_, _, app):
         upload = Upload(traffic_of(Settings(upload_stall_ms=20), app), app, 1_000)
-        return await told_to(upload)
+        return await refusal_of_upload(upload)
 
 
-async def an_upload_that_trickles(catalog: Catalog) -> Told:
+async def an_upload_that_trickles(catalog: Catalog) -> Refusal:
     async with server(catalog) as (_, _, app):
         settings = Settings(upload_stall_ms=50, min_upload_bytes_per_s=1_000_000)
         upload = Upload(traffic_of(settings, app), app, 10_000)
         while not upload.sent:
             upload.send(b"x")
             await asyncio.sleep(0.005)
-        return await told_to(upload)
+        return await refusal_of_upload(upload)
 
 
-async def an_upload_without_end(catalog: Catalog) -> Told:
+async def an_upload_without_end(catalog: Catalog) -> Refusal:
     async with server(catalog) as (_, _, app):
         upload = Upload(traffic_of(Settings(upload_timeout_ms=50), app), app, 100_000)
         while not upload.sent:
             upload.send(bytes(1_000))
             await asyncio.sleep(0.005)
-        return await told_to(upload)
+        return await refusal_of_upload(upload)
 
 
-async def another_host(catalog: Catalog) -> Told:
+async def another_host(catalog: Catalog) -> Refusal:
     async with server(catalog, allowed_hosts=("sightline.example",)) as (client, _, _):
-        return told(await client.get("/v1/models"))
+        return refusal_of(await client.get("/v1/models"))
 
 
-async def a_head_too_large(catalog: Catalog) -> Told:
+async def a_head_too_large(catalog: Catalog) -> Refusal:
     connection, transport = a_connection(Settings(max_header_bytes=1024))
     connection.data_received(b"GET / HTTP/1.1\r\nx: " + b"x" * 2_000)
     return transport.refusal()
 
 
-async def too_many_headers(catalog: Catalog) -> Told:
+async def too_many_headers(catalog: Catalog) -> Refusal:
     connection, transport = a_connection(Settings())
     connection.data_received(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 150)
     return transport.refusal()
@@ -268,7 +277,7 @@ async def too_many_ahead(_: Catalog) -> None:
     await until_closed(transport)
 
 
-async def too_far_behind(_: Catalog) -> Told:
+async def too_far_behind(_: Catalog) -> Refusal:
     connection, transport = a_connection(Settings(max_lag_ms=10))
     connection.context.lag.watch()
     await asyncio.sleep(0)
@@ -280,13 +289,13 @@ async def too_far_behind(_: Catalog) -> Told:
     return int(head[9:12]), orjson.loads(body)["code"]
 
 
-async def too_many_connections(_: Catalog) -> Told:
+async def too_many_connections(_: Catalog) -> Refusal:
     connection, _first = a_connection(Settings(max_connections=1))
     _, transport = a_connection(Settings(max_connections=1), beside=connection)
     return transport.refusal()
 
 
-async def too_many_connections_of_one_address(_: Catalog) -> Told:
+async def too_many_connections_of_one_address(_: Catalog) -> Refusal:
     settings = Settings(max_connections_per_client=2)
     first, _first = a_connection(settings, peer="10.0.0.1")
     a_connection(settings, beside=first, peer="10.0.0.1")
@@ -317,7 +326,7 @@ async def an_answer_read_too_slowly(_: Catalog) -> None:
         transport.unread -= 1
 
 
-async def too_late_for_the_end(catalog: Catalog) -> Told:
+async def too_late_for_the_end(catalog: Catalog) -> Refusal:
     async with server(catalog, shutdown_notice_ms=0, shutdown_timeout_ms=50) as (_, own, app):
         traffic = traffic_of(own.settings, app)
         upload = Upload(traffic, app, 1_000)
@@ -325,13 +334,13 @@ async def too_late_for_the_end(catalog: Catalog) -> Told:
         running = uvicorn.Server(uvicorn.Config(app))
         running.servers = []
         Shutdown(context_of(traffic, own), running).begin()
-        told = await told_to(upload)
+        refusal = await refusal_of_upload(upload)
         while not running.should_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        return told
+        return refusal
 
 
-RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
+RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Refusal | None]]] = {
     "max_body_bytes": too_many_bytes_in_a_body,
     "max_pixels": too_many_pixels,
     "max_images": too_many_images,
@@ -379,9 +388,9 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Told | None]]] = {
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)
-async def test_beyond_a_limit_the_answer_is_the_one_of_the_table(limit: Limit, catalog: Catalog) -> None:
+async def test_beyond_a_limit_the_answer_is_the_one_of_the_table(limit: Limit, one_version: Catalog) -> None:
     async with asyncio.timeout(30):
-        answer = await RUN_INTO[limit.setting if limit.is_settable else limit.what](catalog)
+        answer = await RUN_INTO[limit.setting if limit.is_settable else limit.what](one_version)
     kind: type[SightlineError] | None = limit.error
     assert answer == (None if kind is None else (kind.status, kind.code))
 
