@@ -143,7 +143,7 @@ async def test_a_bomb_is_unfolded_only_as_far_as_its_brackets_could_be_needed(
     monkeypatch.setattr(unfolding.Brackets, "add", noted)
     bomb = gzip.compress(HEAD + b"[]," * 30_000_000)
     answer = await client.post(INFER, content=bomb, headers=JSON | {"content-encoding": "gzip"})
-    assert told(answer) == (413, "body-too-large")
+    assert refusal_of(answer) == (413, "body-too-large")
     assert sum(seen) <= 500_000
 
 
@@ -184,5 +184,5 @@ async def test_long_json_of_v1_is_held_as_what_it_becomes(
     app: Starlette, catalog: Catalog, body: bytes, times: int, right: tuple[int, str]
 ) -> None:
     answer, most = await held_at_most(app, catalog, body, "identity", path=PREDICT)
-    assert told(answer) == right
+    assert refusal_of(answer) == right
     assert (1 + times) * len(body) <= most < (2 + times) * len(body)

@@ -183,7 +183,7 @@ async def too_slow_to_decode(catalog: Catalog) -> Refusal:
         return await hostile("bmp-runs-of-one")(catalog)
 
 
-async def too_slow_for_its_pixels(catalog: Catalog) -> Told:
+async def too_slow_for_its_pixels(catalog: Catalog) -> Refusal:
     with patch.object(messages, "CPU_S", 0.02):
         return await hostile("png-one-column-interlaced")(catalog)
 
