@@ -1,4 +1,4 @@
-"""Draw augmented training images, so that a person sees what the network will be fed, and say what the fit will do.
+"""Draw augmented training images, as the network will be fed, and say what the fit will do.
 
 Nine times one image, as the articles show it; for Sign Language MNIST one batch of 32. Where `fit` would leave the flip
 out, since a flipped image belongs to another class, this draws no flipped images either.

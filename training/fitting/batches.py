@@ -38,8 +38,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
 
     Pass p is a permutation drawn from (seed, p). It ends with a smaller batch where the images do not fill one. Epoch e
     is the batches [e * steps, (e + 1) * steps) of the stream, `steps` being one pass unless given; whoever fits sets
-    `epoch` before each one. Each batch is (pixels uint8 [n, height, width, channels], labels int64 [n]), with features
-    float32 [n, k] in place of pixels if there are some. Fit with `shuffle=False`: Keras would shuffle the batches
+    `epoch` before each one. Each batch is (pixels uint8 [n, height, width, channels], labels int64 [n]). Features,
+    float32 [n, k], replace the pixels if there are some. Fit with `shuffle=False`: Keras would shuffle the batches
     again, from a state that a resumed run does not have.
     """
 

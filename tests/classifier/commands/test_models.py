@@ -316,6 +316,7 @@ def test_wrong_usage_has_its_own_exit_code(words, capsys):
     assert "python -m classifier" in said.err
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early_is_no_trouble(tiny_models_root):
     command = [sys.executable, "-m", "classifier", "list", "--json", "--models", str(tiny_models_root)]
     for unbuffered in ("", "1"):

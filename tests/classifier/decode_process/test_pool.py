@@ -189,6 +189,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_the_one_that_started_it_even_if_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(GIF)
     command = [sys.executable, "-c", PARENT, str(tmp_path / "a.gif")]

@@ -362,6 +362,7 @@ def test_options_that_cannot_be_meant_are_refused(options):
         EngineOptions(**options)
 
 
+@pytest.mark.slow
 def test_serving_on_a_cpu_never_imports_tensorflow(tiny_models_root):
     script = f"""
 import sys

@@ -305,6 +305,7 @@ def test_callers_of_runs_that_fail_get_the_error_and_nobody_waits_for_ever(tmp_p
     assert last.done()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="confines a process to one processor")
 def test_a_run_that_fails_on_the_only_processor_does_not_give_the_last_answer(tmp_path):
     save_fragile_network(tmp_path / store.ONNX)

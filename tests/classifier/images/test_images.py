@@ -389,6 +389,7 @@ def test_half_a_picture_is_not_guessed_at(name):
         decode(body[: len(body) // 2], RGB)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     body=st.sampled_from(list(BODIES.values())),
@@ -461,6 +462,7 @@ def test_a_flat_picture_has_no_contrast_to_stretch(value):
     assert from_array(np.full((1, 3), value, np.uint8), STRETCH)[0, :, 0].tolist() == [value] * 3
 
 
+@pytest.mark.slow
 def test_stretching_twice_is_stretching_once():
     for low in range(256):
         for high in range(low, 256, 5):

@@ -109,6 +109,7 @@ async def test_a_large_picture_is_decoded_in_a_thread(classifier: Classifier, po
     assert pool.jobs == 1
 
 
+@pytest.mark.slow
 async def test_pictures_that_hold_much_memory_are_decoded_one_at_a_time_and_nobody_else_waits_for_them(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

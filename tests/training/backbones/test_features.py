@@ -15,6 +15,8 @@ from training.backbones import Backbone
 from training.backbones.features import FeatureSet, FrozenBackbone, cached_features
 from training.datasets.dataset import Dataset, Split
 
+pytestmark = pytest.mark.slow
+
 SPLITS = ("train", "validation")
 
 

@@ -20,6 +20,7 @@ def test_in_mixed_precision_scaling_augmentation_and_the_last_layer_stay_in_floa
         assert computed[name] == "float32"
 
 
+@pytest.mark.slow
 def test_weights_are_kept_in_float32_whatever_the_precision():
     network = training_network(RECIPES["asl-augmented"], 24, Statistics((0.0,), (1.0,)), "bfloat16")
     assert {weight.dtype for weight in network.trainable_weights} == {"float32"}

@@ -54,6 +54,7 @@ def test_the_count_is_that_printed_by_the_article(name: str, count: int):
     assert trained(RECIPES[name]).count_params() == count
 
 
+@pytest.mark.slow
 @ALL
 def test_the_shipped_network_takes_uint8_and_gives_rows_that_sum_to_one(recipe: Recipe):
     network = shipped(recipe)
@@ -64,12 +65,14 @@ def test_the_shipped_network_takes_uint8_and_gives_rows_that_sum_to_one(recipe: 
     np.testing.assert_allclose(answer.sum(axis=1), 1.0, atol=1e-6)
 
 
+@pytest.mark.slow
 @AUGMENTING
 def test_the_shipped_network_has_no_augmentation(recipe: Recipe):
     kinds = {type(layer).__name__ for layer in shipped(recipe).layers}
     assert not {kind for kind in kinds if kind.startswith("Random")}
 
 
+@pytest.mark.slow
 @AUGMENTING
 def test_augmentation_acts_while_fitting_and_never_at_evaluation(recipe: Recipe):
     kinds = [layer for layer in trained(recipe).layers if type(layer).__name__.startswith("Random")]

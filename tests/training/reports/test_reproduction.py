@@ -130,6 +130,7 @@ def row_of(text: str, recipe: Recipe, section: str) -> str:
     return next(line for line in body.splitlines() if line.startswith(f"| [{recipe.name}]"))
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_pictures_too(root: Path) -> None:
     for seed in (0, 1, 10):
         save_record(root, BOOK, seed=seed)
@@ -147,6 +148,7 @@ def test_the_article_stands_beside_what_was_reached_on_validation_and_on_test(ro
     )
 
 
+@pytest.mark.slow
 def test_several_seeds_are_given_as_mean_and_range(root: Path) -> None:
     for seed, test in enumerate((0.80, 0.83, 0.82)):
         save_record(root, BOOK, seed=seed, test=test, validation=test)
@@ -262,6 +264,7 @@ def strategies(text: str) -> list[str]:
     return [line for line in body.splitlines() if line.startswith(("| from", "| features", "| fine"))]
 
 
+@pytest.mark.slow
 def test_three_strategies_stand_side_by_side(root: Path) -> None:
     save_record(root, BOOK, test=0.82)
     for seed, test in enumerate((0.98, 0.99)):

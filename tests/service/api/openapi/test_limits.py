@@ -387,10 +387,20 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Refusal | None]]] = {
 }
 
 
-@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)
+def runs_into(limit: Limit) -> Callable[[Catalog], Awaitable[Refusal | None]]:
+    return RUN_INTO[limit.setting if limit.is_settable else limit.what]
+
+
+def rows() -> list[Any]:
+    """Every limit; to fill a queue of pictures that are decoded apart takes more than a second."""
+    slow = {too_many_pictures_apart: pytest.mark.slow}
+    return [pytest.param(limit, marks=slow.get(runs_into(limit), ()), id=limit.what) for limit in LIMITS]
+
+
+@pytest.mark.parametrize("limit", rows())
 async def test_beyond_a_limit_the_answer_is_the_one_of_the_table(limit: Limit, one_version: Catalog) -> None:
     async with asyncio.timeout(30):
-        answer = await RUN_INTO[limit.setting if limit.is_settable else limit.what](one_version)
+        answer = await runs_into(limit)(one_version)
     kind: type[SightlineError] | None = limit.error
     assert answer == (None if kind is None else (kind.status, kind.code))
 
