@@ -44,17 +44,19 @@ from service.settings import Settings
 
 process.share_heaps()  # before there are threads
 _APP = routes.create_app()
+_CLASSIFY = "/classify"  # for BentoML's own clients
 
 
 def _put_together() -> ServerContext:
     settings = Settings.from_environment(os.environ)
     access = Access(settings, listening_addresses)
     metrics = Metrics()
-    paths = Endpoints(_APP.routes, [*PROBES, "/classify", "/docs.json", "/schema.json"])
+    paths = Endpoints(_APP.routes, [*PROBES, _CLASSIFY, "/docs.json", "/schema.json"])
     traffic = Traffic(settings, access, paths, metrics)
 
     def in_front(bentoml_app: ASGIApp) -> ASGIApp:
-        return RequestMiddleware(HotRoutes(_APP, routes.HOT, bentoml_app), traffic)
+        others = bodies.forms_only(bentoml_app, _CLASSIFY)
+        return RequestMiddleware(HotRoutes(_APP, routes.HOT, others), traffic)
 
     return ServerContext(Catalog(settings, metrics), traffic, in_front)
 
@@ -184,7 +186,7 @@ class Sightline:
             raise HTTPException(200, f"ready, but not everything is served: {'; '.join(broken)}")
         return True
 
-    @bentoml.api(route="/classify", input_spec=ClassificationRequest, output_spec=Classification)
+    @bentoml.api(route=_CLASSIFY, input_spec=ClassificationRequest, output_spec=Classification)
     async def classify(self, ctx: bentoml.Context, **_: Any) -> Response:
         """Classify one image, for BentoML's own clients: `client.classify(image=Path("cat.jpg"), model="asl")`."""
         try:

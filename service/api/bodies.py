@@ -14,6 +14,7 @@ import orjson
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.unfolding import Held, text_bytes
 from service.errors import BodyTooLarge, CallerGone, MalformedRequest, UnsupportedMediaType
@@ -94,9 +95,7 @@ async def read_form(request: Request, max_bytes: int, max_files: int = _MAX_FIEL
 
     Raises UnsupportedMediaType, MalformedRequest, BodyTooLarge or CallerGone.
     """
-    _check_encoding(request)
-    if (kind := media_type(request)) != _FORM:
-        raise UnsupportedMediaType(f"expected a {_FORM} body, got {kind or 'no Content-Type'}")
+    check_is_form(request)
     async with aclosing(_chunks(request, max_bytes)) as chunks:
         parser = MultiPartParser(request.headers, chunks, max_files=max_files, max_fields=_MAX_FIELDS)
         parser.spool_max_size = max_bytes + 1  # the body is bounded already, so nothing need touch the disk
@@ -113,6 +112,27 @@ async def read_form(request: Request, max_bytes: int, max_files: int = _MAX_FIEL
         await form.close()
         for unfinished in parser._files_to_close_on_error:  # of a form that breaks off; Starlette leaves it open
             unfinished.close()
+
+
+def check_is_form(request: Request) -> None:
+    """Raise UnsupportedMediaType where the headers announce anything but a multipart body."""
+    _check_encoding(request)
+    if (kind := media_type(request)) != _FORM:
+        raise UnsupportedMediaType(f"expected a {_FORM} body, got {kind or 'no Content-Type'}")
+
+
+def forms_only(app: ASGIApp, path: str) -> ASGIApp:
+    """An app that takes nothing but multipart bodies on one path. It raises UnsupportedMediaType for any other POST.
+
+    BentoML refuses a pickle before its endpoint is reached, and logs that with a traceback.
+    """
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == path and scope["method"] == "POST":
+            check_is_form(Request(scope))
+        await app(scope, receive, send)
+
+    return checked
 
 
 async def read_bytes(request: Request, max_bytes: int) -> bytes:

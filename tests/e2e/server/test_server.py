@@ -53,6 +53,18 @@ def test_the_answers_over_http_are_those_of_the_command_line(server: Server, off
         assert by_label(answer) == expected(offline, body)
 
 
+def test_a_pickle_is_refused_without_a_traceback(server: Server) -> None:
+    logged_before = server.log.stat().st_size
+    headers = {"content-type": "application/vnd.bentoml+pickle"}
+    answer = httpx.post(f"{server.url}/classify", content=b"\x80\x05.", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported-media-type")
+    assert "expected a multipart/form-data body, got application/vnd.bentoml+pickle" in answer.json()["detail"]
+    httpx.get(f"{server.url}/livez")
+    logged = server.log.read_bytes()[logged_before:]
+    assert b"rejected 415 unsupported-media-type" in logged
+    assert b"Traceback" not in logged
+
+
 def test_a_batch_with_bad_images_answers_the_good_ones(server: Server, offline: LoadedModel) -> None:
     good = jpeg(300, 200)
     files = [("images", good), ("images", TEXT), ("images", truncated(good))]

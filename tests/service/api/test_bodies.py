@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from service.api.bodies import image_of, read_bytes, read_form, read_images, receive_image
+from service.api.bodies import forms_only, image_of, read_bytes, read_form, read_images, receive_image
 from service.errors import BodyTooLarge, CallerGone, MalformedRequest, RequestError, UnsupportedMediaType
 
 pytestmark = pytest.mark.anyio
@@ -237,3 +238,26 @@ async def test_a_caller_who_leaves_during_the_upload_is_gone() -> None:
 async def test_text_fields_stay_text() -> None:
     files, fields = await read_form(a_form([("image", IMAGE)], {"model": "http://127.0.0.1/"}), LIMIT)
     assert ([name for name, _ in files], fields) == (["image"], {"model": "http://127.0.0.1/"})
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.bentoml+pickle", "application/json", "image/jpeg", ""])
+async def test_where_only_forms_are_taken_another_post_does_not_reach_the_app(kind: str) -> None:
+    reached = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append((scope["method"], scope["path"]))
+
+    def scope_of(method: str, path: str, kind: str) -> dict[str, Any]:
+        return {"type": "http", "method": method, "path": path, "headers": [(b"content-type", kind.encode())]}
+
+    never: Any = None
+    guarded = forms_only(app, "/classify")
+    with pytest.raises(
+        UnsupportedMediaType, match=f"expected a multipart/form-data body, got {re.escape(kind or 'no')}"
+    ):
+        await guarded(scope_of("POST", "/classify", kind), never, never)
+    assert not reached
+    await guarded(scope_of("POST", "/classify", "multipart/form-data; boundary=x"), never, never)
+    await guarded(scope_of("GET", "/classify", kind), never, never)
+    await guarded(scope_of("POST", "/v1/elsewhere", kind), never, never)
+    assert reached == [("POST", "/classify"), ("GET", "/classify"), ("POST", "/v1/elsewhere")]
