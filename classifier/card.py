@@ -22,6 +22,9 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
+MOST_BYTES = 4_000_000  # of a card; one of 20,000 labels has a quarter of that, and reading takes a multiple of it
+FAULTS_NAMED = 10
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -181,14 +184,27 @@ class Card(_Part):
 
 
 def read_card(path: Path) -> Card:
-    """Read and validate a `card.json`. Raises UnreadableCard naming the file and each field at fault."""
+    """Read and validate a `card.json`. Raises UnreadableCard naming the file and its first faults."""
     try:
-        return Card.model_validate_json(path.read_bytes())
+        with path.open("rb") as file:
+            body = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UnreadableCard(f"{path}: cannot be read ({error.strerror})") from error
+    if len(body) > MOST_BYTES:
+        raise UnreadableCard(f"{path}: not a model card; a card has at most {MOST_BYTES:,} bytes, and this has more")
+    try:
+        return Card.model_validate_json(body)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
-        raise UnreadableCard(f"{path}: not a model card this version of Sightline reads: {faults}") from error
+        raise UnreadableCard(
+            f"{path}: not a model card this version of Sightline reads: {_faults_of(error)}"
+        ) from error
+
+
+def _faults_of(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in found[:FAULTS_NAMED]]
+    more = [f"and {len(found) - FAULTS_NAMED:,} more"] if len(found) > FAULTS_NAMED else []
+    return "; ".join((*faults, *more))
 
 
 def write_card(card: Card, path: Path) -> None:

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import BinaryIO
 
 from classifier.card import NAME_PATTERN, Card, FileRecord, read_card, write_card
 from classifier.errors import BrokenModel, FilesDiffer, UnknownModel
@@ -100,11 +101,12 @@ class ModelStore:
         path, record = self.root / card.name / str(card.version) / file, card.files[file]
         try:
             with path.open("rb") as opened:
-                body = opened.read(max(record.bytes, len(_LFS_POINTER)) + 1)
+                _compare_size(path, opened, record)
+                body = opened.read(record.bytes + 1)
         except OSError as error:
             raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
         if hashlib.sha256(body).hexdigest() != record.sha256:
-            raise _differs(path, body)
+            raise _differs(path)
         return body
 
     def save(self, name: str, fill: Callable[[Path], Card]) -> Card:
@@ -205,15 +207,26 @@ def _compare(folder: Path, file: str, record: FileRecord) -> None:
     if not path.is_file():
         raise FilesDiffer(f"{path}: the card names this file, but it is not there")
     try:
-        found = file_record(path)
+        with path.open("rb") as opened:
+            _compare_size(path, opened, record)
+            if hashlib.file_digest(opened, "sha256").hexdigest() != record.sha256:
+                raise _differs(path)
     except OSError as error:
         raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
-    if found != record:
-        with path.open("rb") as opened:
-            raise _differs(path, opened.read(len(_LFS_POINTER)))
 
 
-def _differs(path: Path, body: bytes) -> FilesDiffer:
-    if body.startswith(_LFS_POINTER):
-        return FilesDiffer(f"{path}: a pointer of Git LFS in the file's place; fetch the file with `git lfs pull`")
-    return FilesDiffer(f"{path}: its SHA-256 is not the card's; restore the file or save the version anew")
+def _compare_size(path: Path, opened: BinaryIO, record: FileRecord) -> None:
+    """Raise FilesDiffer where an open file has another size than the card says, before any more of it is read."""
+    size = os.fstat(opened.fileno()).st_size
+    if size == record.bytes:
+        return
+    if opened.read(len(_LFS_POINTER)) == _LFS_POINTER:
+        raise FilesDiffer(f"{path}: a pointer of Git LFS in the file's place; fetch the file with `git lfs pull`")
+    raise FilesDiffer(f"{path}: it has {size:,} bytes, and the card says {record.bytes:,}; {_REMEDY}")
+
+
+def _differs(path: Path) -> FilesDiffer:
+    return FilesDiffer(f"{path}: its SHA-256 is not the card's; {_REMEDY}")
+
+
+_REMEDY = "restore the file or save the version anew"

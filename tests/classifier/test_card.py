@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from classifier.card import InputSpec, Metrics, Sample, read_card, write_card
+from classifier.card import MOST_BYTES, InputSpec, Metrics, Sample, read_card, write_card
 from classifier.errors import BrokenModel
 from tests.tiny_models import passed_check, tiny_card
 
@@ -77,6 +77,21 @@ def test_what_is_not_understood_is_refused_naming_file_and_field(tmp_path: Path,
         read_card(path)
     assert str(path) in str(raised.value)
     assert fault in str(raised.value)
+
+
+def test_a_card_that_is_far_too_large_is_not_read(tmp_path: Path):
+    path = tmp_path / "card.json"
+    path.write_bytes(changed() + b" " * MOST_BYTES)
+    with pytest.raises(BrokenModel, match=f"at most {MOST_BYTES:,} bytes"):
+        read_card(path)
+
+
+def test_of_many_faults_the_first_are_named_and_the_others_counted(tmp_path: Path):
+    path = tmp_path / "card.json"
+    path.write_bytes(changed(**{f"key{number}": 1 for number in range(5_000)}))
+    with pytest.raises(BrokenModel, match=r"key0: Extra inputs.* and 4,990 more$") as raised:
+        read_card(path)
+    assert len(str(raised.value)) < 2_000
 
 
 def test_a_missing_card_is_an_error_that_names_it(tmp_path: Path):

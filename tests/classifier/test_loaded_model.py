@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,13 @@ def test_an_unknown_model_is_an_error(models):
         LoadedModel.open(models, "../x")
 
 
+def flip_the_last_bit(path: Path) -> None:
+    body = path.read_bytes()
+    path.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
+
+
 def test_a_tampered_file_is_noticed_before_it_is_loaded(own_models, monkeypatch):
-    path = own_models.folder(COLOUR) / store.ONNX
-    path.write_bytes(path.read_bytes() + b"\0")
+    flip_the_last_bit(own_models.folder(COLOUR) / store.ONNX)
     monkeypatch.setattr(openvino, "OpenVinoEngine", None)  # must not be reached
     with pytest.raises(BrokenModel, match=r"model\.onnx: its SHA-256"):
         LoadedModel.open(own_models, COLOUR, options=FLOAT32)
@@ -98,8 +103,7 @@ def test_a_tampered_file_is_noticed_before_it_is_loaded(own_models, monkeypatch)
 def test_a_file_that_changes_between_check_and_load_is_noticed(own_models, monkeypatch, file, engine):
     def verify_and_lose_the_race(*where: Any, **options: Any) -> Card:
         card = ModelStore.verify(own_models, *where, **options)
-        path = own_models.folder(COLOUR) / file
-        path.write_bytes((own_models.folder(COLOUR, 1) / file).read_bytes())
+        flip_the_last_bit(own_models.folder(COLOUR) / file)
         return card
 
     monkeypatch.setattr(own_models, "verify", verify_and_lose_the_race)

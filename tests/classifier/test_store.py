@@ -166,6 +166,15 @@ def test_what_the_card_does_not_vouch_for_is_not_read(texts, tamper: Callable[[P
         texts.read(card, store.ONNX)
 
 
+def test_a_file_of_another_size_is_refused_before_it_is_hashed(texts):
+    card = texts.card("tiny")
+    os.truncate(texts.folder("tiny") / store.ONNX, 10**11)  # sparse; hashing it would outlast the test's time limit
+    with pytest.raises(BrokenModel, match="it has 100,000,000,000 bytes, and the card says 21"):
+        texts.verify("tiny")
+    with pytest.raises(BrokenModel, match="it has 100,000,000,000 bytes, and the card says 21"):
+        texts.read(card, store.ONNX)
+
+
 def change_card(models: ModelStore, **changes: object) -> None:
     path = models.folder("tiny") / store.CARD
     path.write_text(json.dumps(json.loads(path.read_bytes()) | changes), encoding="utf-8")
