@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS_VENV := .venv-peers
 PACKAGES := classifier training service
-CODE := $(PACKAGES) tests load_tests requirements docs
+CODE := $(PACKAGES) tests load_tests requirements docs deploy
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes
 PROJECT := $(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .  # `sightline`
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder  # tests/conftest.py orders the files
@@ -56,8 +56,9 @@ soak: $(VENV)/.dev  ## measure start, memory, latency at half of capacity, the c
 train-env: $(VENV)/.train  ## install what training needs (TensorFlow and more)
 
 bento: $(VENV)/.bento  ## build the Bento: service, classifier and models
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/bentoml build \
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/bentoml build \
 		--label version=$$($(BIN)/python -c "from service.client.version import VERSION; print(VERSION)") \
+		--label models="$$(cd models && echo */[0-9]*)" \
 		--label commit=$$(git rev-parse HEAD 2>/dev/null || echo unknown)  # it wants uv on the path, and would install it unlocked
 
 image: bento  ## build the hardened container image from it (needs Docker; OPTIONS="--network host")

@@ -8,6 +8,7 @@
 #   app/              the Bento's code and models; without model.keras, which TensorFlow alone reads, unless KEEP_KERAS is set
 #   requirements.txt  what serving needs, each line with hashes
 #   sbom.txt          what writes the bill of materials, each line with hashes
+#   health.py         what the health check runs
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bento=${1:-sightline:latest} image=${2:-sightline:latest}
@@ -20,7 +21,7 @@ trap 'rm -rf "$context"' EXIT
 folder=$("$bentoml" get "$bento" --output path | tr -d '\n')  # a long path is wrapped
 cp -R "$folder/src" "$context/app"
 [ -n "${KEEP_KERAS:-}" ] || rm -f "$context"/app/models/*/*/model.keras
-cp "$here/../requirements/sbom.txt" "$context/"
+cp "$here/../requirements/sbom.txt" "$here/health.py" "$context/"
 # BentoML appends its own requirement without a hash, although the line with hashes is there already.
 grep -vxE 'bentoml==[0-9.]+' "${REQUIREMENTS:-$folder/env/python/requirements.txt}" >"$context/requirements.txt"
 

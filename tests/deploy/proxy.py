@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -17,6 +18,7 @@ from tests.e2e.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deploy" / "nginx" / "sightline.conf.template"
+FOLLOWER = ROOT / "deploy" / "nginx" / "follow-readiness.sh"
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,37 @@ def filled_in(template: str, variables: Mapping[str, str]) -> str:
 @contextmanager
 def nginx(folder: Path, urls: Sequence[str]) -> Iterator[Proxy]:
     """nginx in front of these servers; TLS by a certificate of its own."""
+    hosts = " ".join(f"server {url.removeprefix('http://')} max_fails=0;" for url in urls)
+    with _running(folder, TEMPLATE.read_text(encoding="utf-8"), hosts) as proxy:
+        yield proxy
+
+
+@contextmanager
+def nginx_that_follows_readiness(folder: Path, urls: Sequence[str]) -> Iterator[Proxy]:
+    """nginx that asks only servers that are ready, and without any rule by which a failed request is asked again."""
+    template = re.sub(r"proxy_next_upstream\w* [^;]+;", "", TEMPLATE.read_text(encoding="utf-8"))
+    template = template.replace("proxy_http_version 1.1;", "proxy_http_version 1.1; proxy_next_upstream off;")
+    hosts = [url.removeprefix("http://") for url in urls]
+    folder.mkdir(parents=True, exist_ok=True)
+    upstreams = folder / "upstreams"
+    upstreams.write_text("".join(f"server {host} max_fails=0;\n" for host in hosts))
+    with _running(folder, template, f"include {upstreams};") as proxy:
+        follower = subprocess.Popen([FOLLOWER, upstreams, folder / "pid", *hosts])
+        try:
+            yield proxy
+        finally:
+            follower.terminate()
+            follower.wait(30)
+
+
+@contextmanager
+def _running(folder: Path, template: str, upstreams: str) -> Iterator[Proxy]:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     tls, plain = free_port(), free_port()
     _make_certificate(folder)
-    hosts = " ".join(f"server {url.removeprefix('http://')} max_fails=0;" for url in urls)
-    variables = {"SIGHTLINE_UPSTREAMS": hosts, "NGINX_PORT": str(tls), "NGINX_PLAIN_PORT": str(plain)}
-    site = filled_in(TEMPLATE.read_text(encoding="utf-8"), variables | {"NGINX_TLS": str(folder)})
-    (folder / "sightline.conf").write_text(site)
+    variables = {"SIGHTLINE_UPSTREAMS": upstreams, "NGINX_PORT": str(tls), "NGINX_PLAIN_PORT": str(plain)}
+    (folder / "sightline.conf").write_text(filled_in(template, variables | {"NGINX_TLS": str(folder)}))
     temporary = "\n".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.deploy.proxy import Proxy, nginx
+from tests.deploy.proxy import Proxy, nginx, nginx_that_follows_readiness
 from tests.e2e.servers import Server, serving, wait_until
 from tests.service.pictures import jpeg
 from tests.tiny_models import COLOUR
@@ -93,3 +96,43 @@ def test_metrics_are_for_prometheus_alone(caller: httpx.Client, path: str) -> No
 def test_a_callers_request_id_comes_back(caller: httpx.Client) -> None:
     answer = caller.post(PREDICT, content=jpeg(), headers={"X-Request-ID": "abc-123"})
     assert answer.headers["x-request-id"] == "abc-123"
+
+
+class Stub(ThreadingHTTPServer):
+    """A server that is as ready as a test says, and answers with its own port."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), StubAnswers)
+        self.status = 200
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class StubAnswers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Stub)
+        self.send_response(self.server.status if self.path == "/readyz" else 200)
+        self.end_headers()
+        self.wfile.write(str(self.server.server_port).encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_nginx_asks_those_whose_readyz_is_200_and_everybody_where_nobody_is_ready(tmp_path: Path) -> None:
+    one, two = Stub(), Stub()
+    both = {str(one.server_port), str(two.server_port)}
+    urls = [f"http://127.0.0.1:{stub.server_port}" for stub in (one, two)]
+    with nginx_that_follows_readiness(tmp_path / "nginx", urls) as proxy:
+        trusting = ssl.create_default_context(cafile=str(proxy.certificate))
+
+        def answering() -> set[str]:
+            return {httpx.get(f"{proxy.url}/", verify=trusting, trust_env=False).text for _ in range(8)}
+
+        for statuses, expected in [((200, 200), both), ((503, 200), {str(two.server_port)}), ((503, 503), both)]:
+            one.status, two.status = statuses
+            until = time.monotonic() + 30
+            while answering() != expected and time.monotonic() < until:
+                time.sleep(0.2)
+            assert answering() == expected
+    for stub in (one, two):
+        stub.shutdown()
+        stub.server_close()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.deploy.traces import STRACE, asked
+from tests.e2e.bentos import shipped
 from tests.e2e.servers import ROOT, Server, free_port, wait_until
 from tests.service.pictures import jpeg
 from tests.tiny_models import COLOUR
@@ -22,42 +22,30 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not shutil.which("strace"), re
 
 # What would keep a server silent by chance: CI is read by OpenVINO's telemetry.
 SILENCERS = ("CI", "BENTOML_DO_NOT_TRACK", "OPENVINO_TELEMETRY_OPT_OUT")
-ADDRESS = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
-LOOPBACK = ("127.", "::1", "0.0.0.0", "::")  # noqa: S104
-DNS = re.compile(r"htons\(53\)")
+WORDS = {
+    "bentoml": ["-m", "bentoml", "serve", "service.app:Sightline"],
+    "sightline": ["-m", "classifier.commands", "serve"],
+    "without a supervisor": ["-m", "classifier.commands", "serve", "--no-supervisor"],
+    "bento": ["-m", "bentoml", "serve", "sightline:latest"],
+}
 
 
-def asked(trace: Path) -> list[str]:
-    """Lines of a trace in which somebody outside, or a resolver, was written to."""
-    lines = trace.read_text(errors="replace").splitlines()
-    return [line for line in lines if DNS.search(line) or _is_outside(line)]
-
-
-def _is_outside(line: str) -> bool:
-    found = ADDRESS.search(line)
-    address = next(filter(None, found.groups())) if found else ""
-    return bool(address) and not address.startswith(LOOPBACK)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(["-m", "bentoml", "serve", "service.app:Sightline"], id="bentoml"),
-        pytest.param(["-m", "classifier.commands", "serve"], id="sightline"),
-    ],
-)
+@pytest.mark.parametrize("way", WORDS)
 def test_a_server_looks_nobody_up_and_writes_nothing_below_home(
-    command: Sequence[str], tiny_models_root: Path, tmp_path: Path
+    way: str, tiny_models_root: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    home, port, trace = tmp_path / "home", free_port(), tmp_path / "trace"
+    home, store, port, trace = tmp_path / "home", tmp_path / "bentoml", free_port(), tmp_path / "trace"
     home.mkdir()
+    if way == "bento":
+        store = shipped(tmp_path_factory).home
     environ = {name: text for name, text in os.environ.items() if name not in SILENCERS and "SIGHTLINE" not in name}
-    environ |= {"HOME": str(home), "BENTOML_HOME": str(tmp_path / "bentoml"), "SIGHTLINE_MODELS": str(tiny_models_root)}
+    environ |= {"HOME": str(home), "BENTOML_HOME": str(store), "SIGHTLINE_MODELS": str(tiny_models_root)}
     environ["SIGHTLINE_SHUTDOWN_NOTICE_MS"] = "0"
-    traced = ["strace", "--follow-forks", "--quiet=all", "--trace=connect,sendto,sendmsg,sendmmsg", "--output", trace]
+    traced = ["strace", *STRACE, "--output", trace, sys.executable, *WORDS[way]]
     with (tmp_path / "log").open("wb") as log:
-        whole = [*traced, sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(whole, cwd=ROOT, env=environ, stdout=log, stderr=log)
+        whole = [*traced, "--host", "127.0.0.1", "--port", str(port)]
+        cwd = tmp_path if way == "bento" else ROOT  # a Bento has all that it needs
+        process = subprocess.Popen(whole, cwd=cwd, env=environ, stdout=log, stderr=log)
     server = Server(f"http://127.0.0.1:{port}", process, tmp_path / "log")
     try:
         wait_until(server, "/readyz", 200, timeout_s=300)
@@ -74,6 +62,5 @@ def test_a_server_looks_nobody_up_and_writes_nothing_below_home(
 def test_a_look_up_would_be_seen(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     command = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 53))"
-    traced = ["strace", "--follow-forks", "--quiet=all", "--trace=connect", "--output", trace]
-    subprocess.run([*traced, sys.executable, "-c", command], check=True, timeout=60)
+    subprocess.run(["strace", *STRACE, "--output", trace, sys.executable, "-c", command], check=True, timeout=60)
     assert len(asked(trace)) == 1

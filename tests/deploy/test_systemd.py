@@ -46,8 +46,10 @@ def test_the_unit_waits_for_what_was_accepted() -> None:
     assert waits > sum(seconds)
 
 
-def test_systemd_is_notified_by_the_server_which_is_a_child_of_what_it_starts() -> None:
-    assert {"Type=notify", "NotifyAccess=all"} <= set(LINES)
+def test_systemd_hears_the_server_which_is_what_it_starts() -> None:
+    assert {"Type=notify", "NotifyAccess=main"} <= set(LINES)
+    (start,) = (line for line in LINES if line.startswith("ExecStart="))
+    assert "--no-supervisor" in start
 
 
 @pytest.mark.e2e

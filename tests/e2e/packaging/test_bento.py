@@ -11,6 +11,7 @@ import yaml
 
 from classifier.store import ModelStore
 from docs.tables import BENTO
+from service.client.version import VERSION
 from tests.e2e.bentos import Bento, shipped
 from tests.e2e.servers import ROOT, serving, wait_until
 from tests.service.pictures import jpeg
@@ -55,7 +56,9 @@ def test_the_container_installs_locked_packages_with_hashes_and_without_tensorfl
 def test_the_bento_says_what_it_is(built: Bento) -> None:
     assert (built.folder / "README.md").read_text(encoding="utf-8") == BENTO.read_text(encoding="utf-8")
     described = yaml.safe_load((built.folder / "bento.yaml").read_text(encoding="utf-8"))
-    assert described["labels"] == {"project": "sightline"}
+    models = " ".join(sorted(f"{path.parts[-3]}/{path.parts[-2]}" for path in (ROOT / "models").glob("*/*/card.json")))
+    labels = {"project": "sightline", "version": VERSION, "models": models, "commit": "unknown"}  # it is no clone
+    assert described["labels"] == labels
 
 
 def test_the_bento_serves_from_any_folder(built: Bento, tmp_path: Path) -> None:

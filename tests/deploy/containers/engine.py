@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
+import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,13 @@ from tests.e2e.servers import free_port
 DOCKER, DOCKERD, MMDEBSTRAP = "/usr/bin/docker", "/usr/sbin/dockerd", "/usr/bin/mmdebstrap"
 BASE = "python:3.11-slim"
 HOST_CERTIFICATES = "/etc/ssl/host-ca.crt"
+BASE_VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
+BASE_VARIABLES |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), HOST_CERTIFICATES)
 
 HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
 LIMITED = ("--cpus", "2", "--memory", "512m", "--pids-limit", "256")
+
+_BINARY = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class NoEngine(Exception):
@@ -81,6 +85,13 @@ class Container:
     def state(self) -> Any:
         return self.engine.inspect(self.name)["State"]
 
+    def memory_bytes(self) -> int:
+        """What the engine counts against its limit, without file pages that the kernel gives back first."""
+        shown = self.engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", self.name)
+        used = re.match(r"([\d.]+)(\w+) /", shown)
+        assert used, shown
+        return round(float(used[1]) * _BINARY[used[2]])
+
     def process_ids(self) -> list[int]:
         """The host's ids of its processes, the first of the container first."""
         listed = self.engine.docker("top", self.name, "-o", "pid").split()[1:]
@@ -117,12 +128,12 @@ def engine(folder: Path) -> Iterator[Engine]:
             daemon.terminate()
             daemon.wait(60)
             subprocess.run(["umount", f"{folder}/exec/netns/default"], check=False, capture_output=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run(["rm", "-rf", folder], check=False, capture_output=True)  # hundreds of thousands of files
 
 
-def make_base(there: Engine) -> None:
-    """Import an image named as the official one of Python 3.11, of Debian's packages by this machine's sources."""
-    archive = there.folder / "base.tar"
+def make_base_archive(folder: Path) -> Path:
+    """The files of an image like the official one of Python 3.11, of Debian's packages by this machine's sources."""
+    archive = folder / "base.tar"
     sources = [str(path) for path in Path("/etc/apt/sources.list.d").glob("*.sources")] or ["/etc/apt/sources.list"]
     no_documents = [f"--dpkgopt=path-exclude=/usr/share/{kind}/*" for kind in ("doc", "man", "locale")]
     wheel = "set -- /usr/share/python-wheels/pip-*.whl; python \\$1/pip install"
@@ -134,23 +145,29 @@ def make_base(there: Engine) -> None:
     merged = ("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", *(f"--customize-hook={hook}" for hook in hooks))
     packages = "--include=ca-certificates,python3.11-venv,usr-is-merged"
     options = ("--quiet", "--variant=minbase", packages, *no_documents, *merged)
-    there.run(MMDEBSTRAP, *options, "bookworm", str(archive), *sources, timeout_s=600)
-    variables = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
-    variables |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), HOST_CERTIFICATES)
-    changes = [part for name, value in variables.items() for part in ("--change", f"ENV {name}={value}")]
+    command = [MMDEBSTRAP, *options, "bookworm", str(archive), *sources]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return archive
+
+
+def make_base(there: Engine) -> None:
+    """Import that image under the official one's name."""
+    archive = make_base_archive(there.folder)
+    changes = [part for name, value in BASE_VARIABLES.items() for part in ("--change", f"ENV {name}={value}")]
     there.docker("import", *changes, str(archive), BASE, timeout_s=120)
     archive.unlink()
 
 
 @contextmanager
-def serving(there: Engine, image: str, name: str, *options: str) -> Iterator[Container]:
-    """A hardened container on a free port, open to everybody; not necessarily ready yet."""
+def serving(there: Engine, image: str, name: str, *options: str, words: Sequence[str] = ()) -> Iterator[Container]:
+    """A hardened container on a free port, open to everybody; not necessarily ready yet. `words` follow the image."""
     port = free_port()
     environ = {"SIGHTLINE_ALLOW_ANONYMOUS": "true", "PORT": str(port), "SIGHTLINE_MAX_LAG_MS": "10000"}
     variables = [part for key, value in environ.items() for part in ("--env", f"{key}={value}")]
     hardened = ("--network", "host", *HARDENED, *LIMITED)
     started_at = time.monotonic()
-    there.docker("run", "--detach", "--name", name, *hardened, *variables, *options, image)
+    there.docker("run", "--detach", "--name", name, *hardened, *variables, *options, image, *words)
     try:
         yield Container(there, name, f"http://127.0.0.1:{port}", started_at)
     finally:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
 import re
+import shutil
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from service.settings import Settings
-from tests.deploy import engine as engines
-from tests.deploy.engine import Container, Engine
-from tests.e2e.bentos import BENTOML, Bento, shipped
+from tests.deploy.containers import engine as engines
+from tests.deploy.containers.engine import Container, Engine
+from tests.deploy.containers.load import Caller
+from tests.deploy.traces import STRACE, asked, portable_strace
+from tests.e2e.bentos import BENTOML, Bento, make_command, shipped
 from tests.e2e.servers import ROOT, wait_until
 from tests.e2e.servers import serving as serving_checkout
 from tests.pictures import encoded, jpeg, noise
@@ -28,7 +29,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]  # t
 
 OURS, STOCK = "sightline:ours", "sightline:stock"
 MODELS = ("cats-vs-dogs", "cifar-10", "asl")
-MOST_BYTES = 500_000_000
+PREDICT = "/v1/models/cifar-10/predict"
+MOST_BYTES, MOST_MEMORY_BYTES = 500_000_000, 350_000_000
 NOTICE_S = Settings().shutdown_notice_ms / 1000
 PICTURES = [(ROOT / "docs" / "chelsea.jpg").read_bytes(), *(jpeg(noise(120, 160, seed=n)) for n in range(12))]
 PICTURES += [encoded(noise(28, 28, seed=n)) for n in range(7)]
@@ -51,14 +53,15 @@ def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
 
 @pytest.fixture(scope="module")
 def ours(engine: Engine, bento: Bento) -> str:
-    _build_ours(engine, bento, OURS)
+    _make_image(engine, bento, OURS)
     return OURS
 
 
-def _build_ours(engine: Engine, bento: Bento, image: str, *options: str) -> None:
-    script = str(ROOT / "deploy" / "build.sh")
-    environ = bento.environ | {"DOCKER": engines.DOCKER, "SOURCE_DATE_EPOCH": "1700000000"}
-    engine.run(script, bento.tag, image, "--network", "host", *options, timeout_s=900, environ=environ)
+def _make_image(engine: Engine, bento: Bento, image: str, *options: str) -> None:
+    words = " ".join(["--network host", *options])
+    command = make_command("image", f"IMAGE={image}", f"OPTIONS={words}", done="bento")
+    environ = {"DOCKER": engines.DOCKER, "MAKEFLAGS": "", "SOURCE_DATE_EPOCH": "1700000000"}
+    engine.run(*command, timeout_s=900, environ=bento.environ | environ)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,11 @@ def test_the_stock_image_answers_as_the_checkout_does(
         there.wait_until_ready()
         assert _answers(there.url) == expected
         assert _stopped(there) == 0
+
+
+def test_the_commands_work_inside(container: Container) -> None:
+    listed = container.engine.docker("exec", container.name, "sightline", "list")
+    assert [model for model in MODELS if model not in listed] == []
 
 
 def test_our_image_is_small(
@@ -155,18 +163,38 @@ def test_the_health_check_turns_healthy(container: Container) -> None:
 def test_it_stays_within_its_memory(
     container: Container, expected: dict[str, list[object]], record_testsuite_property: Callable[[str, object], None]
 ) -> None:
-    """Limited to 512 MB, and not by swapping: the engine would have ended it."""
+    """Of all its processes, as the engine counts it, which Kubernetes calls the working set."""
     assert _answers(container.url) == expected
-    used = container.engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container.name)
-    record_testsuite_property("memory", used.strip())
+    used = container.memory_bytes()
+    record_testsuite_property("memory_bytes", used)
     assert not container.state["OOMKilled"]
+    assert used <= MOST_MEMORY_BYTES
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.parametrize("kind", ["ours", "stock"])
+def test_an_image_looks_nobody_up_from_its_start_to_its_end(
+    kind: str, engine: Engine, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    image = request.getfixturevalue(kind)
+    tmp_path.chmod(0o777)
+    tracing, *words = portable_strace(tmp_path)
+    words += [*STRACE, "--output", "/traced/trace", *engine.inspect(image)["Config"]["Entrypoint"]]
+    options = ["--user", "12345:0", "--volume", f"{tmp_path}:/traced", "--entrypoint", tracing]
+    options += ["--env", "SIGHTLINE_SHUTDOWN_NOTICE_MS=0"]
+    with engines.serving(engine, image, f"traced-{kind}", *options, words=words) as there:
+        there.wait_until_ready()
+        assert httpx.post(there.url + PREDICT, content=PICTURES[0], timeout=60).status_code == 200
+        os.kill(there.process_ids()[1], signal.SIGTERM)  # what strace started; strace ends with it
+        engine.docker("wait", there.name, timeout_s=60)
+    assert asked(tmp_path / "trace") == []
 
 
 def test_stopping_under_load_loses_no_request(engine: Engine, ours: str) -> None:
     """Lost is what was sent while the server was there for everybody, and got no whole answer."""
     with engines.serving(engine, ours, "stopped", "--user", "12345:0") as there:
         there.wait_until_ready()
-        callers = [Caller(there.url) for _ in range(8)]
+        callers = [Caller(there.url, PREDICT, PICTURES[0]) for _ in range(8)]
         for caller in callers:
             caller.start()
         time.sleep(2)
@@ -180,27 +208,6 @@ def test_stopping_under_load_loses_no_request(engine: Engine, ours: str) -> None
         assert [caller.ended for caller in callers if caller.last_sent_at < stopped_at + NOTICE_S] == []
 
 
-class Caller(threading.Thread):
-    """Asks again and again, each time on a connection of its own, until it gets no answer."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self._address = url.removeprefix("http://")
-        self.statuses: list[int] = []
-        self.last_sent_at = 0.0
-        self.ended = ""
-
-    def run(self) -> None:
-        while not self.ended:
-            try:
-                with contextlib.closing(http.client.HTTPConnection(self._address, timeout=60)) as connection:
-                    self.last_sent_at = time.monotonic()
-                    connection.request("POST", "/v1/models/cifar-10/predict", PICTURES[0])
-                    self.statuses.append(connection.getresponse().status)
-            except OSError as error:  # RemoteDisconnected is one too
-                self.ended = repr(error)
-
-
 def _stopped(there: Container) -> int:
     """Its exit status after SIGTERM."""
     there.engine.docker("stop", "--time", "40", there.name, timeout_s=60)
@@ -211,9 +218,8 @@ def _stopped(there: Container) -> int:
 def test_a_killed_server_is_restarted_by_policy(engine: Engine, ours: str) -> None:
     with engines.serving(engine, ours, "killed", "--user", "12345:0", "--restart", "always") as there:
         there.wait_until_ready()
-        for pid in there.process_ids()[1:]:  # the server; the first process only watches it
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        (server,) = there.process_ids()  # nobody watches it but the engine
+        os.kill(server, signal.SIGKILL)
         until = time.monotonic() + 60
         while not engine.inspect(there.name)["RestartCount"] and time.monotonic() < until:
             time.sleep(0.2)
@@ -222,5 +228,5 @@ def test_a_killed_server_is_restarted_by_policy(engine: Engine, ours: str) -> No
 
 
 def test_the_same_inputs_give_the_same_layers(engine: Engine, bento: Bento, ours: str) -> None:
-    _build_ours(engine, bento, "sightline:again", "--no-cache")
+    _make_image(engine, bento, "sightline:again", "--no-cache")
     assert engine.inspect("sightline:again")["RootFS"] == engine.inspect(ours)["RootFS"]
