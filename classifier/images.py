@@ -109,6 +109,11 @@ class OpenedImage:
             return max(messages.CPU_S, messages.CPU_S_PER_PIXEL * self.pixels)
         return messages.CPU_S
 
+    @property
+    def body(self) -> bytes:
+        """The file it is in."""
+        return self._outline.body
+
     def decode(self) -> Pixels:
         """The pixels, as `images.decode` gives and raises."""
         try:

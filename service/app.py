@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from classifier.errors import SightlineError
+from classifier.errors import RolloutFileError, SightlineError
 from service import logs, systemd
 from service.api import auth, bodies, endpoints, responses, routes
 from service.api.auth import PROBES, Access
@@ -35,6 +34,7 @@ from service.api.middleware import RequestMiddleware
 from service.api.traffic import Traffic
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
 from service.inference.catalog import Catalog
+from service.inference.rollout.reloading import Reloader
 from service.metrics import Metrics
 from service.server import process, startup, workers
 from service.server.context import ServerContext
@@ -63,7 +63,7 @@ def _put_together() -> ServerContext:
 
 try:
     _SERVER = _put_together()
-except SettingsError as wrong:
+except (SettingsError, RolloutFileError) as wrong:
     raise SystemExit(f"sightline: {wrong}") from None  # one line for the operator in place of BentoML's traceback
 
 SETTINGS = _SERVER.settings
@@ -124,7 +124,8 @@ class Sightline:
 
     def __init__(self) -> None:
         self._catalog = _SERVER.catalog
-        routes.serve_catalog(_APP, self._catalog)
+        self._reloader = Reloader(self._catalog, process.trim_heaps)
+        routes.serve_catalog(_APP, self._catalog, self._reloader)
 
     @bentoml.on_deployment
     @staticmethod
@@ -165,13 +166,18 @@ class Sightline:
     async def close_models(self) -> None:
         for task in self._upkeep:
             task.cancel()
+        await self._reloader.close()
         await self._catalog.close()
 
     async def _settle(self) -> None:
-        """Once the models are loaded, they are no more the garbage collector's concern."""
-        with suppress(Exception):  # the catalog has logged it
+        """Once the models are loaded, spare them the garbage collector, and look for others."""
+        try:
             await self._catalog.loaded()
-            process.spare_the_collector()
+        except Exception:  # the catalog has logged it
+            return
+        process.spare_the_collector()
+        if SETTINGS.reload != "off":
+            await self._reloader.start(SETTINGS.reload)
 
     async def __is_alive__(self) -> bool:
         return self._catalog.is_alive
@@ -205,11 +211,16 @@ class Sightline:
             raise MalformedRequest(f"no field {', '.join(sorted(unknown))}; there is: image, model, version, top_k")
         version = endpoints.read_version(given["version"]) if given.get("version") else None
         classifier = self._catalog.find(given.get("model", ""), version)
+        if version is None and self._catalog.splits:
+            client = endpoints.client_address(request.scope)
+            classifier = endpoints.of_caller(self._catalog, classifier, request.scope["headers"], client)
         top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
         async with deadline_after(allowed_ms) as deadline:
             with while_present(request):
                 row = await classifier.classify(image, deadline)
-        return responses.prediction(classifier.card, row, top_k)
+        answer = responses.prediction(classifier.card, row, top_k)
+        answer.headers[endpoints.VERSION_HEADER] = str(classifier.card.version)
+        return answer
 
 
 def _text(value: str) -> str:

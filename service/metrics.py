@@ -51,6 +51,7 @@ _PROBABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _SERVICE = "sightline"
 _ANSWER = ("endpoint", "service_name", "http_response_code")
 _MODEL = ("model", "version")
+_COMPARED = (*_MODEL, "against", "result")
 
 REQUESTS = Series("bentoml_service_request_total", "counter", _ANSWER, "Requests answered")
 SECONDS = Series(
@@ -97,10 +98,56 @@ MAX_BATCH = Series(
 BROKEN_INFO = Series(
     "sightline_broken_info", "gauge", (*_MODEL, "reason"), "1 for each model version on disk that could not be loaded"
 )
+VERSION_STATE = Series(
+    "sightline_version_state", "gauge", (*_MODEL, "state"), "1 for the state of each model version on disk"
+)
+ALIAS_INFO = Series("sightline_alias_info", "gauge", (*_MODEL, "alias"), "1 for each alias and the version it names")
+TRAFFIC_WEIGHT = Series(
+    "sightline_traffic_weight", "gauge", _MODEL, "Share of a model's requests, of those that name no version"
+)
+CANARY_SHUT_OFF = Series(
+    "sightline_canary_shut_off_total", "counter", (*_MODEL, "limit"), "Canaries that their guard has ended"
+)
+ROLLOUT_FILE_WRONG = Series(
+    "sightline_rollout_file_wrong", "gauge", (), "1 while the roll-out file is wrong, and the one before is followed"
+)
+LOADS = Series(
+    "sightline_version_loads_total",
+    "counter",
+    (*_MODEL, "result"),
+    "Versions loaded while the server ran, by what came of it: ready or broken",
+)
+SHADOW_REQUESTS = Series(
+    "sightline_shadow_requests_total",
+    "counter",
+    _COMPARED,
+    "Requests that a version on trial and the one that answers were both asked: agreed, disagreed, failed or dropped",
+)
+SHADOW_DISAGREED = Series(
+    "sightline_shadow_disagreed_total",
+    "counter",
+    (*_MODEL, "against", "label"),
+    "Those with another most probable label, by the label of the version that answers",
+)
+SHADOW_CHANGE = Series(
+    "sightline_shadow_probability_change",
+    "gauge",
+    (*_MODEL, "against"),
+    "How much higher the top probability of the version on trial is, in the mean",
+)
+SHADOW_SECONDS = Series(
+    "sightline_shadow_seconds",
+    "histogram",
+    (*_MODEL, "against"),
+    "Seconds of a shadow request, which waits behind all others",
+    _SECONDS,
+)
 
 SERIES = (  # in the order in which somebody would look at them
     *(REQUESTS, SECONDS, IN_PROGRESS, REJECTED, PREDICTIONS, CONFIDENCE),
     *(DECODE_SECONDS, QUEUE_SECONDS, INFER_SECONDS, BATCH_IMAGES, QUEUE_IMAGES, MODEL_INFO, MAX_BATCH, BROKEN_INFO),
+    *(VERSION_STATE, ALIAS_INFO, TRAFFIC_WEIGHT, CANARY_SHUT_OFF, ROLLOUT_FILE_WRONG, LOADS),
+    *(SHADOW_REQUESTS, SHADOW_DISAGREED, SHADOW_CHANGE, SHADOW_SECONDS),
 )
 
 _FAMILIES: dict[str, Callable[..., Any]] = {
@@ -208,20 +255,55 @@ class ModelMetrics:
             self._predictions += np.bincount(rows.argmax(axis=1), minlength=len(self._labels))
 
 
+class ShadowMetrics:
+    """How a version on trial compares with the one that answers. `against` is the latter's version."""
+
+    def __init__(self, card: Card, against: int) -> None:
+        self.agreed = self.disagreed = self.failed = self.dropped = 0
+        self._model = (card.name, str(card.version), str(against))
+        self._labels: Counter[str] = Counter()
+        self._change = 0.0  # in all
+        self._seconds = Histogram(SHADOW_SECONDS)
+
+    def compared(self, label: str, agreed: bool, change: float, took_s: float) -> None:
+        """Count two answers: the label of the version that answers, and the change of the top probability."""
+        if agreed:
+            self.agreed += 1
+        else:
+            self.disagreed += 1
+            self._labels[label] += 1
+        self._change += change
+        self._seconds.observe(took_s)
+
+    def samples(self) -> Iterator[Sample]:
+        for result in ("agreed", "disagreed", "failed", "dropped"):
+            yield SHADOW_REQUESTS, (*self._model, result), getattr(self, result)
+        for label, images in self._labels.items():
+            yield SHADOW_DISAGREED, (*self._model, label), images
+        if compared := self.agreed + self.disagreed:
+            yield SHADOW_CHANGE, self._model, self._change / compared
+        yield SHADOW_SECONDS, self._model, self._seconds
+
+
 class Metrics:
     """What one server counts, as a collector of Prometheus's.
 
     Counters and histograms are noted here; gauges are read where they are. `in_progress` says how many requests are
-    being answered; `versions`, what is served; `broken`, the model, version and reason of what cannot be.
+    being answered; `versions`, what is served; `broken`, the model, version and reason of what cannot be;
+    `rollout`, what gets which traffic.
     """
 
     def __init__(self) -> None:
         self.in_progress: Callable[[], int] = lambda: 0
         self.versions: Callable[[], Iterable[Served]] = tuple
         self.broken: Callable[[], Iterable[tuple[str, int, str]]] = tuple
+        self.rollout: Callable[[], Iterable[Sample]] = tuple
         self._answers: dict[tuple[str, int], Histogram] = {}
         self._rejections: Counter[str] = Counter()
         self._models: dict[tuple[str, int], ModelMetrics] = {}
+        self._shadows: dict[tuple[str, int, int], ShadowMetrics] = {}
+        self._shut_off: Counter[tuple[str, str, str]] = Counter()
+        self._loads: Counter[tuple[str, str, str]] = Counter()
         self.registry = CollectorRegistry()
         for part in (ProcessCollector, PlatformCollector, GCCollector):
             part(registry=self.registry)
@@ -240,6 +322,18 @@ class Metrics:
     def of(self, card: Card) -> ModelMetrics:
         """Where a version is counted; the same counters when it is loaded anew."""
         return self._models.setdefault((card.name, card.version), ModelMetrics(card))
+
+    def shadow(self, card: Card, against: int) -> ShadowMetrics:
+        """Where a version on trial is compared with another."""
+        return self._shadows.setdefault((card.name, card.version, against), ShadowMetrics(card, against))
+
+    def canary_shut_off(self, name: str, version: int, limit: str) -> None:
+        """Count a canary that its guard has ended."""
+        self._shut_off[name, str(version), limit] += 1
+
+    def loaded(self, name: str, version: int, result: str) -> None:
+        """Count a version that came while the server ran."""
+        self._loads[name, str(version), result] += 1
 
     def text(self) -> bytes:
         """All series in Prometheus's text format."""
@@ -273,3 +367,12 @@ class Metrics:
             yield MAX_BATCH, model_labels, served.max_batch
         for name, version, reason in self.broken():
             yield BROKEN_INFO, (name, str(version), reason), 1
+        yield from self._rollout_samples()
+
+    def _rollout_samples(self) -> Iterator[Sample]:
+        yield from self.rollout()
+        for shadow in self._shadows.values():
+            yield from shadow.samples()
+        for series, counts in {CANARY_SHUT_OFF: self._shut_off, LOADS: self._loads}.items():
+            for labels, count in counts.items():
+                yield series, labels, count

@@ -30,13 +30,14 @@ _BESIDE_THE_PACKAGE = Path(__file__).resolve().parent.parent / "models"
 
 _LEAST = {
     0: (
-        *("streams", "max_batch", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s"),
+        *("keep_samples_below", "streams", "max_batch", "decode_threads", "max_timeout_ms", "min_upload_bytes_per_s"),
         *("shutdown_notice_ms", "max_connections_per_client", "min_read_bytes_per_s"),
     ),
     1: (
         *("queue_limit", "max_body_bytes", "max_pixels", "max_images", "request_timeout_ms"),
         *("max_lag_ms", "max_held_bytes", "upload_stall_ms", "upload_timeout_ms", "header_timeout_ms"),
         *("max_connections", "keep_alive_ms", "write_stall_ms", "shutdown_timeout_ms"),
+        *("keep_samples_per_hour", "keep_samples_bytes"),
     ),
     1024: ("max_header_bytes",),  # browsers send half of that
 }
@@ -52,6 +53,11 @@ class Settings:
     models: Annotated[Path, "folder of NAME/VERSION/ to serve; every complete version in it is loaded"] = (
         _BESIDE_THE_PACKAGE
     )
+    reload: Annotated[
+        Literal["off", "watch", "poll", "admin"],
+        "when new versions and a changed `rollout.toml` are taken up while it runs: as the system tells of changes, by "
+        "looking every second (for network volumes), or only on `POST /v1/admin/reload`",
+    ] = "off"
     engine: Annotated[
         Literal["auto", "openvino", "tensorflow"],
         "what runs the networks; `auto` takes TensorFlow where it sees an NVIDIA GPU, else OpenVINO",
@@ -134,6 +140,9 @@ class Settings:
         tuple[str, ...], "keys that callers may show, with commas between; two while one replaces the other"
     ] = field(default=(), repr=False)
     api_keys_file: Annotated[str, "file with more keys, one a line; read when the server starts"] = ""
+    admin_keys_file: Annotated[
+        str, "file with keys for `/v1/admin/`, one a line; other keys do not open it. None: nobody may ask there"
+    ] = ""
     allow_anonymous: Annotated[
         bool, "answer callers without a key on every address; otherwise only on loopback while no keys are set"
     ] = False
@@ -146,6 +155,17 @@ class Settings:
     log_format: Annotated[
         Literal["text", "json"], "what a log line is; `json` has `time`, `level`, `logger`, `message` and `exception`"
     ] = "text"
+    keep_samples: Annotated[
+        str,
+        "folder in which pictures are kept that a model was unsure of, for somebody to sort; none: no picture is kept",
+    ] = ""
+    keep_samples_below: Annotated[float, "a picture is kept where its most probable label is less probable, 0 to 1"] = (
+        0.6
+    )
+    keep_samples_per_hour: Annotated[int, "pictures kept of one hour, drawn evenly from all that could be"] = 100
+    keep_samples_bytes: Annotated[int, "bytes of all pictures in that folder; beyond it no more are kept"] = (
+        1_000_000_000
+    )
     access_log: Annotated[bool, "write a line for every answer, not only for rejections; it costs speed"] = False
 
     def __post_init__(self) -> None:
@@ -153,6 +173,10 @@ class Settings:
             expected = "names and addresses without a port, IPv6 in brackets, or *"
             raise SettingsError(f"{PREFIX}ALLOWED_HOSTS must be {expected}, not {wrong[0]!r}")
         self._check_numbers()
+        if self.reload == "admin" and not self.admin_keys_file:
+            raise SettingsError(f"{PREFIX}RELOAD=admin wants {PREFIX}ADMIN_KEYS_FILE, or nobody could ask for it")
+        if self.keep_samples and not Path(self.keep_samples).is_dir():
+            raise SettingsError(f"{PREFIX}KEEP_SAMPLES must be a folder that exists, not {self.keep_samples!r}")
 
     def _check_numbers(self) -> None:
         for least, names in _LEAST.items():

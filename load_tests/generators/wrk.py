@@ -16,7 +16,9 @@ from typing import Any, Self
 from load_tests.generators.target import Target
 from load_tests.record import Findings
 
-CLOSED_LOOP, FLOOD = (Path(__file__).with_name(name) for name in ("closed_loop.lua", "flood.lua"))
+CLOSED_LOOP, FLOOD, VERSIONS = (
+    Path(__file__).with_name(name) for name in ("closed_loop.lua", "flood.lua", "versions.lua")
+)
 MOST_CONNECTIONS = 500  # of a flood, as a proxy would keep; see docs/tuning.md#flood-connections
 # wrk's copies of large requests stay in the process; see docs/tuning.md#flood-memory
 FLOOD_ENVIRON = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
@@ -44,6 +46,12 @@ class Wrk:
         """Each connection posts again once it is answered. A slow answer, up to 30 s, is not a failed one."""
         options = [f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "30s"]
         return cls(target, CLOSED_LOOP, options, [target.media_type], {})
+
+    @classmethod
+    def versions(cls, target: Target, connections: int, seconds: float) -> Self:
+        """As `closed_loop`; it also counts answers by version and by status."""
+        options = [f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "30s"]
+        return cls(target, VERSIONS, options, [target.media_type], {})
 
     @classmethod
     def flood(cls, target: Target, seconds: int, connections: int = MOST_CONNECTIONS, per_s: float = 0.0) -> Self:

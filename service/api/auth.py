@@ -25,6 +25,7 @@ from service.settings import PREFIX, Settings
 
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"})
 METRICS = "/metrics"
+ADMIN = "/v1/admin/"
 
 MIN_KEY_LENGTH = 16  # characters; `openssl rand -hex 16` gives 32
 
@@ -39,6 +40,7 @@ class Access:
 
     def __init__(self, settings: Settings, addresses: Callable[[], Iterable[str]]) -> None:
         self._digests = [_digest(key) for key in read_keys(settings)]
+        self._admin_digests = [_digest(key) for key in read_admin_keys(settings)]
         self._open_paths = PROBES | ({METRICS} if settings.open_metrics else set())
         self._allow_anonymous = settings.allow_anonymous
         self._allowed_hosts = settings.allowed_hosts
@@ -64,22 +66,30 @@ class Access:
         """Raise HostNotAllowed or Unauthorized unless this path is open, or the ASGI headers show host and key."""
         if self.hosts is not None and path not in PROBES:
             self._check_host(headers, self.hosts)
+        if path.startswith(ADMIN):
+            _check_key(headers, self._admin_digests, "an admin key")
+            return
         if self.is_open or path in self._open_paths:
             return
         if not self._digests:
             raise Unauthorized(f"this server has no API keys and can be reached from other machines; {_REMEDY}")
-        shown = [value for name, value in headers if name == b"authorization"]
-        if len(shown) != 1 or (key := _key(shown[0])) is None:
-            raise Unauthorized("send an API key: the header `Authorization: Bearer KEY`, or curl -u :KEY")
-        digest = _digest(key)
-        if not sum(hmac.compare_digest(digest, known) for known in self._digests):  # a sum looks at every key
-            raise Unauthorized("this API key is not one of the server's")
+        _check_key(headers, self._digests, "an API key")
 
     def _check_host(self, headers: Iterable[tuple[bytes, bytes]], hosts: frozenset[bytes]) -> None:
         for name, value in headers:
             if name == b"host" and host_without_port(value) not in hosts:
                 shown = value[:100].decode("latin-1")
                 raise HostNotAllowed(f"this server does not answer as {shown!r}; {PREFIX}ALLOWED_HOSTS names its hosts")
+
+
+def _check_key(headers: Iterable[tuple[bytes, bytes]], digests: Sequence[bytes], kind: str) -> None:
+    """Raise Unauthorized unless the ASGI headers show one of the keys."""
+    shown = [value for name, value in headers if name == b"authorization"]
+    if len(shown) != 1 or (key := _key(shown[0])) is None:
+        raise Unauthorized(f"send {kind}: the header `Authorization: Bearer KEY`, or curl -u :KEY")
+    digest = _digest(key)
+    if not sum(hmac.compare_digest(digest, known) for known in digests):  # a sum looks at every key
+        raise Unauthorized(f"this is not {kind} of the server's")
 
 
 def host_without_port(host: bytes) -> bytes:
@@ -98,14 +108,26 @@ def check_address(settings: Settings, host: str) -> None:
 
 def read_keys(settings: Settings) -> tuple[str, ...]:
     """The keys of the environment and of the file. Raises SettingsError; a message never has a key in it."""
-    keys = (*settings.api_keys, *_keys_of_file(settings.api_keys_file))
-    for key in keys:
-        if len(key) < MIN_KEY_LENGTH or not (key.isascii() and key.isprintable()) or " " in key:
-            raise SettingsError(f"an API key is {MIN_KEY_LENGTH} or more visible ASCII characters; one of ours is not")
+    keys = _checked((*settings.api_keys, *_keys_of_file("API_KEYS_FILE", settings.api_keys_file)))
     if settings.api_keys_file and not keys:
         raise SettingsError(f"{PREFIX}API_KEYS_FILE: there is no key in {settings.api_keys_file}")
     if keys and settings.allow_anonymous:
         raise SettingsError(f"{PREFIX}ALLOW_ANONYMOUS would make the API keys mean nothing; set one or the other")
+    return keys
+
+
+def read_admin_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys of the file for admins. Raises SettingsError as `read_keys` does."""
+    keys = _checked(tuple(_keys_of_file("ADMIN_KEYS_FILE", settings.admin_keys_file)))
+    if settings.admin_keys_file and not keys:
+        raise SettingsError(f"{PREFIX}ADMIN_KEYS_FILE: there is no key in {settings.admin_keys_file}")
+    return keys
+
+
+def _checked(keys: tuple[str, ...]) -> tuple[str, ...]:
+    for key in keys:
+        if len(key) < MIN_KEY_LENGTH or not (key.isascii() and key.isprintable()) or " " in key:
+            raise SettingsError(f"an API key is {MIN_KEY_LENGTH} or more visible ASCII characters; one of ours is not")
     return keys
 
 
@@ -124,13 +146,13 @@ def is_private(addresses: Iterable[str]) -> bool:
     return all(known := [is_loopback(address) for address in addresses]) and bool(known)
 
 
-def _keys_of_file(path: str) -> list[str]:
+def _keys_of_file(setting: str, path: str) -> list[str]:
     if not path:
         return []
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{PREFIX}API_KEYS_FILE={path} cannot be read ({error})") from error
+        raise SettingsError(f"{PREFIX}{setting}={path} cannot be read ({error})") from error
     return [line for line in lines if line and not line.startswith("#")]
 
 

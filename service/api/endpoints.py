@@ -10,9 +10,11 @@ from functools import lru_cache, wraps
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Scope
 
 from classifier.errors import SightlineError
-from service.errors import MalformedRequest
+from classifier.rollout_file import ALIAS_PATTERN
+from service.errors import MalformedRequest, is_oip
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 
@@ -25,6 +27,12 @@ OTHER = "other"  # every path that no route has a template for
 LONGEST_CACHED = 256  # letters of a path that caches keep: a thousand of 32,000 letters would be much memory
 
 WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+ALIAS = re.compile(ALIAS_PATTERN)
+
+VERSION_HEADER = "x-model-version"
+KEY_HEADER = b"x-sightline-key"  # requests with the same one go to the same version
+CHOSEN_VERSION = "sightline.version"  # a key of the scope: which version answers this request, once that is known
+_CHOSEN = "sightline.classifier"  # and the classifier, until it has answered
 
 
 class Endpoints:
@@ -42,17 +50,25 @@ class Endpoints:
 
 
 def answered(endpoint: Endpoint, in_words: Callable[[BaseException], Response]) -> Endpoint:
-    """The one place where an error becomes an answer, in the words of a protocol."""
+    """The one place where an error becomes an answer, in the words of a protocol.
+
+    The answer says which version it is by, once one was chosen, also where it failed.
+    """
 
     @wraps(endpoint)
     async def answer(request: Request) -> Response:
         try:
-            return await endpoint(request)
+            response = await endpoint(request)
         except SightlineError as error:
-            return in_words(error)
+            response = in_words(error)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.scope["path"])
-            return in_words(error)
+            response = in_words(error)
+        finally:
+            chosen = _let_go(request)
+        if chosen is not None:
+            response.headers[VERSION_HEADER] = str(chosen.card.version)
+        return response
 
     return answer
 
@@ -63,14 +79,42 @@ def catalog_of(request: Request) -> Catalog:
 
 
 def classifier_of(request: Request) -> Classifier:
-    """The classifier of the path's model and version. Raises MalformedRequest, or as `Catalog.find` does."""
-    return catalog_of(request).find(request.path_params["model"], version_of(request))
+    """The classifier that answers a request, by the path's model and its version or alias. It is used until the answer.
+
+    Raises MalformedRequest, or as `Catalog.find` does.
+    """
+    catalog, name, which = catalog_of(request), request.path_params["model"], which_of(request)
+    chosen = catalog.find(name, which)
+    if which is None and catalog.splits:
+        chosen = of_caller(catalog, chosen, request.scope["headers"], client_address(request.scope))
+    request.scope[_CHOSEN] = chosen
+    request.scope[CHOSEN_VERSION] = str(chosen.card.version)
+    chosen.users += 1
+    return chosen
 
 
-def version_of(request: Request) -> int | None:
-    """The path's version; None where it names none. Raises MalformedRequest."""
-    text = request.path_params.get("version")
-    return None if text is None else read_version(text)
+def of_caller(catalog: Catalog, stable: Classifier, headers: Iterable[tuple[bytes, bytes]], client: str) -> Classifier:
+    """The stable version that was found, or the canary of its model where that answers this caller."""
+    if (split := catalog.splits.get(stable.card.name)) is None:
+        return stable
+    key = next((value for name, value in headers if name == KEY_HEADER), b"")
+    return split.canary if split.takes(key, client) else stable
+
+
+def client_address(scope: Scope) -> str:
+    """The caller's address as it came; "" where it is not known."""
+    return str((scope.get("client") or ("",))[0])
+
+
+def which_of(request: Request) -> int | str | None:
+    """The path's version or alias; None where it names none. Raises MalformedRequest."""
+    parameters = request.path_params
+    if (text := parameters.get("version")) is None:
+        alias: str | None = parameters.get("alias")
+        return alias
+    if is_oip(request.scope["path"]) and ALIAS.fullmatch(text):  # that protocol has no word for aliases
+        return str(text)
+    return read_version(text)
 
 
 def read_version(text: str) -> int:
@@ -78,3 +122,10 @@ def read_version(text: str) -> int:
     if not WHOLE_NUMBER.fullmatch(text):
         raise MalformedRequest(f"a version is a whole number from 1, not {text!r}")
     return int(text)
+
+
+def _let_go(request: Request) -> Classifier | None:
+    chosen: Classifier | None = request.scope.pop(_CHOSEN, None)
+    if chosen is not None:
+        chosen.users -= 1
+    return chosen

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from classifier.errors import SightlineError
 from service.api.auth import PROBES
+from service.api.endpoints import CHOSEN_VERSION, VERSION_HEADER
 from service.api.responses import SECURITY_HEADERS, error_response
 from service.api.traffic import Traffic
 from service.api.unfolding import TRAFFIC
@@ -44,6 +45,7 @@ _ADDRESS = re.compile(r"[0-9A-Za-z.:%_-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _CODE_HEADER = CODE_HEADER.encode()
+_VERSION_HEADER = VERSION_HEADER.encode()
 
 # A key of the scope that is there once the whole body has come, where the server knows that.
 BODY_IS_HERE = "sightline.body_is_here"
@@ -115,6 +117,7 @@ class _Exchange:
         self._received = 0
         self._lingers = False
         self._reason = ""
+        self._version = ""  # of the model that has answered, where one has
         self.request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {}).update({"request_id": self.request_id, TRAFFIC: traffic})
 
@@ -143,7 +146,10 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, error: BaseException) -> None:
-        await error_response(self.scope["path"], error)(self.scope, self._receive, self.send)
+        response = error_response(self.scope["path"], error)
+        if CHOSEN_VERSION in self.scope:
+            response.headers[VERSION_HEADER] = self.scope[CHOSEN_VERSION]
+        await response(self.scope, self._receive, self.send)
 
     def end(self) -> None:
         """Give back what was held, and say what became of the request."""
@@ -152,11 +158,13 @@ class _Exchange:
         self._traffic.count(path, self.status, took_s)
         if self.status >= 400:
             reason = self._reason or str(self.status)
-            self._traffic.reject(self.status, reason, self.scope["method"], path, self._client, self.request_id)
+            about = (self.scope["method"], path, self._client, self.request_id, self._version)
+            self._traffic.reject(self.status, reason, *about)
         elif self._traffic.settings.access_log:
             log.info(
-                "%d %s %.200r from %s, %.1f ms, request %s",
+                "%d %s %.200r from %s, %.1f ms, request %s%s",
                 *(self.status, self.scope["method"], path, self._client, took_s * 1000, self.request_id),
+                f", version {self._version}" if self._version else "",
             )
 
     @property
@@ -166,6 +174,7 @@ class _Exchange:
     def _start(self, message: Message) -> None:
         self.status = message["status"]
         headers = dict(message.get("headers", ()))
+        self._version = headers.get(_VERSION_HEADER, b"").decode("latin-1")
         if self.status >= 400:
             self._reason = headers.get(_CODE_HEADER, b"").decode("latin-1")
             if self._reason == QueueFull.code:

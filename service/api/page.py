@@ -12,6 +12,9 @@ from starlette.staticfiles import StaticFiles
 _FOLDER = Path(__file__).parents[1] / "web"
 _HTML = (_FOLDER / "page.html").read_bytes()
 
+_NOTICE_COMMENT = b"<!-- notice -->"
+_NOTICE = b'<p class="notice">This server keeps some of the pictures it is unsure of, to learn from them.</p>'
+
 # Nothing inline, nothing from elsewhere, no forms sent, no frames. Pictures that a person chose are blob: URLs.
 _POLICY = "; ".join(
     [
@@ -35,8 +38,10 @@ HEADERS = {
 }
 
 
-async def index(_: Request) -> Response:
-    return Response(_HTML, headers=HEADERS, media_type="text/html")
+async def index(request: Request) -> Response:
+    catalog = getattr(request.app.state, "catalog", None)
+    keeps = catalog is not None and catalog.settings.keep_samples
+    return Response(_HTML.replace(_NOTICE_COMMENT, _NOTICE if keeps else b""), headers=HEADERS, media_type="text/html")
 
 
 ROUTES = (Route("/", index), Mount("/web", StaticFiles(directory=_FOLDER)))

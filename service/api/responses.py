@@ -15,8 +15,9 @@ from classifier.errors import SightlineError
 from classifier.explanation import Heat, overlay
 from classifier.ranking import ranked
 from service.errors import is_oip, problem, problem_headers
-from service.inference.catalog import Broken, Catalog, Entry, default_version
+from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
+from service.inference.states import Broken, Entry
 from service.inference.timing import Classified, server_timing
 
 JSON = "application/json"
@@ -92,16 +93,15 @@ def heat_picture(card: Card, heat: Heat) -> Response:
 
 def models(catalog: Catalog) -> Response:
     """Every model with its versions, and whether the default one answers."""
-    return json_response(
-        {"models": [_summary(name, versions) for name, versions in catalog.entries.items()], "ready": catalog.is_ready}
-    )
+    return json_response({"models": [_summary(catalog, name) for name in catalog.entries], "ready": catalog.is_ready})
 
 
-def model(name: str, version: int, versions: Mapping[int, Entry]) -> Response:
-    """What the card says that a caller needs, how the version is run here, and which others cannot be."""
+def model(catalog: Catalog, name: str, version: int) -> Response:
+    """What the card says that a caller needs, how the version is run here, and which versions get which requests."""
+    versions = catalog.entries[name]
     entry = versions[version]
     about: dict[str, Any] = {"model": name, "version": version, "versions": sorted(versions)}
-    about |= _state(entry) | _broken(versions)
+    about |= _state(entry) | _broken(versions) | catalog.routing.about(name, versions)
     if isinstance(entry, Classifier):
         about |= _essentials(entry.card) | _running(entry)
     return json_response(about)
@@ -115,8 +115,9 @@ def _ranked(card: Card, row: Probabilities, top_k: int | None) -> list[dict[str,
     return [{"label": label, "probability": probability} for probability, label in ranked(row, card.labels, top_k)]
 
 
-def _summary(name: str, versions: Mapping[int, Entry]) -> dict[str, Any]:
-    default = default_version(versions)
+def _summary(catalog: Catalog, name: str) -> dict[str, Any]:
+    default, _ = catalog.entry(name)
+    versions = catalog.entries[name]
     about: dict[str, Any] = {"model": name, "version": default, "versions": sorted(versions)}
     return about | _state(versions[default]) | _broken(versions)
 

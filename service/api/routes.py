@@ -7,39 +7,45 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from classifier.errors import RolloutFileError
 from service import metrics
 from service.api import bodies, page, responses
 from service.api.deadlines import deadline_after, time_for, while_present
-from service.api.endpoints import WHOLE_NUMBER, Endpoint, answered, catalog_of, classifier_of, version_of
+from service.api.endpoints import WHOLE_NUMBER, Endpoint, answered, catalog_of, classifier_of, which_of
 from service.api.oip import routes as oip
 from service.api.openapi import document
-from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath
+from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath, NotReady
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
+from service.inference.rollout.reloading import Reloader
+
+ONE, VERSION, ALIAS = (
+    "/v1/models/{model}",
+    "/v1/models/{model}/versions/{version}",
+    "/v1/models/{model}/aliases/{alias}",
+)
+MODEL_PATHS = (ONE, VERSION, ALIAS)
 
 # The routes that go past BentoML and Starlette; see `hot_routes`.
-HOT = tuple(
-    f"{model}{step}"
-    for model in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
-    for step in ("/predict", "/predict-batch")
-) + tuple(f"/v2/models/{{model}}{version}/infer" for version in ("", "/versions/{version}"))
+HOT = tuple(f"{model}{step}" for model in MODEL_PATHS for step in ("/predict", "/predict-batch")) + tuple(
+    f"/v2/models/{{model}}{version}/infer" for version in ("", "/versions/{version}")
+)
 
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_app() -> Starlette:
     """The app to mount. `serve_catalog` gives it its models; until then nothing may be asked of it."""
-    one, version = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
     routes = [
         *page.ROUTES,
         *document.ROUTES,
         Route("/metrics", tell_metrics),
         Route("/v1/models", _answered(list_models)),
-        Route(one, _answered(describe_model)),
-        Route(version, _answered(describe_model)),
-        *(Route(f"{path}/predict", _answered(predict), methods=["POST"]) for path in (one, version)),
-        *(Route(f"{path}/predict-batch", _answered(predict_batch), methods=["POST"]) for path in (one, version)),
-        *(Route(f"{path}/explain", _answered(explain), methods=["POST"]) for path in (one, version)),
+        *(Route(path, _answered(describe_model)) for path in MODEL_PATHS),
+        *(Route(f"{path}/predict", _answered(predict), methods=["POST"]) for path in MODEL_PATHS),
+        *(Route(f"{path}/predict-batch", _answered(predict_batch), methods=["POST"]) for path in MODEL_PATHS),
+        *(Route(f"{path}/explain", _answered(explain), methods=["POST"]) for path in MODEL_PATHS),
+        Route("/v1/admin/reload", _answered(reload), methods=["POST"]),
         Route("/v1", _answered(no_such_path), methods=_ALL_METHODS),
         Route("/v1/{rest:path}", _answered(no_such_path), methods=_ALL_METHODS),
         *oip.routes(no_such_path, _ALL_METHODS),
@@ -47,9 +53,10 @@ def create_app() -> Starlette:
     return Starlette(routes=routes)
 
 
-def serve_catalog(app: Starlette, catalog: Catalog) -> None:
-    """Have an app answer for these models."""
+def serve_catalog(app: Starlette, catalog: Catalog, reloader: Reloader | None = None) -> None:
+    """Have an app answer for these models, and look for other ones when it is asked to."""
     app.state.catalog = catalog
+    app.state.reloader = reloader
 
 
 async def tell_metrics(request: Request) -> Response:
@@ -63,8 +70,9 @@ async def list_models(request: Request) -> Response:
 
 async def describe_model(request: Request) -> Response:
     name = request.path_params["model"]
-    version, _ = catalog_of(request).entry(name, version_of(request))
-    return responses.model(name, version, catalog_of(request).entries[name])
+    catalog = catalog_of(request)
+    version, _ = catalog.entry(name, which_of(request))
+    return responses.model(catalog, name, version)
 
 
 async def predict(request: Request) -> Response:
@@ -102,6 +110,19 @@ async def explain(request: Request) -> Response:
     if "image/png" in request.headers.get("accept", ""):
         return responses.heat_picture(classifier.card, heat)
     return responses.explanation(classifier.card, column, row, heat)
+
+
+async def reload(request: Request) -> Response:
+    """Look at the models folder now, and say what is being loaded. Raises RolloutFileError where the file is wrong."""
+    catalog, reloader = catalog_of(request), request.app.state.reloader
+    if reloader is None or catalog.settings.reload == "off":
+        raise NoSuchPath("this server takes up nothing new before it is started again; SIGHTLINE_RELOAD changes that")
+    if not catalog.is_loaded:
+        raise NotReady("the models are still being loaded")
+    await reloader.look()
+    if fault := catalog.routing.file_fault:
+        raise RolloutFileError(fault)
+    return responses.json_response({"loading": reloader.loading})
 
 
 async def no_such_path(request: Request) -> Response:

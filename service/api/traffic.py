@@ -86,10 +86,12 @@ class Traffic:
         template = self.endpoints.template if len(path) <= LONGEST_CACHED else self.endpoints.look_up
         self.metrics.answered(template(path), status, took_s)
 
-    def reject(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
-        """Count a rejection, and say so in the log."""
+    def reject(
+        self, status: int, reason: str, method: str, path: str, client: str, request_id: str, version: str = ""
+    ) -> None:
+        """Count a rejection, and say so in the log. `version` is of the model that was asked, where one was chosen."""
         self.metrics.rejected(reason)
-        self.rejections.add(status, reason, method, path, client, request_id)
+        self.rejections.add(status, reason, method, path, client, request_id, version)
 
     def cut_off(self) -> None:
         """End what is still being answered; each gets a 503, if its answer has not begun."""
@@ -107,7 +109,9 @@ class RejectionLog:
         self._lines = 0
         self._uncounted: Counter[str] = Counter()
 
-    def add(self, status: int, reason: str, method: str, path: str, client: str, request_id: str) -> None:
+    def add(
+        self, status: int, reason: str, method: str, path: str, client: str, request_id: str, version: str = ""
+    ) -> None:
         second = int(asyncio.get_running_loop().time())
         if second != self._second:
             self._second, self._lines = second, 0
@@ -119,8 +123,10 @@ class RejectionLog:
             self._uncounted[reason] += 1
             return
         level = logging.WARNING if status >= 500 else logging.INFO
+        by = f", version {version}" if version else ""
         log.log(
-            level, "rejected %d %s: %s %.200r from %s, request %s", status, reason, method, path, client, request_id
+            *(level, "rejected %d %s: %s %.200r from %s, request %s%s"),
+            *(status, reason, method, path, client, request_id, by),
         )
 
     def _say_rest(self) -> None:

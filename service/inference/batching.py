@@ -174,6 +174,11 @@ class Batcher(Generic[Item, Row]):
         return len(self._queue)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._queue or self._in_flight)
+
+    @property
     def ready(self) -> bool:
         """Whether a batch can start now, where the scheduler allows one more."""
         least = min(self._least_beside or 1, self.max_batch) if self._in_flight else 1

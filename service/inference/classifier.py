@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -51,6 +51,13 @@ AHEAD = 2  # docs/tuning.md#decoding-ahead
 EXPLANATIONS_WAITING = 8  # each is WINDOWS copies of a network's input: 13 MB at 180x180
 
 
+class Follower(Protocol):
+    """Hears of each image that is queued."""
+
+    def follow(self, body: bytes | None, pixels: Pixels, row: asyncio.Future[Classified]) -> None:
+        """An image, the file it came in where it was one, and the row that is to come. Must be short."""
+
+
 class _Queued(NamedTuple):
     """An image in the batcher's queue: how long it took to decode, and when it would have been, had it not waited."""
 
@@ -64,7 +71,8 @@ class Classifier:
 
     At most `queue_limit` images are being decoded or waiting; the next caller is refused before anything is decoded.
     `reason` says why it should not be asked at the moment. `mend` is called when the engine failed, which may be the
-    end of it: OpenVINO's CPU streams go on failing.
+    end of it: OpenVINO's CPU streams go on failing. `followers` hear of each image that is queued. `users` counts the
+    requests that have chosen it and not asked it yet, or wait for its answer.
     """
 
     def __init__(
@@ -81,6 +89,9 @@ class Classifier:
         sizes = _any_size if settings.pad_batches else bucket_size
         self.model = model
         self.reason = ""
+        self.users = 0
+        self.followers: tuple[Follower, ...] = ()
+        self.is_closed = False
         self._mend = mend
         self.card = model.card
         self.statistics = Statistics()
@@ -150,7 +161,10 @@ class Classifier:
             began = time.perf_counter_ns()
             decoded = self._decoded_here(body, began)
             if not isinstance(decoded, OpenedImage):
-                return self._queued_here(decoded, began, deadline)
+                row = self._queued_here(decoded, began, deadline)
+                if self.followers:
+                    self._tell_followers(body, decoded, row)
+                return row
             image = decoded
         # Before the task runs, or all images that come in a turn of the loop would find the same room.
         (token,) = self._admission.admit(1)
@@ -192,8 +206,26 @@ class Classifier:
         column = int(whole.argmax()) if label is None else label
         return column, whole, heat_map(whole, np.stack(rows), column)
 
+    async def classify_behind(self, image: bytes | Pixels, deadline: float) -> Probabilities:
+        """The row of an encoded image, or of pixels in the card's size, behind everybody's ordinary requests.
+
+        It is not counted. Raises as `classify` does.
+        """
+        self._behind.check_room(1)
+        pixels = await self._decoder.decode_behind(image) if isinstance(image, bytes) else image
+        if isinstance(pixels, OpenedImage):
+            pixels = await self._decoder.decode_apart(pixels, deadline)
+        return await self._behind.submit(pixels, deadline)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has chosen it, waits for it, or is being answered by it."""
+        idle = not (self._batcher.is_busy or self._behind.is_busy)
+        return idle and not (self.users or self._admission.images or self._apart)
+
     async def close(self) -> None:
         """Answer everybody who waits and give the engine's memory back."""
+        self.is_closed = True
         await self._behind.close()
         await self._batcher.close()
         await asyncio.to_thread(self.model.close)
@@ -219,11 +251,11 @@ class Classifier:
                 began = time.perf_counter_ns()
                 decoded = await self._decoder.decode(image)
                 if not isinstance(decoded, OpenedImage):
-                    return await self._queued(decoded, token, came, began, deadline)
+                    return await self._queued(image, decoded, token, came, began, deadline)
             self._admission.end(token)  # it waits among others like it, of whom the pool has limits of its own
             began = time.perf_counter_ns()  # it gets out of the way of plain pictures while it waits for others like it
             pixels = await self._decoded_apart(decoded, deadline)
-            return await self._queued(pixels, token, came, began, deadline)
+            return await self._queued(image, pixels, token, came, began, deadline)
 
     async def _decoded_apart(self, opened: OpenedImage, deadline: float) -> Pixels:
         self._apart += 1
@@ -233,17 +265,33 @@ class Classifier:
             self._apart -= 1
 
     def _queued(
-        self, pixels: Pixels, token: object, came_ns: int, began_ns: int, deadline: float
+        self,
+        image: bytes | OpenedImage | Pixels,
+        pixels: Pixels,
+        token: object,
+        came_ns: int,
+        began_ns: int,
+        deadline: float,
     ) -> asyncio.Future[Classified]:
         self._admission.end(token)
         decode_ns = time.perf_counter_ns() - began_ns
-        return self._batcher.submit(_Queued(pixels, decode_ns, came_ns + decode_ns), deadline)
+        row = self._batcher.submit(_Queued(pixels, decode_ns, came_ns + decode_ns), deadline)
+        if self.followers:
+            self._tell_followers(image, pixels, row)
+        return row
+
+    def _tell_followers(
+        self, image: bytes | OpenedImage | Pixels, pixels: Pixels, row: asyncio.Future[Classified]
+    ) -> None:
+        body = image.body if isinstance(image, OpenedImage) else image if isinstance(image, bytes) else None
+        for follower in self.followers:
+            follower.follow(body, pixels, row)
 
     def _decoded_here(self, body: bytes, began_ns: int) -> Pixels | OpenedImage:
         try:
             return self._decoder.decode_here(body)
-        except ImageError:
-            self.statistics.done(began_ns, is_success=False)
+        except ImageError as error:
+            self.statistics.done(began_ns, error)
             raise
 
     def _queued_here(self, pixels: Pixels, began_ns: int, deadline: float) -> asyncio.Future[Classified]:

@@ -70,6 +70,10 @@ class PictureDecoder:
             return await self._pool.run(image.decode, INLINE_BYTES) if image.is_plain else image
         return await self._contrasted(image)
 
+    async def decode_behind(self, body: bytes) -> Pixels | OpenedImage:
+        """As `decode`, never on the event loop."""
+        return await self._pool.run(partial(self._decode_if_plain, body), len(body))
+
     async def decode_apart(self, opened: OpenedImage, deadline: float) -> Pixels:
         """Decode what is not plain, in a process that ends at `deadline`, in the loop's clock, at the latest.
 

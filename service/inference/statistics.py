@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -61,8 +61,8 @@ class Image:
     def __enter__(self) -> None:
         self._began_ns = time.perf_counter_ns()
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._statistics.done(self._began_ns, is_success=kind is None)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._statistics.done(self._began_ns, error)
 
 
 @dataclass
@@ -80,18 +80,22 @@ class Statistics:
     by_batch_size: dict[int, Steps] = field(default_factory=dict)
     executions: int = 0
     last_inference_ms: int = 0  # since the epoch
+    watch: Callable[[int, BaseException | None], None] | None = None  # gets the time of each image, and its error
 
     def image(self) -> Image:
         """A block that works on one image: it is counted as answered or as failed."""
         return Image(self)
 
-    def done(self, began_ns: int, is_success: bool) -> None:
+    def done(self, began_ns: int, error: BaseException | None) -> None:
         """Count an image that was begun at this time of `time.perf_counter_ns`."""
-        (self.success if is_success else self.fail).add(time.perf_counter_ns() - began_ns)
+        took_ns = time.perf_counter_ns() - began_ns
+        (self.success if error is None else self.fail).add(took_ns)
+        if self.watch is not None:
+            self.watch(took_ns, error)
 
     def settled(self, began_ns: int, row: asyncio.Future[Any]) -> None:
         """Count an image whose row, or error, is there."""
-        self.done(began_ns, is_success=not row.cancelled() and row.exception() is None)
+        self.done(began_ns, asyncio.CancelledError() if row.cancelled() else row.exception())
 
     def refused(self, images: int) -> None:
         """Count images that were not admitted."""

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from classifier.errors import SightlineError
 from service.api import bodies, responses
 from service.api.deadlines import TIMEOUT_HEADER, deadline_error
-from service.api.endpoints import LONGEST_CACHED
+from service.api.endpoints import LONGEST_CACHED, VERSION_HEADER, client_address, of_caller
 from service.api.middleware import CUT_OFF, client_of, request_id_of
 from service.errors import CallerGone, Closing, QueueFull, problem
 from service.inference import timing
@@ -37,7 +37,8 @@ MOST_BYTES = 262_144  # more than a loop reads at once never comes in one piece
 URLS_KNOWN = 1_024  # a version and a top_k may be written in many ways; the rest is looked up anew
 
 _URL = re.compile(
-    rb"(?P<path>/v1/models/(?P<model>[a-z0-9][a-z0-9._-]*)(?:/versions/(?P<version>[1-9][0-9]{0,8}))?/predict)"
+    rb"(?P<path>/v1/models/(?P<model>[a-z0-9][a-z0-9._-]*)"
+    rb"(?:/versions/(?P<version>[1-9][0-9]{0,8})|/aliases/(?P<alias>[a-z][a-z0-9-]{0,63}))?/predict)"
     rb"(?:\?top_k=(?P<top_k>[1-9][0-9]{0,8}))?"
 )
 _UNUSUAL = frozenset(
@@ -52,7 +53,7 @@ class Asked(NamedTuple):
 
     path: str
     model: str
-    version: int | None
+    which: int | str | None
     top_k: int | None
 
 
@@ -80,6 +81,8 @@ class FastPathProtocol(ConnectionProtocol):
             self._body += body
 
     def on_message_complete(self) -> None:
+        if self._asked is not None and self._classifier.is_closed:  # it was retired since the head came
+            self._take_the_slow_path()
         if self._asked is None:
             super().on_message_complete()
             return
@@ -113,10 +116,17 @@ class FastPathProtocol(ConnectionProtocol):
         try:
             if traffic.access.hosts is not None or not traffic.access.is_open:
                 traffic.access.check(asked.path, self.headers)
-            self._classifier = self.context.catalog.find(asked.model, asked.version)
+            catalog = self.context.catalog
+            self._classifier = catalog.find(asked.model, asked.which)
+            if catalog.splits and asked.which is None:
+                self._let_canary_take_it()
         except SightlineError:
             return None
         return asked if asked.top_k is None or asked.top_k <= len(self._classifier.card.labels) else None
+
+    def _let_canary_take_it(self) -> None:
+        client = client_address(cast("dict[str, Any]", self.scope))
+        self._classifier = of_caller(self.context.catalog, self._classifier, self.headers, client)
 
 
 class Exchange:
@@ -195,7 +205,7 @@ class Exchange:
             b"content-length: %d\r\n" % len(body),
             b"server-timing: ",
             timing.server_timing((image,)).encode(),
-            b"\r\nx-request-id: ",
+            b"\r\nx-model-version: %d\r\nx-request-id: " % self._classifier.card.version,
             self._request_id.encode(),
             b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n",
         )
@@ -209,9 +219,12 @@ class Exchange:
         if isinstance(error, QueueFull):
             self._traffic.shed(path.encode())
         response, code = responses.problem_response(error), problem(error)["code"]
+        version = response.headers[VERSION_HEADER] = str(self._classifier.card.version)
         self.keep_alive = self.keep_alive and not self._traffic.is_closing
         default_headers = self._connection.server_state.default_headers
-        self._traffic.reject(response.status_code, code, "POST", path, client_of(self._scope), self._request_id)
+        self._traffic.reject(
+            response.status_code, code, "POST", path, client_of(self._scope), self._request_id, version
+        )
         self._write(raw_response(response, default_headers, self._request_id, self.keep_alive), response.status_code)
 
     def _write(self, response: bytes, status: int) -> None:
@@ -233,7 +246,7 @@ def asked_by(url: bytes) -> Asked | None:
         return None
     found = {name: text.decode() for name, text in match.groupdict().items() if text is not None}
     version, top_k = (int(found[name]) if name in found else None for name in ("version", "top_k"))
-    return Asked(found["path"], found["model"], version, top_k)
+    return Asked(found["path"], found["model"], found.get("alias", version), top_k)
 
 
 def _image_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -8,8 +8,9 @@ import orjson
 
 from service.api.oip.protocol import INPUT, OUTPUT
 from service.client.version import VERSION
-from service.inference.catalog import Broken, Catalog, Entry
+from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
+from service.inference.states import Broken, Entry
 from service.settings import Settings
 
 # Those of Triton's that are kept whole: `priority` does nothing here, and nobody loads or unloads models by HTTP.

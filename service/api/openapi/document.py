@@ -13,6 +13,7 @@ from classifier.errors import (
     ImageTooLarge,
     NotAnImage,
     OutOfMemory,
+    RolloutFileError,
     SightlineError,
     TooComplexImage,
     TooMuchToDecode,
@@ -20,6 +21,7 @@ from classifier.errors import (
     UndecodableImage,
     UnknownModel,
 )
+from classifier.rollout_file import ALIAS_PATTERN
 from service import errors
 from service.api.openapi import limits
 from service.api.openapi import schemas as schemas
@@ -37,6 +39,7 @@ WITH_BODY = (
     *(errors.TooManyBytes, errors.Closing, errors.DeadlinePassed, errors.CallerGone),
 )
 OF_MODEL = (errors.MalformedRequest, UnknownModel, errors.NotReady)
+OF_RELOAD = (RolloutFileError, errors.NoSuchPath, errors.NotReady)
 OF_IMAGE: tuple[type[SightlineError], ...] = (
     *(NotAnImage, UndecodableImage, ImageTooLarge, TooComplexImage, TooSlowToDecode, TooMuchToDecode),
 )
@@ -82,7 +85,7 @@ def _paths(catalog: Catalog) -> dict[str, Any]:
     most = catalog.settings.max_images
     paths: dict[str, Any] = {}
     paths["/v1/models"] = {"get": _operation("What is served", "Models", (), ())}
-    for at, parameters in _both_paths("/v1/models/{model}", catalog):
+    for at, parameters in (*_both_paths("/v1/models/{model}", catalog), _alias_path(catalog)):
         paths[at] = {"get": _operation("Labels, input, accuracy, engine", "ModelState", parameters, OF_MODEL)}
         for name, text, schema, query, bodies in (
             ("predict", "Classify one image", "Predictions", schemas.TOP_K, schemas.IMAGE_BODIES),
@@ -96,10 +99,12 @@ def _paths(catalog: Catalog) -> dict[str, Any]:
             ("explain", "What a decision rests on", "Explanation", schemas.LABEL, schemas.IMAGE_BODIES),
         ):
             faults = (*OF_MODEL, *WITH_BODY, *(() if name == "predict-batch" else OF_IMAGE), *OF_WORK)
-            operation = _operation(text, schema, (*parameters, query, schemas.TIMEOUT), faults, bodies)
+            operation = _operation(text, schema, (*parameters, query, schemas.TIMEOUT, schemas.KEY), faults, bodies)
             if name == "explain":
                 operation["responses"]["200"]["content"]["image/png"] = {"schema": {}}
             paths[f"{at}/{name}"] = {"post": operation}
+    reload = _operation("Look at the models folder now; wants an admin key", "Any", (), (*WITH_BODY, *OF_RELOAD))
+    paths["/v1/admin/reload"] = {"post": reload}
     return paths | _protocol_paths(catalog) | _probe_paths()
 
 
@@ -124,7 +129,7 @@ def _protocol_paths(catalog: Catalog) -> dict[str, Any]:
             paths[f"{at}/{name}"] = {"get": about}
         faults = (*OF_MODEL, *WITH_BODY, *OF_IMAGE, *OF_WORK)
         infer = _operation(
-            "Run the network", "Any", (*parameters, schemas.TIMEOUT), faults, schemas.INFER_BODY, v2=True
+            "Run the network", "Any", (*parameters, schemas.TIMEOUT, schemas.KEY), faults, schemas.INFER_BODY, v2=True
         )
         infer["responses"]["200"]["content"]["application/octet-stream"] = {"schema": {}}
         paths[f"{at}/infer"] = {"post": infer}
@@ -152,11 +157,21 @@ def _probe_paths() -> dict[str, Any]:
 
 def _both_paths(path: str, catalog: Catalog) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """A model's path, by default its newest version, and the path of one version; with their parameters."""
-    names = list(catalog.entries) or ["cats-vs-dogs"]
-    model = _path_parameter("model", {"type": "string", "pattern": "^[a-z0-9-]+$"}, names)
+    model = _model_parameter(catalog)
     version = _path_parameter("version", {"type": "integer", "minimum": 1, "maximum": 999_999_999}, [1])
     yield path, (model,)
     yield f"{path}/versions/{{version}}", (model, version)
+
+
+def _alias_path(catalog: Catalog) -> tuple[str, tuple[Any, ...]]:
+    """The path of whichever version an alias stands for, with its parameters."""
+    alias = _path_parameter("alias", {"type": "string", "pattern": ALIAS_PATTERN}, ["stable"])
+    return "/v1/models/{model}/aliases/{alias}", (_model_parameter(catalog), alias)
+
+
+def _model_parameter(catalog: Catalog) -> dict[str, Any]:
+    names = list(catalog.entries) or ["cats-vs-dogs"]
+    return _path_parameter("model", {"type": "string", "pattern": "^[a-z0-9-]+$"}, names)
 
 
 def _path_parameter(name: str, schema: Any, examples: Sequence[Any]) -> dict[str, Any]:
@@ -173,7 +188,7 @@ def _operation(
     *,
     v2: bool = False,
 ) -> dict[str, Any]:
-    good = {"description": "the answer", "content": {JSON: {"schema": schemas.ref(schema)}}}
+    good = {"description": "the answer", "headers": schemas.HEADERS, "content": {JSON: {"schema": schemas.ref(schema)}}}
     responses = {"200": good} | _refusals((*ALWAYS, *faults), v2=v2)
     about = {"summary": summary, "parameters": list(parameters), "responses": responses}
     return about | ({"requestBody": {"required": True, "content": bodies}} if bodies else {})

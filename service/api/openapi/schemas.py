@@ -66,8 +66,20 @@ SCHEMAS: dict[str, Any] = {
         reason=_TEXT | {"description": "why it does not answer"},
         broken=_list_of(_object(version={"type": "integer"}, reason=_TEXT))
         | {"description": "versions on disk that could not be loaded"},
+        states=_list_of(
+            _object(
+                version={"type": "integer"},
+                state={"enum": ["loading", "ready", "broken", "retired"]},
+                reason=_TEXT,
+                optional=("reason",),
+            )
+        ),
+        aliases={"type": "object", "additionalProperties": {"type": "integer"}},
+        weights={"type": "object", "additionalProperties": _PROBABILITY}
+        | {"description": "each version's share of the requests that name none"},
+        canary_shut_off=_TEXT | {"description": "why the canary gets no more traffic"},
         labels=_list_of(_TEXT),
-        optional=("reason", "broken", "labels"),
+        optional=("reason", "broken", "labels", "states", "aliases", "weights", "canary_shut_off"),
     ),
     "Explanation": _object(
         model=_TEXT,
@@ -133,4 +145,16 @@ TIMEOUT = {
     "in": "header",
     "description": "after which the answer is no use; more than the server's maximum counts as that",
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+}
+KEY = {
+    "name": "X-Sightline-Key",
+    "in": "header",
+    "description": "requests with the same key are answered by the same version while a canary takes a share of them",
+    "schema": {"type": "string", "maxLength": 256},
+}
+HEADERS = {
+    "X-Model-Version": {
+        "description": "the version that has answered, where one has",
+        "schema": {"type": "integer", "minimum": 1},
+    }
 }

@@ -270,7 +270,7 @@ async def test_a_rejected_request_leaves_a_line_with_reason_and_id_and_nothing_o
     caplog.set_level(logging.INFO, "service")
     await guarded.post(PREDICT, content=TEXT, headers={"x-request-id": "abc-123"})
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == f"rejected 415 not-an-image: POST '{PREDICT}' from 127.0.0.1, request abc-123"
+    assert line == f"rejected 415 not-an-image: POST '{PREDICT}' from 127.0.0.1, request abc-123, version 2"
     assert TEXT.decode()[:8] not in line
     assert TEXT[:4].hex(" ") not in line
 

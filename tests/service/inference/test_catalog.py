@@ -144,7 +144,7 @@ async def test_a_model_of_which_every_version_is_broken_keeps_the_server_from_be
 
 async def test_until_the_newest_version_is_loaded_an_older_one_does_not_take_its_place(unloaded: Catalog) -> None:
     await unloaded.load()
-    unloaded.entries[COLOUR][2] = Loading()
+    unloaded.put(COLOUR, 2, Loading())
     with pytest.raises(NotReady, match=f"{COLOUR} version 2: still loading"):
         unloaded.find(COLOUR)
 
@@ -362,7 +362,7 @@ async def test_a_loaded_server_is_alive_however_broken_its_models(unloaded: Cata
 async def test_a_network_faster_than_http_is_loaded_to_run_its_batches_in_turn_also_after_a_failure(
     unloaded: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.inference.catalog.is_faster_than_http", lambda *_: True)
+    monkeypatch.setattr("service.inference.loading.is_faster_than_http", lambda *_: True)
     await unloaded.load()
     classifier = unloaded.find(COLOUR)
     assert (classifier.model.engine.one_stream, classifier.model.engine.streams) == (True, 1)
@@ -417,7 +417,7 @@ async def test_an_engine_that_cannot_be_loaded_anew_stays_out_and_the_log_says_w
     unloaded: Catalog, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await unloaded.load()
-    monkeypatch.setattr("service.inference.catalog.MENDING_PAUSES_S", (0, 0))
+    monkeypatch.setattr("service.inference.loading.MENDING_PAUSES_S", (0, 0))
     (models / COLOUR / "2" / "model.onnx").write_bytes(b"gone bad meanwhile")
     classifier = unloaded.find(COLOUR)
     classifier.model.close()

@@ -291,7 +291,7 @@ async def test_infer_of_an_unknown_model_lists_the_known_ones(client: httpx.Asyn
     assert f"{COLOUR}, {GREY}" in check_error(await client.post("/v2/models/dogs/infer", json={}), 404)
 
 
-@pytest.mark.parametrize("version", ["latest", "0", "01", "-1", "9" * 5000])
+@pytest.mark.parametrize("version", ["Latest", "0", "01", "-1", "9" * 5000])
 async def test_a_version_that_is_no_whole_number_is_an_error(client: httpx.AsyncClient, version: str) -> None:
     assert "whole number" in check_error(await client.get(f"/v2/models/{COLOUR}/versions/{version}"), 400)
 

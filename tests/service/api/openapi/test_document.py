@@ -73,7 +73,7 @@ async def test_the_examples_of_bodies_are_answered(client: httpx.AsyncClient, do
         for method, operation in operations.items():
             for kind, body in operation.get("requestBody", {}).get("content", {}).items():
                 for example in body.get("examples", {}).values():
-                    url = path.format(model=COLOUR, version=1)
+                    url = path.format(model=COLOUR, version=1, alias="stable")
                     answer = await client.request(method, url, json=example["value"])
                     assert answer.status_code == 200, (url, kind, answer.text)
                     sent += 1

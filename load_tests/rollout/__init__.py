@@ -1,0 +1,1 @@
+"""New versions, switches, rollbacks and canaries of a server that answers meanwhile."""

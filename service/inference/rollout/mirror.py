@@ -1,0 +1,91 @@
+"""Shadow requests: another version is asked what a version was asked, to compare; nobody gets its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+
+from classifier.engines import Probabilities
+from classifier.errors import ImageError
+from classifier.images import Pixels
+from service.errors import DeadlinePassed, TryLater
+from service.inference.classifier import Classifier
+from service.inference.timing import Classified
+from service.metrics import ShadowMetrics
+
+MOST_AT_ONCE = 16  # shadow requests of one mirror; one more is dropped
+WITHIN_S = 5.0  # after which a shadow request that still waits is dropped
+
+
+class Mirror:
+    """Asks `shadow` a share, 0..1, of what `of` has answered, behind all other work, and notes how they agree.
+
+    Requests that find `of` with more than a batch waiting are dropped first. `compared` is called with whether the
+    most probable labels were the same, and `failed` with what the shadow failed with. The version on trial is the
+    shadow, or with `tries_of` the one that has answered: the shadow says then what the other version would have.
+    """
+
+    def __init__(
+        self,
+        of: Classifier,
+        shadow: Classifier,
+        share: float,
+        metrics: ShadowMetrics,
+        compared: Callable[[bool], None] = lambda _: None,
+        failed: Callable[[BaseException], None] = lambda _: None,
+        tries_of: bool = False,
+    ) -> None:
+        self.of = of
+        self.shadow = shadow
+        self.share = share
+        self._metrics = metrics
+        self._compared = compared
+        self._failed = failed
+        self._tries_of = tries_of
+        self._takes_pixels = of.card.input == shadow.card.input
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def follow(self, body: bytes | None, pixels: Pixels, row: asyncio.Future[Classified]) -> None:
+        """Note a request that was queued: its file, if it was one, its decoded picture, and the row that is to come."""
+        sent = pixels if self._takes_pixels else body
+        if sent is None or random.random() >= self.share:  # noqa: S311 (nothing secret)
+            return
+        if self.shadow.reason or len(self._tasks) >= MOST_AT_ONCE or self.of.waiting > self.of.max_batch:
+            self._metrics.dropped += 1
+            return
+        row.add_done_callback(partial(self._begin, sent))
+
+    def close(self) -> None:
+        """Forget what is being asked."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def _begin(self, sent: bytes | Pixels, row: asyncio.Future[Classified]) -> None:
+        if row.cancelled() or row.exception() is not None:
+            return
+        task = asyncio.get_running_loop().create_task(self._ask(sent, row.result().row))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, sent: bytes | Pixels, row: Probabilities) -> None:
+        began = time.perf_counter()
+        try:
+            theirs = await self.shadow.classify_behind(sent, asyncio.get_running_loop().time() + WITHIN_S)
+        except (TryLater, DeadlinePassed, ImageError):
+            self._metrics.dropped += 1
+        except Exception as error:
+            self._metrics.failed += 1
+            self._failed(error)
+        else:
+            self._compare(row, theirs, time.perf_counter() - began)
+
+    def _compare(self, row: Probabilities, theirs: Probabilities, took_s: float) -> None:
+        label, other = self.of.card.labels[int(row.argmax())], self.shadow.card.labels[int(theirs.argmax())]
+        change = float(theirs.max()) - float(row.max())
+        if self._tries_of:
+            label, other, change = other, label, -change
+        self._metrics.compared(label, label == other, change, took_s)
+        self._compared(label == other)
