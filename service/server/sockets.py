@@ -21,7 +21,7 @@ OTHER_FILES = 64 + LINGERING  # of the process besides connections: models, libr
 ACCEPTED_AT_ONCE = 64
 
 
-# Seconds until a caller is probed who sends no more and has no answer yet, and then between looks for the outcome.
+# Seconds until a caller is probed who sends no more and waits, and then between looks for the outcome.
 PROBE_AFTER_S = 0.2
 PROBE_EVERY_S = 0.1
 TELLS_RESETS = hasattr(socket, "TCP_INFO")  # Linux does

@@ -161,7 +161,7 @@ async def _read_in_turn(sent: bytes, wanted: _Wanted, held: Held) -> _Asked:
 
 
 def _unfolded(sent: bytes, wanted: _Wanted) -> tuple[bytes, Brackets]:
-    """A body as it was before it was compressed, with the brackets of its JSON counted and found to be few enough."""
+    """A body as it was before it was compressed. The brackets of its JSON were counted and are few enough."""
     most_bytes = wanted.settings.max_body_bytes
     most = partial(tensors.most_brackets, spec=wanted.spec, max_images=wanted.settings.max_images)
     brackets = Brackets(most, wanted.json_bytes(most_bytes))

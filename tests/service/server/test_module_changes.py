@@ -59,7 +59,7 @@ def counted() -> Iterator[ModuleChanges]:
 async def test_a_thumbnail_crosses_from_module_to_module_50_times_at_most(app: Starlette, catalog: Catalog) -> None:
     caller = Caller(app, catalog, traffic_of(catalog.settings, app))
     await caller.answer(post(body=jpeg(28, 28)))  # fills caches
-    ways = [await changes_of_one(caller) for _ in range(3)]
+    ways = [await changes_of_one(caller) for _ in range(10)]
     fewest = min(ways, key=len)  # a timer of something else may come between the steps of one
     assert 30 < len(fewest) <= 50, "\n".join(fewest)
 
