@@ -5,6 +5,7 @@ Run: python -m tests.fuzz.decoder [--apart] -max_total_time=60
 Plain pictures are decoded here, as in the server's threads, within two seconds and 2 GB. With --apart all others go to
 a decode process, and so the scan of their structure, the process and what it hears are tried as well. Takes the options
 of libFuzzer and folders of inputs to begin with; without one it begins with the tests' pictures, ordinary and hostile.
+Half an hour of it is recorded in load_tests/results/fuzz.json.
 """
 
 from __future__ import annotations
