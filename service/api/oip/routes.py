@@ -161,13 +161,20 @@ async def _read_in_turn(sent: bytes, wanted: _Wanted, held: Held) -> _Asked:
 
 
 def _unfolded(sent: bytes, wanted: _Wanted) -> tuple[bytes, Brackets]:
-    """A body as it was before it was compressed. The brackets of its JSON were counted and are few enough."""
+    """A body as it was before it was compressed. Brackets and commas of its JSON were counted and are few enough."""
     most_bytes = wanted.settings.max_body_bytes
-    most = partial(tensors.most_brackets, spec=wanted.spec, max_images=wanted.settings.max_images)
-    brackets = Brackets(most, wanted.json_bytes(most_bytes))
+    limits: dict[str, Any] = {"spec": wanted.spec, "max_images": wanted.settings.max_images}
+    json_bytes = wanted.json_bytes(most_bytes)
+    brackets = Brackets(partial(tensors.most_brackets, **limits), json_bytes)
+    commas = Brackets(partial(tensors.most_commas, **limits), json_bytes, b",")
+
+    def look(part: bytes) -> None:
+        brackets.add(part)
+        commas.add(part)
+
     if compression.is_compressed(wanted.encoding):
-        return compression.expand(sent, wanted.encoding, most_bytes, brackets.add), brackets
-    brackets.add(sent)
+        return compression.expand(sent, wanted.encoding, most_bytes, look), brackets
+    look(sent)
     return sent, brackets
 
 

@@ -23,6 +23,7 @@ Images = Pixels | list[bytes]
 
 _NUMBERS: dict[str, np.dtype[Any]] = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype("<f4")}
 _LENGTH_BYTES = 4  # before each element of a raw BYTES tensor, little-endian
+OTHER_COMMAS = 10_000  # in parameters and texts
 
 _FORMS = "base64 of an image file, a data: URL with base64, or raw bytes by the binary tensor extension"
 
@@ -51,6 +52,13 @@ def most_brackets(json_bytes: int, spec: InputSpec, max_images: int) -> int:
     shortest = height * width * (2 * channels + 2)  # digits, commas and brackets of an image
     images = min(max_images, json_bytes // shortest + 1)
     return images * (1 + height + height * width) + MOST_BRACKETS
+
+
+def most_commas(json_bytes: int, spec: InputSpec, max_images: int) -> int:
+    """How many commas JSON of so many bytes can need: one for each number of as many images as find room in it."""
+    numbers = math.prod(spec.shape)
+    images = min(max_images, json_bytes // (2 * numbers) + 1)
+    return images * numbers + OTHER_COMMAS
 
 
 def read_bare(body: bytes, spec: InputSpec) -> Images:

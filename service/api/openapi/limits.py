@@ -20,6 +20,7 @@ from classifier.decode_process.messages import (
 from classifier.errors import ImageTooLarge, SightlineError, TooComplexImage, TooMuchToDecode, TooSlowToDecode
 from classifier.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from classifier.formats.outline import MOST_SIDE
+from service.api.oip.tensors import OTHER_COMMAS
 from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
 from service.api.unfolding import MOST_BRACKETS
 from service.errors import (
@@ -97,6 +98,7 @@ LIMITS = (
     Limit("bytes that they are in", f"{bmp.MOST_RLE_BYTES:,}", TooComplexImage),
     Limit("boxes of an AVIF or HEIC around the size", f"{heif.MOST_BOXES:,}", TooComplexImage),
     Limit("brackets of JSON, beyond those of nested pixels", f"{MOST_BRACKETS}", BodyTooLarge),
+    Limit("commas of JSON, beyond those of pixels", f"{OTHER_COMMAS:,}", BodyTooLarge),
     Limit("bytes of all bodies held at once, also unfolded and parsed", "max_held_bytes", TooManyBytes),
     Limit(
         "milliseconds for a request after its upload, unless it says otherwise", "request_timeout_ms", DeadlinePassed

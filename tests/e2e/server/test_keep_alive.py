@@ -22,7 +22,7 @@ from tests.tiny_models import COLOUR
 
 pytestmark = pytest.mark.e2e
 
-# Callers, requests of each, and the longest pause between two in seconds. KEEP_ALIVE_TEST=long takes half an hour, and was
+# Callers, requests of each, and the longest pause between two in seconds. KEEP_ALIVE_TEST=long takes half an hour, as
 # recorded in load_tests/results/keep-alive.json.
 CALLERS, TIMES, LONGEST_S = (200, 50, 70.0) if os.environ.get("KEEP_ALIVE_TEST") == "long" else (30, 4, 11.0)
 

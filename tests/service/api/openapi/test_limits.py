@@ -193,6 +193,12 @@ async def too_slow_for_a_small_picture(catalog: Catalog) -> Refusal:
         return await hostile("bmp-deltas-of-nothing", 250_000)(catalog)
 
 
+async def too_many_commas(catalog: Catalog) -> Refusal:
+    async with server(catalog, max_body_bytes=1_000_000) as (client, _, _):
+        body = b'{"image": "", "a": [' + b"1," * 50_000 + b"0]}"
+        return refusal_of(await client.post(PREDICT, content=body, headers={"content-type": "application/json"}))
+
+
 async def too_many_brackets(catalog: Catalog) -> Refusal:
     async with server(catalog, max_body_bytes=1_000_000) as (client, _, _):
         body = b'{"image": [' + b"[]," * 50_000 + b"0]}"
@@ -379,6 +385,7 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Refusal | None]]] = {
     "requests sent ahead on one connection": too_many_ahead,
     "max_connections": too_many_connections,
     "brackets of JSON, beyond those of nested pixels": too_many_brackets,
+    "commas of JSON, beyond those of pixels": too_many_commas,
     "max_connections_per_client": too_many_connections_of_one_address,
     "keep_alive_ms": a_connection_that_lies_idle,
     "write_stall_ms": an_answer_that_nobody_reads,
