@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from functools import cache, lru_cache
@@ -199,7 +198,9 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
 @cache
 def _processes() -> DecodeProcesses:
     """For whoever has none of their own. They start when they are needed."""
-    processes = DecodeProcesses(os.cpu_count() or 1)
+    from classifier.engines.processors import usable_processors  # a decode process needs no engines
+
+    processes = DecodeProcesses(usable_processors())
     atexit.register(processes.close)
     return processes
 

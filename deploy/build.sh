@@ -20,6 +20,7 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 folder=$("$bentoml" get "$bento" --output path | tr -d '\n')  # a long path is wrapped
 cp -R "$folder/src" "$context/app"
+echo "${COMMIT:-$(git -C "$here" rev-parse HEAD)}" >"$context/app/COMMIT"  # /v1/server says it
 [ -n "${KEEP_KERAS:-}" ] || rm -f "$context"/app/models/*/*/model.keras
 cp "$here/../requirements/sbom.txt" "$here/health.py" "$context/"
 # BentoML appends its own requirement without a hash, although the line with hashes is there already.

@@ -1,6 +1,7 @@
 """Resolve the dependency sets of pyproject.toml into requirements/*.txt: name==version and hashes, no index address.
 
 Every set is constrained by the one it contains, so `serve.txt` has the same versions as `dev.txt`.
+`otel.txt` is the serving set with what sends spans.
 `bento.txt`, for what `bentoml build` wants beside the serving set, comes from `bento.in`.
 `peers.txt`, for the servers that ours is compared with, comes from `peers.in` and shares its versions where it can.
 `kserve.txt`, for KServe's client, comes from `kserve.in`; it keeps protobuf and others below the versions in `dev.txt`.
@@ -13,7 +14,12 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXTRAS = {"dev": ["--extra", "dev"], "train": ["--extra", "transfer"], "gpu": ["--extra", "gpu"]}
+EXTRAS = {
+    "dev": ["--extra", "dev"],
+    "train": ["--extra", "transfer"],
+    "gpu": ["--extra", "gpu"],
+    "otel": ["--extra", "otel"],
+}
 ALONE = ("kserve", "kubernetes", "perf-analyzer", "sbom")  # each in an environment of its own
 SETS = EXTRAS | {"serve": [], "bento": [], "peers": []} | {name: [] for name in ALONE}
 

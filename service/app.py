@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +28,26 @@ from starlette.types import ASGIApp
 from classifier.errors import RolloutFileError, SightlineError
 from service import logs, systemd
 from service.api import auth, bodies, endpoints, responses, routes
-from service.api.auth import PROBES, Access
+from service.api.auth import METRICS, PROBES, Access
 from service.api.deadlines import deadline_after, time_for, while_present
 from service.api.endpoints import Endpoints
 from service.api.hot_routes import HotRoutes
 from service.api.middleware import RequestMiddleware
 from service.api.traffic import Traffic
+from service.client.version import VERSION
 from service.errors import MalformedRequest, SettingsError, TryLater, problem_headers
 from service.inference.catalog import Catalog
 from service.inference.rollout.reloading import Reloader
 from service.metrics import Metrics
-from service.server import process, startup, workers
+from service.server import process, startup, tls
 from service.server.context import ServerContext
 from service.server.shutdown import Shutdown
 from service.server.sockets import listening_addresses
+from service.server.supervisor import arbiter, deaths
 from service.settings import Settings
+from service.surroundings.file_watch import watch
+from service.telemetry import spans
+from service.telemetry.build import this_build
 
 process.share_heaps()  # before there are threads
 _APP = routes.create_app()
@@ -50,7 +57,7 @@ _CLASSIFY = "/classify"  # for BentoML's own clients
 def _put_together() -> ServerContext:
     settings = Settings.from_environment(os.environ)
     access = Access(settings, listening_addresses)
-    metrics = Metrics()
+    metrics = Metrics(this_build(settings), deaths.worker_starts())
     paths = Endpoints(_APP.routes, [*PROBES, _CLASSIFY, "/docs.json", "/schema.json"])
     traffic = Traffic(settings, access, paths, metrics)
 
@@ -131,9 +138,13 @@ class Sightline:
     @staticmethod
     def check_deployment() -> None:
         """Refuse, before any worker is started, a second one and an address that anybody reaches but nobody may use."""
+        startup.log_beside_bentoml()
+        _set_log_format()
         try:
-            workers.check_there_is_one("sightline")
-            workers.close_control_port()
+            arbiter.check_there_is_one_worker("sightline")
+            arbiter.replace_arbiter()
+            tls.check(SETTINGS)
+            spans.check(os.environ)
             if (host := startup.host_to_bind()) is not None:
                 auth.check_address(SETTINGS, host)
                 startup.check_port(host)
@@ -144,8 +155,11 @@ class Sightline:
     async def load_models(self) -> None:
         """Load in the background: the server answers /livez, and says on /readyz what is missing, from the start."""
         try:
-            workers.check_there_is_one("sightline")  # again: there may be no supervisor
+            arbiter.check_there_is_one_worker("sightline")  # again: there may be no supervisor
             server = startup.running_server(_SERVER)
+            if SETTINGS.tls_cert:
+                server.config.ssl = tls.context_of(SETTINGS)  # uvicorn has not begun to listen
+            _SERVER.traffic.spans = spans.spans_of(os.environ, VERSION, frozenset((*PROBES, METRICS)))
         except SettingsError as wrong:
             startup.leave(wrong)
         startup.log_beside_bentoml()
@@ -160,7 +174,9 @@ class Sightline:
             asyncio.create_task(process.trim_heaps_regularly()),
             asyncio.create_task(self._settle()),
             asyncio.create_task(systemd.report(lambda: self._catalog.is_ready, lambda: self._catalog.is_alive)),
+            *(asyncio.create_task(watching) for watching in _watches(server.config.ssl)),
         ]
+        startup.warn(SETTINGS, os.environ)
 
     @bentoml.on_shutdown
     async def close_models(self) -> None:
@@ -168,6 +184,8 @@ class Sightline:
             task.cancel()
         await self._reloader.close()
         await self._catalog.close()
+        if (recorded := _SERVER.traffic.spans) is not None:
+            await asyncio.to_thread(recorded.close)
 
     async def _settle(self) -> None:
         """Once the models are loaded, spare them the garbage collector, and look for others."""
@@ -221,6 +239,14 @@ class Sightline:
         answer = responses.prediction(classifier.card, row, top_k)
         answer.headers[endpoints.VERSION_HEADER] = str(classifier.card.version)
         return answer
+
+
+def _watches(context: ssl.SSLContext | None) -> Iterator[Coroutine[Any, Any, None]]:
+    """What takes over the files that an operator replaces while the server runs."""
+    if SETTINGS.api_keys_file:
+        yield watch([Path(SETTINGS.api_keys_file)], _SERVER.traffic.access.read_keys_again)
+    if SETTINGS.tls_cert and context is not None:
+        yield tls.renew(context, SETTINGS)
 
 
 def _text(value: str) -> str:

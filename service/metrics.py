@@ -143,11 +143,25 @@ SHADOW_SECONDS = Series(
     _SECONDS,
 )
 
+BUILD_INFO = Series(
+    "sightline_build_info",
+    "gauge",
+    ("version", "commit", "engine"),
+    "1, with what runs: the version, its commit, the engine",
+)
+WORKER_STARTS = Series(
+    "sightline_worker_starts_total",
+    "counter",
+    (),
+    "Worker processes that this server has had; more than 1 where one died and was replaced",
+)
+
 SERIES = (  # in the order in which somebody would look at them
     *(REQUESTS, SECONDS, IN_PROGRESS, REJECTED, PREDICTIONS, CONFIDENCE),
     *(DECODE_SECONDS, QUEUE_SECONDS, INFER_SECONDS, BATCH_IMAGES, QUEUE_IMAGES, MODEL_INFO, MAX_BATCH, BROKEN_INFO),
     *(VERSION_STATE, ALIAS_INFO, TRAFFIC_WEIGHT, CANARY_SHUT_OFF, ROLLOUT_FILE_WRONG, LOADS),
     *(SHADOW_REQUESTS, SHADOW_DISAGREED, SHADOW_CHANGE, SHADOW_SECONDS),
+    *(BUILD_INFO, WORKER_STARTS),
 )
 
 _FAMILIES: dict[str, Callable[..., Any]] = {
@@ -290,10 +304,13 @@ class Metrics:
 
     Counters and histograms are noted here; gauges are read where they are. `in_progress` says how many requests are
     being answered; `versions`, what is served; `broken`, the model, version and reason of what cannot be;
-    `rollout`, what gets which traffic.
+    `rollout`, what gets which traffic; `build` is version, commit and
+    engine; `worker_starts`, how many workers the server has had.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, build: tuple[str, str, str] = ("", "", ""), worker_starts: int = 1) -> None:
+        self._build = build
+        self._worker_starts = worker_starts
         self.in_progress: Callable[[], int] = lambda: 0
         self.versions: Callable[[], Iterable[Served]] = tuple
         self.broken: Callable[[], Iterable[tuple[str, int, str]]] = tuple
@@ -368,6 +385,8 @@ class Metrics:
         for name, version, reason in self.broken():
             yield BROKEN_INFO, (name, str(version), reason), 1
         yield from self._rollout_samples()
+        yield BUILD_INFO, self._build, 1
+        yield WORKER_STARTS, (), self._worker_starts
 
     def _rollout_samples(self) -> Iterator[Sample]:
         yield from self.rollout()

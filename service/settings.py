@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 from classifier.engines import EngineOptions, batch_sizes
 from classifier.images import MAX_PIXELS
 from service.errors import SettingsError
+from service.surroundings.trusted_proxies import read_network
 
 PREFIX = "SIGHTLINE_"
 
@@ -114,8 +115,8 @@ class Settings:
     ] = 2_000
     max_connections_per_client: Annotated[
         int,
-        "connections open at once from one address, one more gets 503; 0 is as many as of all. Trusted proxies "
-        "(`FORWARDED_ALLOW_IPS`) may have more",
+        "connections open at once from one address, one more gets 503; 0 is as many as of all. Trusted proxies may "
+        "have more",
     ] = 0
     keep_alive_ms: Annotated[
         float,
@@ -131,18 +132,20 @@ class Settings:
     ] = 1_000
     shutdown_notice_ms: Annotated[
         float,
-        "milliseconds after SIGTERM in which /readyz and new predictions are answered 503, so that routers notice",
+        "milliseconds after SIGTERM in which /readyz is answered 503 and all else as before, so that routers notice",
     ] = 2_000.0
     shutdown_timeout_ms: Annotated[
-        float, "milliseconds after SIGTERM in which accepted requests are finished; the others get 503 then"
+        float, "milliseconds after the notice in which accepted requests are finished; the others get 503 then"
     ] = 25_000.0
     api_keys: Annotated[
         tuple[str, ...], "keys that callers may show, with commas between; two while one replaces the other"
     ] = field(default=(), repr=False)
-    api_keys_file: Annotated[str, "file with more keys, one a line; read when the server starts"] = ""
+    api_keys_file: Annotated[str, "file with more keys, one a line; read anew when it changes"] = field(
+        default="", repr=False
+    )
     admin_keys_file: Annotated[
         str, "file with keys for `/v1/admin/`, one a line; other keys do not open it. None: nobody may ask there"
-    ] = ""
+    ] = field(default="", repr=False)
     allow_anonymous: Annotated[
         bool, "answer callers without a key on every address; otherwise only on loopback while no keys are set"
     ] = False
@@ -152,8 +155,18 @@ class Settings:
         "names and addresses that a Host header may have, with commas between; others get 421. `*` is any. None: those "
         "of loopback where callers without a key are answered on loopback, else any",
     ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        "addresses and networks of proxies, with commas between, whose `X-Forwarded-For` names the caller in the log",
+    ] = ()
+    tls_cert: Annotated[
+        str, "file of a certificate chain in PEM, to serve by TLS only; read anew when it changes, as its key is"
+    ] = field(default="", repr=False)
+    tls_key: Annotated[str, "file of the certificate's key in PEM, without a password"] = field(default="", repr=False)
     log_format: Annotated[
-        Literal["text", "json"], "what a log line is; `json` has `time`, `level`, `logger`, `message` and `exception`"
+        Literal["text", "json"],
+        "what a log line is; `json` has `time`, `level`, `logger`, `message`, and `exception`, `request_id` and "
+        "`trace_id` where there is one",
     ] = "text"
     keep_samples: Annotated[
         str,
@@ -172,6 +185,10 @@ class Settings:
         if wrong := [host for host in self.allowed_hosts if not _HOST.fullmatch(host)]:
             expected = "names and addresses without a port, IPv6 in brackets, or *"
             raise SettingsError(f"{PREFIX}ALLOWED_HOSTS must be {expected}, not {wrong[0]!r}")
+        for entry in self.trusted_proxies:
+            _check_network(entry)
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise SettingsError(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY belong together; set both or none")
         self._check_numbers()
         if self.reload == "admin" and not self.admin_keys_file:
             raise SettingsError(f"{PREFIX}RELOAD=admin wants {PREFIX}ADMIN_KEYS_FILE, or nobody could ask for it")
@@ -212,6 +229,11 @@ class Settings:
             )
         return cls(**{name: _parsed(name, kinds[name], text) for name, text in given.items()})
 
+    def shown(self) -> dict[str, Any]:
+        """The settings that may be known to whoever may ask: no secret, which `repr` leaves out, and no path."""
+        shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.repr}
+        return shown | {"models": self.models.name}
+
     @property
     def longest_timeout_ms(self) -> float:
         """The most that a caller may ask for."""
@@ -225,6 +247,14 @@ class Settings:
         """How an engine is to be opened whose batches will hold up to `max_batch` images."""
         sizes = batch_sizes(max_batch)
         return EngineOptions(engine=self.engine, precision=self.precision, streams=self.streams, warm_batch_sizes=sizes)
+
+
+def _check_network(text: str) -> None:
+    try:
+        read_network(text)
+    except ValueError as error:
+        expected = "addresses and networks such as 10.0.0.0/8"
+        raise SettingsError(f"{PREFIX}TRUSTED_PROXIES must be {expected}, not {text!r}") from error
 
 
 class SettingRow(NamedTuple):

@@ -26,9 +26,9 @@ ORDER = {  # what stands in a line may import its own line and those below; trai
         {"server"},
         {"api"},
         {"inference"},
-        {"logs", "metrics", "systemd"},
+        {"logs", "metrics", "systemd", "telemetry"},
         {"settings"},
-        {"errors"},
+        {"errors", "surroundings"},
     ),
 }
 SERVER_LIBRARIES = ("uvicorn", "click", "bentoml._internal", "_bentoml_impl", "_bentoml_sdk")

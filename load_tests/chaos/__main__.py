@@ -1,16 +1,17 @@
 """What the server is to survive, measured.
 
-Run:    python -m load_tests.chaos [--parts flood sigterm hostile claims unfolding corpus] [--scale 1]
-Needs:  wrk for the flood.
+Run:    python -m load_tests.chaos [--parts flood sigterm rolling hostile claims unfolding corpus] [--scale 1]
+Needs:  wrk for the flood, nginx for rolling restarts.
 Gives:  --out, what each part found, beside what other parts have found before; ends with 1 where a promise is broken.
 
 Starts servers of its own: a flood at four times capacity with stalled connections beside it; SIGTERMs under load;
 hostile inputs with memory before and after; two pictures that claim gigapixels; bodies that become many times as large,
-and hostile pictures, beside honest ones.
+and hostile pictures, beside honest ones; rolling restarts of two servers behind nginx.
 `--scale 1` is what the promises are about and takes some minutes; the default is a short look. Single parts in full:
 
     python -m load_tests.chaos --parts hostile claims --inputs 10000
     python -m load_tests.chaos --parts sigterm --times 20
+    python -m load_tests.chaos --parts rolling --times 20
     python -m load_tests.chaos --parts flood --scale 1 --rounds 3
     python -m load_tests.chaos --parts unfolding
     python -m tests.hostile /tmp/corpus && python -m load_tests.chaos --parts corpus --corpus /tmp/corpus
@@ -26,7 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from load_tests import record
-from load_tests.chaos import corpus, flood, hostile, sigterm, unfolding
+from load_tests.chaos import corpus, flood, hostile, rolling, sigterm, unfolding
 from load_tests.record import Findings
 
 Promises = dict[str, bool]
@@ -34,6 +35,7 @@ Promises = dict[str, bool]
 PARTS: dict[str, Callable[[argparse.Namespace, Promises], Findings]] = {
     "flood": flood.measured,
     "sigterm": sigterm.measured,
+    "rolling": rolling.measured,
     "hostile": hostile.measured,
     "claims": hostile.claims,
     "unfolding": unfolding.measured,
@@ -41,7 +43,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Promises], Findings]] = {
 }
 
 
-LONG = {"unfolding", "corpus"}  # which are for quiet machines
+LONG = {"unfolding", "corpus", "rolling"}  # which are for quiet machines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=PARTS,
         default=possible,
-        help="default: all but unfolding and corpus; a flood needs wrk",
+        help="default: all but unfolding, corpus and rolling; a flood needs wrk",
     )
     add("--corpus", type=Path, help="for the part corpus: a folder written by python -m tests.hostile")
     add("--rounds", type=int, default=1, help="of the flood (default: %(default)s)")
-    add("--times", type=int, help="SIGTERMs (default: 20 times the scale)")
+    add("--times", type=int, help="SIGTERMs, rolling restarts (default: 20 times the scale)")
     add(
         "--inputs",
         type=int,

@@ -16,12 +16,15 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from service.errors import HostNotAllowed, SettingsError, Unauthorized
 from service.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
 
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"})
 METRICS = "/metrics"
@@ -39,6 +42,7 @@ class Access:
     """Decides for one request at a time. `addresses` gives the IP addresses that the server can be reached at."""
 
     def __init__(self, settings: Settings, addresses: Callable[[], Iterable[str]]) -> None:
+        self._settings = settings
         self._digests = [_digest(key) for key in read_keys(settings)]
         self._admin_digests = [_digest(key) for key in read_admin_keys(settings)]
         self._open_paths = PROBES | ({METRICS} if settings.open_metrics else set())
@@ -61,6 +65,17 @@ class Access:
         if self._digests or not is_private(addresses):
             return None
         return LOOPBACK_HOSTS | {(f"[{one}]" if ":" in one else one).encode() for one in addresses}
+
+    def read_keys_again(self) -> None:
+        """Take the keys that the file has now. Where it cannot be used, the keys before stay, and the log says why."""
+        try:
+            digests = [_digest(key) for key in read_keys(self._settings)]
+        except SettingsError as error:
+            log.error("%s; the API keys before stay in use", error)
+            return
+        added, removed = len(set(digests) - set(self._digests)), len(set(self._digests) - set(digests))
+        self._digests = digests
+        log.info("API keys read anew: %d are valid, %d added, %d removed", len(digests), added, removed)
 
     def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Raise HostNotAllowed or Unauthorized unless this path is open, or the ASGI headers show host and key."""

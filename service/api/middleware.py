@@ -7,12 +7,9 @@ in. It knows at every moment which requests are being answered, and how many byt
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import re
-import secrets
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import cast
 
@@ -21,10 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from classifier.errors import SightlineError
 from service.api.auth import PROBES
 from service.api.endpoints import CHOSEN_VERSION, VERSION_HEADER
-from service.api.responses import SECURITY_HEADERS, error_response
+from service.api.responses import SECURITY_HEADERS, TIMING_HEADER, error_response
 from service.api.traffic import Traffic
 from service.api.unfolding import TRAFFIC
 from service.errors import CODE_HEADER, Closing, NoSuchPath, QueueFull, UploadTooSlow
+from service.telemetry.ids import ids_of
+from service.telemetry.traces import CURRENT
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +32,11 @@ log = logging.getLogger(__name__)
 LINGER_S = 2.0
 LINGER_FROM_BYTES = 65_536  # a shorter rest is read over by uvicorn, and the connection stays
 
-REQUEST_ID_HEADER = b"x-request-id"
-
-_FIT_FOR_A_LOG = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-
-# Ids need only differ, among servers as well; drawing each one anew from the system costs more than the rest of it.
-_IDS = itertools.count(secrets.randbits(64))
-
-_ADDRESS = re.compile(r"[0-9A-Za-z.:%_-]{1,64}")
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _CODE_HEADER = CODE_HEADER.encode()
 _VERSION_HEADER = VERSION_HEADER.encode()
+_TIMING_HEADER = TIMING_HEADER.encode()
 
 # A key of the scope that is there once the whole body has come, where the server knows that.
 BODY_IS_HERE = "sightline.body_is_here"
@@ -116,10 +107,14 @@ class _Exchange:
         self._held = 0
         self._received = 0
         self._lingers = False
-        self._reason = ""
+        self._reason = self._timing = ""
         self._version = ""  # of the model that has answered, where one has
-        self.request_id = request_id_of(scope["headers"])
-        scope.setdefault("state", {}).update({"request_id": self.request_id, TRAFFIC: traffic})
+        self._ids = ids_of(scope["headers"])
+        self._span = traffic.spans.begin(scope, self._ids.trace) if traffic.spans is not None else None
+        if self._span is not None:
+            self._ids = self._ids._replace(trace=self._span.trace)
+        CURRENT.set(self._ids.trace)  # also None: a task may have been begun by that of the request before
+        scope.setdefault("state", {}).update({"request_id": self._ids.request_id, TRAFFIC: traffic})
 
     async def receive(self) -> Message:
         """The next part of the body. Raises UploadTooSlow or TooManyBytes."""
@@ -134,6 +129,8 @@ class _Exchange:
             self._traffic.hold(count)
             if self._more_body:
                 self._check_speed()
+            elif self._span is not None:
+                self._span.received()
         return message
 
     async def send(self, message: Message) -> None:
@@ -156,20 +153,23 @@ class _Exchange:
         self._let_go()
         path, took_s = self.scope["path"], time.perf_counter() - self._began
         self._traffic.count(path, self.status, took_s)
+        if self._span is not None:
+            self._span.end(self._traffic.endpoints.look_up(path), self.status, self._timing)
         if self.status >= 400:
             reason = self._reason or str(self.status)
-            about = (self.scope["method"], path, self._client, self.request_id, self._version)
+            about = (self.scope["method"], path, self._client, self._ids, self._version)
             self._traffic.reject(self.status, reason, *about)
         elif self._traffic.settings.access_log:
             log.info(
-                "%d %s %.200r from %s, %.1f ms, request %s%s",
-                *(self.status, self.scope["method"], path, self._client, took_s * 1000, self.request_id),
+                "%d %s %.200r from %s, %.1f ms, %s%s",
+                *(self.status, self.scope["method"], path, self._client, took_s * 1000, self._ids),
                 f", version {self._version}" if self._version else "",
+                extra=self._ids.as_extra(),
             )
 
     @property
     def _client(self) -> str:
-        return client_of(self.scope)
+        return self._traffic.client_of(self.scope)
 
     def _start(self, message: Message) -> None:
         self.status = message["status"]
@@ -180,9 +180,11 @@ class _Exchange:
             if self._reason == QueueFull.code:
                 self._traffic.shed(self.scope.get("raw_path", b""))
         added = [header for header in SECURITY_HEADERS if header[0] not in headers]
-        added.append((REQUEST_ID_HEADER, self.request_id.encode()))
+        added += self._ids.headers()
+        if self._span is not None:
+            self._timing = headers.get(_TIMING_HEADER, b"").decode("latin-1")
         self._lingers = self._more_body and self._unread() > LINGER_FROM_BYTES
-        if self._lingers or self._traffic.is_closing:
+        if self._lingers or self._traffic.is_draining:
             added.append((b"connection", b"close"))
         message["headers"] = [*message.get("headers", ()), *added]
 
@@ -232,20 +234,3 @@ def _announced_bytes(scope: Scope) -> int | None:
         if name == b"content-length":
             announced = int(value) if value.isdigit() and len(value) < 16 else None
     return announced
-
-
-def client_of(scope: Scope) -> str:
-    """The caller's address, fit for a log: a proxy may hand on what a caller claims."""
-    return _fit_for_a_log(str((scope.get("client") or ("unknown",))[0]))
-
-
-def _fit_for_a_log(address: str) -> str:
-    return address if _ADDRESS.fullmatch(address) else "unknown"
-
-
-def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The caller's own id where there is one and it is fit for a log, else a new one."""
-    given = [value for name, value in headers if name == REQUEST_ID_HEADER]
-    if len(given) == 1 and _FIT_FOR_A_LOG.fullmatch(given[0]):
-        return str(given[0], "ascii")
-    return f"{next(_IDS) & 0xFFFF_FFFF_FFFF_FFFF:016x}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -19,6 +20,8 @@ from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 from service.inference.states import Broken, Entry
 from service.inference.timing import Classified, server_timing
+from service.settings import Settings
+from service.telemetry.build import Build
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
@@ -89,6 +92,12 @@ def heat_picture(card: Card, heat: Heat) -> Response:
     picture = io.BytesIO()
     overlay(heat, card.input.height, card.input.width).save(picture, "PNG")
     return Response(picture.getvalue(), media_type="image/png")
+
+
+def server(build: Build, began: datetime, settings: Settings) -> Response:
+    """What runs here, since when, and how it is set. Neither keys nor where they lie."""
+    about = {"name": "sightline", **build._asdict(), "started": began.isoformat(timespec="seconds")}
+    return json_response(about | {"settings": settings.shown()})
 
 
 def models(catalog: Catalog) -> Response:

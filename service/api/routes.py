@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +20,7 @@ from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath, NotRe
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 from service.inference.rollout.reloading import Reloader
+from service.telemetry.build import this_build
 
 ONE, VERSION, ALIAS = (
     "/v1/models/{model}",
@@ -40,6 +43,7 @@ def create_app() -> Starlette:
         *page.ROUTES,
         *document.ROUTES,
         Route("/metrics", tell_metrics),
+        Route("/v1/server", _answered(describe_server)),
         Route("/v1/models", _answered(list_models)),
         *(Route(path, _answered(describe_model)) for path in MODEL_PATHS),
         *(Route(f"{path}/predict", _answered(predict), methods=["POST"]) for path in MODEL_PATHS),
@@ -54,14 +58,21 @@ def create_app() -> Starlette:
 
 
 def serve_catalog(app: Starlette, catalog: Catalog, reloader: Reloader | None = None) -> None:
-    """Have an app answer for these models, and look for other ones when it is asked to."""
+    """Have an app answer for these models from now on, and look for other ones when it is asked to."""
     app.state.catalog = catalog
     app.state.reloader = reloader
+    app.state.build = this_build(catalog.settings)
+    app.state.began = datetime.now(UTC)
 
 
 async def tell_metrics(request: Request) -> Response:
     """For Prometheus."""
     return Response(catalog_of(request).metrics.text(), headers={"content-type": metrics.CONTENT_TYPE})
+
+
+async def describe_server(request: Request) -> Response:
+    """What runs here, since when, and how it is set."""
+    return responses.server(request.app.state.build, request.app.state.began, catalog_of(request).settings)
 
 
 async def list_models(request: Request) -> Response:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from service.api.auth import Access
@@ -13,6 +14,9 @@ from service.api.endpoints import LONGEST_CACHED, Endpoints
 from service.errors import TooManyBytes
 from service.metrics import Metrics
 from service.settings import Settings
+from service.surroundings.trusted_proxies import TrustedProxies, peer_of
+from service.telemetry.ids import RequestIds
+from service.telemetry.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class Traffic:
         access: Access,
         endpoints: Endpoints,
         metrics: Metrics,
+        spans: Spans | None = None,
         *,
         shed_for_s: float = SHED_FOR_S,
     ) -> None:
@@ -44,7 +49,10 @@ class Traffic:
         self.access = access
         self.endpoints = endpoints
         self.metrics = metrics
-        self.is_closing = False
+        self.spans = spans  # None: nobody records them
+        self.proxies = TrustedProxies(settings.trusted_proxies)
+        self.is_draining = False  # answers ask callers to leave, with `Connection: close`; everything is still answered
+        self.is_closing = False  # new predictions are refused
         self.is_cut_off = False
         self.held_bytes = 0
         self.tasks: set[asyncio.Future[Any]] = set()
@@ -87,11 +95,23 @@ class Traffic:
         self.metrics.answered(template(path), status, took_s)
 
     def reject(
-        self, status: int, reason: str, method: str, path: str, client: str, request_id: str, version: str = ""
+        self, status: int, reason: str, method: str, path: str, client: str, ids: RequestIds, version: str = ""
     ) -> None:
         """Count a rejection, and say so in the log. `version` is of the model that was asked, where one was chosen."""
         self.metrics.rejected(reason)
-        self.rejections.add(status, reason, method, path, client, request_id, version)
+        self.rejections.add(status, reason, method, path, client, ids, version)
+
+    def client_of(self, scope: Mapping[str, Any]) -> str:
+        """The address of a request's caller, fit for a log; behind a trusted proxy the one that it names."""
+        return self.proxies.caller(peer_of(scope.get("client")), scope["headers"])
+
+    def drain(self) -> None:
+        """Ask every caller to leave once answered, and go on answering."""
+        self.is_draining = True
+
+    def close(self) -> None:
+        """Refuse new predictions; what was accepted is still answered."""
+        self.is_draining = self.is_closing = True
 
     def cut_off(self) -> None:
         """End what is still being answered; each gets a 503, if its answer has not begun."""
@@ -110,7 +130,7 @@ class RejectionLog:
         self._uncounted: Counter[str] = Counter()
 
     def add(
-        self, status: int, reason: str, method: str, path: str, client: str, request_id: str, version: str = ""
+        self, status: int, reason: str, method: str, path: str, client: str, ids: RequestIds, version: str = ""
     ) -> None:
         second = int(asyncio.get_running_loop().time())
         if second != self._second:
@@ -124,10 +144,8 @@ class RejectionLog:
             return
         level = logging.WARNING if status >= 500 else logging.INFO
         by = f", version {version}" if version else ""
-        log.log(
-            *(level, "rejected %d %s: %s %.200r from %s, request %s%s"),
-            *(status, reason, method, path, client, request_id, by),
-        )
+        words = "rejected %d %s: %s %.200r from %s, %s%s"
+        log.log(level, words, status, reason, method, path, client, ids, by, extra=ids.as_extra())
 
     def _say_rest(self) -> None:
         if self._uncounted:

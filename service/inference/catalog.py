@@ -48,7 +48,7 @@ class Catalog:
         self._loading: asyncio.Task[None] | None = None
         self._mending: set[asyncio.Task[None]] = set()
         self.is_loaded = False
-        self.is_closing = False  # nobody is to come any more; what was accepted is still answered
+        self.is_draining = False  # nobody is to come any more; what was accepted is still answered
 
     def _said(self) -> Rollout:
         """What the roll-out file says. Raises RolloutFileError where it is wrong or names what is not there."""
@@ -165,7 +165,7 @@ class Catalog:
     @property
     def is_ready(self) -> bool:
         has_all = self.is_loaded and bool(self.entries) and not self._missing()
-        return has_all and self._decodes and not self.is_closing
+        return has_all and self._decodes and not self.is_draining
 
     @property
     def is_alive(self) -> bool:
@@ -186,7 +186,7 @@ class Catalog:
         """
         if self.is_ready:
             return
-        if self.is_closing:
+        if self.is_draining:
             raise Closing("the server is shutting down")
         if not self.is_loaded:
             raise NotReady(
@@ -243,7 +243,7 @@ class Catalog:
 
         When that fails for good, the version is broken.
         """
-        if classifier.reason or self.is_closing:
+        if classifier.reason or self.is_draining:
             return
         classifier.reason = "its engine failed and is being loaded anew"
         task = asyncio.create_task(self._mended(classifier))

@@ -40,14 +40,11 @@ class ServerContext:
     def settings(self) -> Settings:
         return self.traffic.settings
 
-    def is_proxy(self, config: uvicorn.Config, address: str) -> bool:
-        """Whether an address is one whose word on its callers' addresses uvicorn takes."""
-        return address in getattr(self.app_of(config), "trusted_hosts", ())
-
     def app_of(self, config: uvicorn.Config) -> Any:
-        """What answers in place of the app that uvicorn has loaded; it too sees the caller and no proxy of ours."""
+        """What answers in place of the app that uvicorn has loaded."""
         if config not in self._apps:
-            app: Any = self.in_front(config.loaded_app)
-            proxied = ProxyHeadersMiddleware(app, config.forwarded_allow_ips) if config.proxy_headers else app
-            self._apps[config] = proxied
+            app: Any = config.loaded_app
+            if isinstance(app, ProxyHeadersMiddleware):  # whose word on callers is taken, our settings say
+                app = app.app
+            self._apps[config] = self.in_front(app)
         return self._apps[config]

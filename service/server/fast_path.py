@@ -20,13 +20,14 @@ from classifier.errors import SightlineError
 from service.api import bodies, responses
 from service.api.deadlines import TIMEOUT_HEADER, deadline_error
 from service.api.endpoints import LONGEST_CACHED, VERSION_HEADER, client_address, of_caller
-from service.api.middleware import CUT_OFF, client_of, request_id_of
+from service.api.middleware import CUT_OFF
 from service.errors import CallerGone, Closing, QueueFull, problem
 from service.inference import timing
 from service.inference.classifier import Classifier
 from service.inference.timing import Classified
 from service.server.protocol import ConnectionProtocol, NobodyWaits
 from service.server.responses import raw_response
+from service.telemetry.ids import ids_of
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -101,7 +102,7 @@ class FastPathProtocol(ConnectionProtocol):
     def _plainly_asked(self) -> Asked | None:
         """What the request whose head has come asks for, or None where the app is to answer it."""
         traffic = self.context.traffic
-        if traffic.is_closing or traffic.settings.access_log or self.root_path:
+        if traffic.is_closing or traffic.settings.access_log or self.root_path or traffic.spans is not None:
             return None
         if (
             self.parser.get_method() != b"POST"
@@ -135,7 +136,7 @@ class Exchange:
     message_event = NobodyWaits()
     __slots__ = (
         *("disconnected", "keep_alive", "response_complete"),  # uvicorn's
-        *("_asked", "_began", "_bytes", "_classifier", "_connection", "_reason", "_request_id", "_row"),
+        *("_asked", "_began", "_bytes", "_classifier", "_connection", "_ids", "_reason", "_row"),
         *("_scope", "_timer", "_traffic"),
     )
 
@@ -146,7 +147,7 @@ class Exchange:
         self._asked = asked
         self._classifier = classifier
         self._scope = cast("dict[str, Any]", connection.scope)
-        self._request_id = request_id_of(connection.headers)
+        self._ids = ids_of(connection.headers)
         self._reason: SightlineError | None = None  # to give up, where it was not the server that closes
         self.response_complete = self.disconnected = False
         self.keep_alive = True
@@ -199,14 +200,15 @@ class Exchange:
     def _answer(self, image: Classified) -> None:
         connection, asked = self._connection, self._asked
         body = responses.prediction_body(self._classifier.card, image.row, asked.top_k)
-        self.keep_alive = self.keep_alive and not self._traffic.is_closing
+        self.keep_alive = self.keep_alive and not self._traffic.is_draining
         head = (
             _first_lines(tuple(connection.server_state.default_headers)),
             b"content-length: %d\r\n" % len(body),
             b"server-timing: ",
             timing.server_timing((image,)).encode(),
             b"\r\nx-model-version: %d\r\nx-request-id: " % self._classifier.card.version,
-            self._request_id.encode(),
+            self._ids.request_id.encode(),
+            b"" if (trace := self._ids.trace) is None else b"\r\ntraceparent: " + trace.header.encode(),
             b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n",
         )
         self._write(b"".join((*head, body)), 200)
@@ -215,17 +217,16 @@ class Exchange:
         """Answer with a problem, and count and log the rejection as the middleware does."""
         path = self._asked.path
         if not isinstance(error, SightlineError):
-            log.error("POST %s failed", path, exc_info=error)
+            log.error("POST %s failed", path, exc_info=error, extra=self._ids.as_extra())
         if isinstance(error, QueueFull):
             self._traffic.shed(path.encode())
         response, code = responses.problem_response(error), problem(error)["code"]
         version = response.headers[VERSION_HEADER] = str(self._classifier.card.version)
-        self.keep_alive = self.keep_alive and not self._traffic.is_closing
+        self.keep_alive = self.keep_alive and not self._traffic.is_draining
         default_headers = self._connection.server_state.default_headers
-        self._traffic.reject(
-            response.status_code, code, "POST", path, client_of(self._scope), self._request_id, version
-        )
-        self._write(raw_response(response, default_headers, self._request_id, self.keep_alive), response.status_code)
+        client = self._traffic.client_of(self._scope)
+        self._traffic.reject(response.status_code, code, "POST", path, client, self._ids, version)
+        self._write(raw_response(response, default_headers, self._ids, self.keep_alive), response.status_code)
 
     def _write(self, response: bytes, status: int) -> None:
         connection = self._connection

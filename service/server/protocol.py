@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from classifier.errors import SightlineError
 from service.api.auth import PROBES
 from service.api.deadlines import HANG_UP
-from service.api.middleware import BODY_IS_HERE, client_of, request_id_of
+from service.api.middleware import BODY_IS_HERE
 from service.api.responses import error_response
 from service.api.traffic import MOST_HEADERS, MOST_PIPELINED
 from service.errors import HeadTooLarge, MalformedRequest, TooManyBytes, TooManyConnections, problem
@@ -29,6 +29,8 @@ from service.server.context import ServerContext
 from service.server.heads import without_upgrade
 from service.server.responses import CONTINUE, OVERLOADED, WholeResponses, overloaded, raw_response
 from service.server.sockets import LINGER_S, LINGERING, PROBE_AFTER_S, PROBE_EVERY_S, TELLS_RESETS, is_reset
+from service.surroundings.trusted_proxies import peer_of
+from service.telemetry.ids import RequestIds, ids_of
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -72,9 +74,9 @@ class ConnectionProtocol(HttpToolsProtocol):
 
     def _too_many(self) -> str:
         """Why there is no room for this connection, where no idle one makes room; else ""."""
-        address, most_of_one = client_of({"client": self.client}), self.settings.max_connections_per_client
+        address, most_of_one = peer_of(self.client), self.settings.max_connections_per_client
         count = self.context.open_connections.come(address)
-        if most_of_one and count > most_of_one and self.client and not self.context.is_proxy(self.config, address):
+        if most_of_one and count > most_of_one and self.client and address not in self.context.traffic.proxies:
             return f"{most_of_one} connections of your address are open, and no more may be"
         most = self.context.most_connections
         if len(self.connections) > most and not self.context.open_connections.close_longest_idle():
@@ -94,7 +96,7 @@ class ConnectionProtocol(HttpToolsProtocol):
             self._probe.cancel()
         self._let_go_ahead(0)
         self._idle.pop(self, None)
-        self.context.open_connections.go(client_of({"client": self.client}))
+        self.context.open_connections.go(peer_of(self.client))
         self._unset_keepalive_if_required()  # uvicorn leaves it where the connection broke
         super().connection_lost(exc)
         for leave in tuple(self.hang_up_listeners):
@@ -336,12 +338,12 @@ class ConnectionProtocol(HttpToolsProtocol):
         Where the connection is to close, it does so after the body: closing earlier would make the kernel answer with a
         reset, which may overtake ours.
         """
-        path, request_id = self.url.partition(b"?")[0].decode("latin-1"), request_id_of(self.headers)
-        method, client = self.parser.get_method().decode("latin-1"), client_of(cast("dict[str, Any]", self.scope))
-        self.context.traffic.reject(OVERLOADED.status, OVERLOADED.code, method, path, client, request_id)
+        traffic, path, ids = self.context.traffic, self.url.partition(b"?")[0].decode("latin-1"), ids_of(self.headers)
+        method, client = self.parser.get_method().decode("latin-1"), traffic.client_of(self.scope)
+        traffic.reject(OVERLOADED.status, OVERLOADED.code, method, path, client, ids)
         # Who asks whether to send his body (100-continue) may now send it or not. What comes next could be either.
-        stays = self.parser.should_keep_alive() and not self.expect_100_continue
-        self.transport.write(overloaded(path, self.server_state.default_headers, request_id, stays))
+        stays = self.parser.should_keep_alive() and not (self.expect_100_continue or traffic.is_draining)
+        self.transport.write(overloaded(path, self.server_state.default_headers, ids, stays))
         self.cycle = cast("RequestResponseCycle", _ANSWERED)
         self._leaves = not stays
         self.on_response_complete()
@@ -351,11 +353,11 @@ class ConnectionProtocol(HttpToolsProtocol):
         self._head_came()
         self._refused = True
         path = self.url.partition(b"?")[0].decode("latin-1")
-        method, client = self.parser.get_method().decode("latin-1") if path else "", client_of({"client": self.client})
-        self.context.traffic.reject(error.status, problem(error)["code"], method, path, client, "-")
+        method, client = self.parser.get_method().decode("latin-1") if path else "", peer_of(self.client)
+        self.context.traffic.reject(error.status, problem(error)["code"], method, path, client, RequestIds("-"))
         if self.is_idle:
             response = error_response(path, error)
-            self.transport.write(raw_response(response, self.server_state.default_headers, "", keep_alive=False))
+            self.transport.write(raw_response(response, self.server_state.default_headers, None, keep_alive=False))
         if len(self.connections) > self.context.most_connections + LINGERING or not self.transport.can_write_eof():
             self.transport.close()
         else:

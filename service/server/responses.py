@@ -9,45 +9,48 @@ from collections.abc import Iterable
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.api.middleware import REQUEST_ID_HEADER
 from service.api.responses import SECURITY_HEADERS, error_response
 from service.errors import Overloaded, is_oip
+from service.telemetry.ids import RequestIds
 
 OVERLOADED = Overloaded("more requests come than can be answered; send it again")
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-_ITS_ID = "{its id}"
+_ITS_IDS = RequestIds("{its id}")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def raw_response(response: Response, default_headers: Headers, request_id: str, keep_alive: bool) -> bytes:
-    """The bytes that uvicorn and our middleware would send for a response. `request_id` may be ""."""
+def raw_response(response: Response, default_headers: Headers, ids: RequestIds | None, keep_alive: bool) -> bytes:
+    """The bytes that uvicorn and our middleware would send for a response. Without ids it names none."""
     lines = [
         *(_line(header) for header in default_headers),
         *(_line(header) for header in response.raw_headers),
         *(_line(header) for header in SECURITY_HEADERS),
     ]
-    if request_id:
-        lines.append(_line((REQUEST_ID_HEADER, request_id.encode())))
+    if ids is not None:
+        lines += map(_line, ids.headers())
     if not keep_alive:
         lines.append(b"connection: close\r\n")
     return b"".join((STATUS_LINE[response.status_code], *lines, b"\r\n", response.body))
 
 
-def overloaded(path: str, default_headers: Headers, request_id: str, keep_alive: bool) -> bytes:
+def overloaded(path: str, default_headers: Headers, ids: RequestIds, keep_alive: bool) -> bytes:
     """`raw_response` of OVERLOADED in the words of the path's protocol; cached, since in a flood it is most answers."""
     made = _overloaded("/v2" if is_oip(path) else "/v1", tuple(default_headers), keep_alive)
-    return made.replace(_ITS_ID.encode(), request_id.encode())
+    return made.replace(_ITS_ID_LINES, b"".join(map(_line, ids.headers())))
 
 
 @functools.lru_cache(maxsize=8)  # the default headers change every second, with the date
 def _overloaded(path: str, default_headers: tuple[tuple[bytes, bytes], ...], keep_alive: bool) -> bytes:
-    return raw_response(error_response(path, OVERLOADED), default_headers, _ITS_ID, keep_alive)
+    return raw_response(error_response(path, OVERLOADED), default_headers, _ITS_IDS, keep_alive)
 
 
 def _line(header: tuple[bytes, bytes]) -> bytes:
     return b"%s: %s\r\n" % header
+
+
+_ITS_ID_LINES = b"".join(map(_line, _ITS_IDS.headers()))
 
 
 class WholeResponses:

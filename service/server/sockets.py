@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -50,10 +51,20 @@ class Listeners:
                     accepted.setblocking(False)
                     yield accepted
 
-    def close(self) -> None:
-        """Accept no more from here."""
+    def accept_all(self) -> Iterator[socket.socket]:
+        """Every connection that waits to be accepted."""
+        while several := list(self.accept()):
+            yield from several
+
+    def stop(self) -> None:
+        """Have the system refuse connections from now on, also where another process holds the sockets open.
+
+        Who listens on them again may do so.
+        """
         while self._sockets:
-            self._sockets.pop().close()
+            with self._sockets.pop() as listener, suppress(OSError):  # not every system can
+                if listener.family in (socket.AF_INET, socket.AF_INET6):
+                    listener.shutdown(socket.SHUT_RDWR)
 
 
 class Idle(Protocol):
@@ -112,7 +123,8 @@ def listening_addresses() -> list[str]:
 
 def listening_sockets() -> list[socket.socket]:
     """Copies of the sockets that this process listens on, not blocking."""
-    copies = [_copy(int(path.name)) for path in Path("/dev/fd").iterdir()]
+    descriptors = [number for path in Path("/dev/fd").iterdir() if _is_socket(number := int(path.name))]
+    copies = [_copy(number) for number in descriptors]  # all are known by now, or copies would be copied
     return [copy for copy in copies if copy is not None]
 
 
@@ -121,10 +133,17 @@ def connections_allowed(wanted: int) -> int:
     return min(wanted, max(1, _files_allowed(wanted + OTHER_FILES) - OTHER_FILES))
 
 
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:  # gone since it was listed
+        return False
+
+
 def _copy(descriptor: int) -> socket.socket | None:
     try:
         copy = socket.socket(fileno=os.dup(descriptor))
-    except OSError:  # no socket, or gone since it was listed
+    except OSError:  # gone since it was listed
         return None
     with suppress(OSError):
         if copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -16,9 +17,14 @@ import uvicorn
 import uvicorn.config
 from bentoml._internal.container import BentoMLContainer
 
+from service.api import auth
 from service.errors import SettingsError
 from service.server.context import ServerContext
 from service.server.fast_path import FastPathProtocol
+from service.server.sockets import listening_addresses
+from service.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
 
 
 def install(context: ServerContext) -> None:
@@ -81,6 +87,19 @@ def check_port(host: str) -> None:
         except OSError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 raise SettingsError(f"{host} port {port}: {error.strerror}; choose another with --port") from None
+
+
+def warn(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Say in the log what an operator may not know of how the server is set."""
+    is_open = not auth.read_keys(settings) and not settings.allow_anonymous and auth.is_private(listening_addresses())
+    if is_open:
+        log.warning(
+            "callers on this machine need no key; behind a proxy on it, that is everybody: set %sAPI_KEYS_FILE, "
+            "or have the proxy ask for keys",
+            PREFIX,
+        )
+    if "FORWARDED_ALLOW_IPS" in environ:
+        log.warning("FORWARDED_ALLOW_IPS is not read; %sTRUSTED_PROXIES names proxies", PREFIX)
 
 
 def log_beside_bentoml() -> None:

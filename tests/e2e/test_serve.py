@@ -18,9 +18,18 @@ from tests.tiny_models import COLOUR
 pytestmark = pytest.mark.e2e
 
 
-def serve(*words: str, home: Path, cwd: Path = ROOT) -> subprocess.Popen[str]:
+# What Kubernetes says of services beside a pod, named bentoml, sightline-api and sightline-v2.
+KUBERNETES = {
+    "BENTOML_PORT": "tcp://10.0.0.1:3000",
+    "BENTOML_SERVICE_HOST": "10.0.0.1",
+    "SIGHTLINE_API_SERVICE_HOST": "10.0.0.2",
+    "SIGHTLINE_V2_PORT_80_TCP": "tcp://10.0.0.3:80",
+}
+
+
+def serve(*words: str, home: Path, cwd: Path = ROOT, **variables: str) -> subprocess.Popen[str]:
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("SIGHTLINE_", "BENTOML_"))}
-    environ |= {"BENTOML_HOME": str(home), "PYTHONPATH": str(ROOT), "SIGHTLINE_SHUTDOWN_NOTICE_MS": "0"}
+    environ |= {"BENTOML_HOME": str(home), "PYTHONPATH": str(ROOT), "SIGHTLINE_SHUTDOWN_NOTICE_MS": "0"} | variables
     command = [sys.executable, "-m", "classifier.commands", "serve", *words]
     return subprocess.Popen(command, cwd=cwd, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -39,11 +48,12 @@ def ready(url: str, process: subprocess.Popen[str]) -> bool:
 
 @pytest.mark.parametrize("how", ["--supervisor", "--no-supervisor"])
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_it_serves_the_models_named_from_any_folder_and_ends_without_a_traceback(
+def test_it_serves_the_models_named_from_any_folder_beside_services_of_kubernetes_and_ends_without_a_traceback(
     signal_number: int, how: str, tiny_models_root: Path, tmp_path: Path
 ) -> None:
     port = free_port()
-    with serve(how, "--port", str(port), "--models", str(tiny_models_root), home=tmp_path, cwd=tmp_path) as process:
+    words = [how, "--port", str(port), "--models", str(tiny_models_root)]
+    with serve(*words, home=tmp_path, cwd=tmp_path, **KUBERNETES) as process:
         try:
             assert ready(f"http://127.0.0.1:{port}", process)
             listed = httpx.get(f"http://127.0.0.1:{port}/v1/models").json()["models"]

@@ -44,6 +44,8 @@ def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
         ("ALLOWED_HOSTS", "https://sightline.example", "without a port"),
         ("ALLOWED_HOSTS", "localhost, ::1", "IPv6 in brackets"),
         ("ALLOWED_HOSTS", "localhost:3000", "without a port"),
+        ("TRUSTED_PROXIES", "nginx", "addresses and networks such as 10.0.0.0/8"),
+        ("TRUSTED_PROXIES", "10.0.0.0/99", "addresses and networks"),
         ("MODELS", "/nowhere/at/all", "a folder that exists"),
         ("MODELS", "", "a folder that exists"),
         ("QUEUE_LIMIT", "4", "no room for SIGHTLINE_MAX_IMAGES=64"),
@@ -130,3 +132,21 @@ def test_a_switch_is_on_or_off(text: str, value: bool) -> None:
 def test_a_switch_that_is_neither_stops_the_start() -> None:
     with pytest.raises(SettingsError, match=f"{PREFIX}PAD_BATCHES must be true or false, not 'maybe'"):
         Settings.from_environment({f"{PREFIX}PAD_BATCHES": "maybe"})
+
+
+@pytest.mark.parametrize("name", ["TLS_CERT", "TLS_KEY"])
+def test_a_certificate_without_its_key_and_a_key_without_its_certificate_stop_the_start(name: str) -> None:
+    with pytest.raises(SettingsError, match="SIGHTLINE_TLS_CERT and SIGHTLINE_TLS_KEY belong together"):
+        Settings.from_environment({PREFIX + name: "/etc/tls/file"})
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    settings = Settings.from_environment({"SIGHTLINE_TRUSTED_PROXIES": "10.0.0.0/8, fd00::1"})
+    assert settings.trusted_proxies == ("10.0.0.0/8", "fd00::1")
+
+
+def test_what_is_shown_of_the_settings_has_everything_but_secrets_and_paths() -> None:
+    shown = Settings(models=Path("/srv/models")).shown()
+    secret = {"api_keys", "api_keys_file", "admin_keys_file", "tls_cert", "tls_key"}
+    assert {field.name for field in dataclasses.fields(Settings)} - shown.keys() == secret
+    assert shown["models"] == "models"

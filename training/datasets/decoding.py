@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.card import InputSpec
+from classifier.engines.processors import usable_processors
 from classifier.errors import ImageError
 from classifier.images import decode, from_array
 from training.datasets.archive import Archive
@@ -133,7 +133,7 @@ def _run(
 def _threads(archive: Archive, files: Sequence[LabelledFile]) -> int:
     if not files or _bytes(archive, files[0]) < _WORTH_A_THREAD_BYTES:
         return 1
-    return min(8, os.cpu_count() or 1)
+    return min(8, usable_processors())
 
 
 def _bytes(archive: Archive, file: LabelledFile) -> int:

@@ -84,6 +84,7 @@ def document(catalog: Catalog) -> dict[str, Any]:
 def _paths(catalog: Catalog) -> dict[str, Any]:
     most = catalog.settings.max_images
     paths: dict[str, Any] = {}
+    paths["/v1/server"] = {"get": _operation("What runs here, since when, and how it is set", "Server", (), ())}
     paths["/v1/models"] = {"get": _operation("What is served", "Models", (), ())}
     for at, parameters in (*_both_paths("/v1/models/{model}", catalog), _alias_path(catalog)):
         paths[at] = {"get": _operation("Labels, input, accuracy, engine", "ModelState", parameters, OF_MODEL)}

@@ -117,7 +117,7 @@ LIMITS = (
     Limit("milliseconds without a request on a connection", "keep_alive_ms", None),
     Limit("milliseconds that an answer may lie unread", "write_stall_ms", None),
     Limit("bytes per second of a long answer read, at least", "min_read_bytes_per_s", None),
-    Limit("milliseconds after SIGTERM for what was accepted", "shutdown_timeout_ms", Closing),
+    Limit("milliseconds after the shutdown notice for what was accepted", "shutdown_timeout_ms", Closing),
 )
 
 

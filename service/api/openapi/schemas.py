@@ -57,6 +57,14 @@ SCHEMAS: dict[str, Any] = {
     "Problem": _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT, code=_TEXT)
     | {"description": "RFC 9457, with a stable code"},
     "ProtocolError": _object(error=_TEXT),
+    "Server": _object(
+        name=_TEXT,
+        version=_TEXT,
+        commit=_TEXT,
+        engine=_TEXT,
+        started={"type": "string", "format": "date-time"},
+        settings={"type": "object", "description": "without secrets and paths"},
+    ),
     "Models": _object(models=_list_of(ref("ModelState")), ready={"type": "boolean"}),
     "ModelState": _object(
         model=_TEXT,

@@ -62,3 +62,29 @@ def test_a_supervisor_that_is_killed_leaves_nobody_who_holds_the_port(own_server
         time.sleep(0.1)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.url}/livez")
+
+
+def test_a_terminal_that_hangs_up_ends_the_server_and_all_its_processes(own_server: tuple[Server, Path]) -> None:
+    server, _ = own_server
+    processes = [psutil.Process(process_id) for process_id in server.process_ids()]
+    for process in processes:  # a terminal's signal is for all of them
+        process.send_signal(signal.SIGHUP)
+    assert server.process.wait(30) == 0
+    assert not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert "SIGHUP: shutting down" in server.log.read_text()
+
+
+def test_after_nohup_a_server_outlives_its_terminal(tiny_models_root: Path, tmp_path: Path) -> None:
+    code = (
+        "import runpy, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "sys.argv = ['bentoml', *sys.argv[1:]]; runpy.run_module('bentoml', run_name='__main__')"
+    )
+    environ = {"SIGHTLINE_MODELS": str(tiny_models_root)}
+    with serving(tmp_path / "bentoml", environ=environ, python=("-c", code)) as server:
+        wait_until(server, "/readyz", 200)
+        before = server.process_ids()
+        for process_id in before:
+            os.kill(process_id, signal.SIGHUP)
+        time.sleep(1)
+        wait_until(server, "/readyz", 200)
+        assert server.process_ids() == before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,43 @@ def test_the_hosts_that_are_set_replace_the_default() -> None:
         ours.check(PREDICT, [*bearer(OLD), *named(host)])
     with pytest.raises(HostNotAllowed):
         ours.check(PREDICT, [*bearer(OLD), *named("localhost")])
+
+
+@pytest.fixture
+def rotated(tmp_path: Path) -> tuple[Access, Path]:
+    """What asks for a key of a file, and that file."""
+    file = tmp_path / "keys"
+    file.write_text(OLD)
+    return access(Settings(api_keys_file=str(file)), "10.0.0.1"), file
+
+
+def test_keys_that_are_replaced_in_the_file_are_the_valid_ones_once_it_is_read_anew(
+    rotated: tuple[Access, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    guarded, file = rotated
+    file.write_text(f"{OLD}\n{NEW}\n")
+    with caplog.at_level(logging.INFO, "service"):
+        guarded.read_keys_again()
+    for key in (OLD, NEW):
+        guarded.check(PREDICT, bearer(key))
+    file.write_text(NEW)
+    guarded.read_keys_again()
+    guarded.check(PREDICT, bearer(NEW))
+    with pytest.raises(Unauthorized):
+        guarded.check(PREDICT, bearer(OLD))
+    assert "2 are valid, 1 added, 0 removed" in caplog.text
+    assert NEW not in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "# none yet\n", "short", f"{NEW}\nwith a space in it\n", None])
+def test_where_the_new_file_cannot_be_used_the_keys_before_stay_and_the_log_says_why(
+    rotated: tuple[Access, Path], caplog: pytest.LogCaptureFixture, text: str | None
+) -> None:
+    guarded, file = rotated
+    file.unlink() if text is None else file.write_text(text)
+    guarded.read_keys_again()
+    guarded.check(PREDICT, bearer(OLD))
+    for headers in ([], bearer(NEW)):
+        with pytest.raises(Unauthorized):
+            guarded.check(PREDICT, headers)
+    assert "the API keys before stay in use" in caplog.text

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from service.api.auth import Access
 from service.api.endpoints import Endpoints
-from service.api.middleware import RequestMiddleware, client_of
+from service.api.middleware import RequestMiddleware
 from service.api.responses import error_response
 from service.api.traffic import Traffic
 from service.errors import MalformedRequest
@@ -91,7 +91,7 @@ async def test_a_caller_without_a_key_is_refused_in_the_words_of_the_protocol(ap
 async def test_while_closing_new_work_is_503_and_questions_are_still_answered(
     guarded: httpx.AsyncClient, traffic: Traffic
 ) -> None:
-    traffic.is_closing = True
+    traffic.close()
     refused = await guarded.post(PREDICT, content=jpeg())
     check_problem(refused, 503, "closing")
     assert refused.headers["retry-after"] == "1"
@@ -99,8 +99,8 @@ async def test_while_closing_new_work_is_503_and_questions_are_still_answered(
     assert (await guarded.get("/v1/models")).status_code == 200
 
 
-async def test_while_closing_the_server_is_not_ready(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "is_closing", True)
+async def test_while_draining_the_server_is_not_ready(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "is_draining", True)
     assert not catalog.is_ready
     with pytest.raises(Exception, match="shutting down"):
         catalog.check_ready()
@@ -324,11 +324,43 @@ async def test_answers_are_logged_where_that_was_asked_for(
     assert all(line.startswith("200 GET '/v1/models' from 127.0.0.1") for line in lines)
 
 
-@pytest.mark.parametrize("claimed", ["1.2.3.4\n500 all is lost", "\x1b[31m", "x" * 30_000, "<script>"])
-def test_an_address_that_is_none_does_not_reach_the_log(claimed: str) -> None:
-    assert client_of({"client": (claimed, 0)}) == "unknown"
+async def test_in_the_logs_a_request_behind_a_trusted_proxy_is_its_callers(
+    app: Starlette, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"x-forwarded-for": "203.0.113.7", "x-request-id": "the-one"}
+    with caplog.at_level(logging.INFO, "service"):
+        for proxies in ((), ("127.0.0.0/8",)):
+            settings = Settings(trusted_proxies=proxies, access_log=True)
+            async with behind_middleware(traffic_of(settings, app), app) as client:
+                await client.get("/v1/models", headers=headers)
+                await client.get("/v1/nothing", headers=headers)
+    clients = [re.search(r" from ([0-9.]+),", line) for line in caplog.messages if "the-one" in line]
+    assert [found and found[1] for found in clients] == ["127.0.0.1"] * 2 + ["203.0.113.7"] * 2
 
 
-@pytest.mark.parametrize("address", ["1.2.3.4", "2001:db8::1", "fe80::1%eth0"])
-def test_an_address_does(address: str) -> None:
-    assert client_of({"client": (address, 0)}) == address
+GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_trace_of_the_callers_comes_back_and_an_invalid_one_is_replaced(guarded: httpx.AsyncClient) -> None:
+    for path in ("/v1/models", "/v1/nothing", "/livez"):
+        answer = await guarded.get(path, headers={"traceparent": GIVEN})
+        assert answer.headers["traceparent"] == GIVEN
+        replaced = (await guarded.get(path, headers={"traceparent": "00-none"})).headers["traceparent"]
+        assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", replaced)
+        assert "traceparent" not in (await guarded.get(path)).headers
+
+
+async def test_lines_of_the_log_name_the_trace(guarded: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "service"):
+        await guarded.post(PREDICT, content=TEXT, headers={"traceparent": GIVEN, "x-request-id": "the-one"})
+    (line,) = [record for record in caplog.records if "the-one" in record.getMessage()]
+    assert "request the-one, trace 0af7651916cd43dd8448eb211c80319c" in line.getMessage()
+    assert vars(line)["about_request"]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+async def test_while_draining_everything_is_answered_and_callers_are_asked_to_leave(
+    guarded: httpx.AsyncClient, traffic: Traffic
+) -> None:
+    traffic.drain()
+    for answer in (await guarded.post(PREDICT, content=jpeg()), await guarded.get("/v1/models")):
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from starlette.applications import Starlette
 
 from classifier.loaded_model import LoadedModel
 from service.api.routes import create_app, serve_catalog
+from service.client.version import VERSION
 from service.errors import QueueFull
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
@@ -288,3 +291,24 @@ async def test_many_callers_at_once_all_get_their_own_answer(app: Starlette, off
         answers = await asyncio.gather(*(client.post(PREDICT, content=body) for body in bodies))
     for answer, row in zip(answers, rows, strict=True):
         np.testing.assert_allclose([by_label(answer.json())[label] for label in offline.card.labels], row, atol=1e-5)
+
+
+async def test_the_server_says_what_runs_and_how_it_is_set_and_nothing_secret(
+    catalog: Catalog,
+) -> None:
+    secret = {"api_keys": ("a-key-of-this-year",), "api_keys_file": "/secret/keys"}
+    secret |= {"tls_cert": "/secret/tls.crt", "tls_key": "/secret/tls.key"}
+    guarded = create_app()
+    serve_catalog(guarded, Catalog(dataclasses.replace(catalog.settings, trusted_proxies=("10.0.0.0/8",), **secret)))  # type: ignore[arg-type]
+    async with client_of(guarded) as client:
+        answer = await client.get("/v1/server")
+    said = answer.json()
+    assert (said["name"], said["version"], said["engine"]) == ("sightline", VERSION, "openvino")
+    assert re.fullmatch(r"[0-9a-f]{40}|unknown", said["commit"])
+    assert datetime.now(UTC) - datetime.fromisoformat(said["started"]) < timedelta(minutes=5)
+    assert said["settings"]["trusted_proxies"] == ["10.0.0.0/8"]
+    assert said["settings"]["max_body_bytes"] == 200_000
+    assert not {"api_keys", "api_keys_file", "tls_cert", "tls_key"} & said["settings"].keys()
+    assert "secret" not in answer.text
+    assert "a-key-of-this-year" not in answer.text
+    assert str(catalog.settings.models) not in answer.text

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from service.api.traffic import RejectionLog
+from service.telemetry.ids import RequestIds
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +19,7 @@ async def test_a_flood_of_rejections_is_counted_in_place_of_logged(caplog: pytes
     await asyncio.sleep(2.01 - asyncio.get_running_loop().time() % 1)
     caplog.clear()
     for _ in range(10):
-        rejections.add(429, "queue-full", "POST", "/v1/models/x/predict", "10.0.0.1", "id")
+        rejections.add(429, "queue-full", "POST", "/v1/models/x/predict", "10.0.0.1", RequestIds("id"))
     await asyncio.sleep(1.1)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[-1] == "rejected as well, more than are logged one by one: 7 queue-full"

@@ -362,7 +362,7 @@ async def test_who_hangs_up_is_not_computed(caller: Caller, app: Starlette, cata
 async def test_who_is_cut_off_at_the_end_gets_a_503(caller: Caller, held: HeldEngine) -> None:
     caller.send(post())
     await asyncio.sleep(0.01)
-    caller.traffic.is_closing = True
+    caller.traffic.close()
     assert len(caller.traffic.tasks) == 1
     caller.traffic.cut_off()
     (answer,) = await caller.answers()
@@ -375,11 +375,27 @@ async def test_what_was_accepted_before_the_end_is_answered_and_the_connection_c
 ) -> None:
     caller.send(post())
     await asyncio.sleep(0.01)
-    caller.traffic.is_closing = True
+    caller.traffic.close()
     await held.answer(0.2, 0.3, 0.5)
     (answer,) = await caller.answers()
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert caller.wire.closed.is_set()
+
+
+async def test_while_draining_the_fast_path_goes_on_and_asks_callers_to_leave(caller: Caller) -> None:
+    caller.traffic.drain()
+    answer = await caller.answer(post())
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert caller.wire.closed.is_set()
+    assert not caller.asked
+
+
+@pytest.mark.parametrize(("body", "status"), [(jpeg(), 200), (TEXT, 415)], ids=["answered", "refused"])
+async def test_a_trace_of_the_callers_comes_back_from_the_fast_path(caller: Caller, body: bytes, status: int) -> None:
+    given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    answer = await caller.answer(post(body=body, traceparent=given))
+    assert (answer.status, answer.headers["traceparent"]) == (status, given)
+    assert not caller.asked
 
 
 async def test_nobody_gets_past_the_keys(app: Starlette, catalog: Catalog) -> None:
@@ -472,7 +488,7 @@ class Failing:
         return engine
 
     def in_time_while_closing(self) -> HeldEngine:
-        asyncio.get_running_loop().call_later(0.02, setattr, self.traffic, "is_closing", True)
+        asyncio.get_running_loop().call_later(0.02, self.traffic.close)
         return self.in_time()
 
     def at_the_end(self) -> HeldEngine:

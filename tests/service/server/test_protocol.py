@@ -185,7 +185,7 @@ async def test_the_longest_idle_connections_make_room_and_those_at_work_do_not()
 
 
 async def test_one_address_may_have_a_share_of_the_connections_only_and_proxies_more() -> None:
-    settings = Settings(max_connections_per_client=1)
+    settings = Settings(max_connections_per_client=1, trusted_proxies=("127.0.0.1",))
     first, _ = a_connection(settings, respond, peer="10.0.0.1")
     proxies = [a_connection(settings, respond, beside=first, peer="127.0.0.1") for _ in range(3)]
     assert not any(wire.written for _, wire in proxies)
@@ -491,7 +491,7 @@ async def test_callers_who_wait_are_accepted_with_the_next_connection() -> None:
                 answer = await asyncio.get_running_loop().sock_recv(caller, 100)
             assert answer.startswith(b"HTTP/1.1 204")
             caller.close()
-        context.listeners.close()
+        context.listeners.stop()
     connection.connection_lost(None)
 
 

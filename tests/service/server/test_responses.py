@@ -7,6 +7,8 @@ import pytest
 
 from service.api.responses import error_response
 from service.server.responses import OVERLOADED, WholeResponses, overloaded, raw_response
+from service.telemetry.ids import RequestIds
+from service.telemetry.traces import new_trace
 from tests.service.wire import Wire
 
 pytestmark = pytest.mark.anyio
@@ -73,10 +75,11 @@ async def test_to_who_has_left_nothing_is_sent(whole: WholeResponses, wire: Wire
     assert wire.writes == []
 
 
+@pytest.mark.parametrize("ids", [RequestIds("mine"), RequestIds("mine", new_trace())], ids=["", "in a trace"])
 @pytest.mark.parametrize("keep_alive", [True, False])
 @pytest.mark.parametrize("path", ["/v1/models/x/predict", "/v2/models/x/infer", "/"])
-async def test_the_quick_refusal_has_the_bytes_of_the_usual_one(path: str, keep_alive: bool) -> None:
-    usual = raw_response(error_response(path, OVERLOADED), DATE, "mine", keep_alive)
-    assert overloaded(path, DATE, "mine", keep_alive) == usual
+async def test_the_quick_refusal_has_the_bytes_of_the_usual_one(path: str, keep_alive: bool, ids: RequestIds) -> None:
+    usual = raw_response(error_response(path, OVERLOADED), DATE, ids, keep_alive)
+    assert overloaded(path, DATE, ids, keep_alive) == usual
     assert (b"connection: close\r\n" in usual) != keep_alive
     assert usual.startswith(b"HTTP/1.1 429 Too Many Requests\r\ndate: Sun, 22 Nov 2026 05:00:00 GMT\r\n")

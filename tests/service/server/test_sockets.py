@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,12 @@ def test_a_process_knows_the_addresses_that_it_listens_on(address: str) -> None:
         listening.bind((address, 0))
         listening.listen()
         assert sorted(listening_addresses()) == sorted([*before, address])
+
+
+def test_looking_for_sockets_leaves_no_file_open(listening: socket.socket) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    assert listening_addresses()
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_there_are_never_more_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +78,7 @@ def test_many_who_wait_are_accepted_at_once_and_nobody_is_waited_for(listening: 
     assert {one.getpeername() for one in accepted} >= {caller.getsockname() for caller in callers}
     assert not any(one.getblocking() for one in accepted)
     assert list(listeners.accept()) == []
-    listeners.close()
+    listeners.stop()
     close(*accepted, *callers)
 
 
@@ -81,17 +88,38 @@ def test_no_more_are_accepted_at_once_than_a_turn_of_the_loop_should_take(listen
     callers = callers_of(listening, ACCEPTED_AT_ONCE + 3)
     first, second = list(listeners.accept()), list(listeners.accept())
     assert (len(first), len(second)) == (ACCEPTED_AT_ONCE, 3)
-    listeners.close()
+    listeners.stop()
     close(*first, *second, *callers)
 
 
-def test_once_closed_nobody_is_accepted(listening: socket.socket) -> None:
+def test_once_stopped_the_system_refuses_connections_although_another_holds_the_socket(
+    listening: socket.socket,
+) -> None:
     listeners = Listeners()
     listeners.open()
-    listeners.close()
-    callers = callers_of(listening, 1)
+    listeners.stop()
+    with pytest.raises(ConnectionRefusedError):
+        callers_of(listening, 1)
     assert list(listeners.accept()) == []
-    close(*callers)
+
+
+def test_who_listens_again_on_a_stopped_socket_is_reached(listening: socket.socket) -> None:
+    listeners = Listeners()
+    listeners.open()
+    listeners.stop()
+    listening.listen()
+    (caller,) = callers_of(listening, 1)
+    close(caller)
+
+
+def test_all_who_wait_are_accepted_before_the_end(listening: socket.socket) -> None:
+    listeners = Listeners()
+    listeners.open()
+    callers = callers_of(listening, ACCEPTED_AT_ONCE + 3)
+    accepted = list(listeners.accept_all())
+    assert len(accepted) == ACCEPTED_AT_ONCE + 3
+    listeners.stop()
+    close(*accepted, *callers)
 
 
 class Transport(asyncio.BaseTransport):

@@ -1,4 +1,4 @@
-"""The process that watches the server, which is BentoML's and uses circus, and how many processes it has serve."""
+"""How circus's arbiter is made: for one worker, with commands by a private folder, and watched over."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from bentoml._internal.container import BentoMLContainer
 
 from service.errors import SettingsError
+from service.server.supervisor.deaths import Deaths
 
 _LONGEST_TEMPORARY = 70  # bytes; a socket's path may have 107
 
 
-def check_there_is_one(service_name: str) -> None:
+def check_there_is_one_worker(service_name: str) -> None:
     """Raise SettingsError where BentoML's configuration, a file or a variable, asks for more than one worker.
 
     Each would hold its own models, count for itself on /metrics, and shed load by its own queues.
@@ -27,8 +28,8 @@ def check_there_is_one(service_name: str) -> None:
         )
 
 
-def close_control_port() -> None:
-    """From now on, have circus take its commands in a folder that only the server's user may enter.
+def replace_arbiter() -> None:
+    """From now on, have circus take its commands in a folder that only the server's user may enter, and watch deaths.
 
     It runs any program for whoever reaches it. BentoML puts it on TCP ports of 127.0.0.1, which every user of the
     machine reaches. Raises SettingsError where it cannot be put elsewhere.
@@ -46,8 +47,10 @@ def close_control_port() -> None:
     def in_a_folder(*args: Any, **options: Any) -> Any:
         folder = tempfile.mkdtemp(prefix="sightline-")  # with the mode 0700
         sockets = {"endpoint": f"ipc://{folder}/control", "pubsub_endpoint": f"ipc://{folder}/events"}
+        deaths = Deaths()  # before circus takes the signals
         arbiter = as_it_is(*args, **options | sockets)
         arbiter.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        deaths.watch(arbiter)
         return arbiter
 
     circus.Arbiter = in_a_folder

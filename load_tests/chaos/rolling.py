@@ -1,0 +1,221 @@
+"""Rolling restarts behind nginx: no caller notices one, and nginx needs no rule by which to ask again.
+
+Two servers, callers at a steady rate. Each server in turn gets SIGTERM; once its /readyz says 503, whoever runs the
+restart takes it out of nginx's list, as Kubernetes does with endpoints; it ends, starts anew, and is put back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from load_tests import servers
+from load_tests.chaos.server import first_model
+from load_tests.generators.arrivals import Answer, Connections
+from load_tests.record import Findings
+from load_tests.servers import Server
+
+PER_S = 200.0  # requests
+NOTICE_S = 2.0  # the server's default
+THUMBNAILS = 3  # pictures, the smallest: photos at this rate would be a test of speed
+BETWEEN_S = 1.0  # with both servers in the list
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+_CONFIGURATION = """
+daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 1; {user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; client_body_buffer_size 1m; client_max_body_size 20m;
+    client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
+    upstream sightline {{ {servers} keepalive 64; keepalive_timeout 60s; }}
+    server {{
+        listen 127.0.0.1:{port};
+        keepalive_timeout 0;  # a reload closes idle connections of callers, which is not what this is about
+        location / {{
+            proxy_pass http://sightline; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_next_upstream off;
+        }}
+    }}
+}}
+"""
+
+
+def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings:
+    """Restart two servers in turn under load, and count what callers were answered."""
+    times = options.times or max(1, round(20 * options.scale))
+    if NGINX is None:
+        raise SystemExit("the part rolling needs nginx")
+    with contextlib.ExitStack() as stack:
+        replicas = [Replica(options.store) for _ in range(2)]
+        for replica in replicas:
+            stack.callback(replica.stop)
+            replica.start()
+        router = stack.enter_context(_nginx(NGINX, replicas))
+        load = stack.enter_context(_Load(router, replicas[0]))
+        took_s = [_restart(replica, router) for replica in itertools.islice(itertools.cycle(replicas), times)]
+        answers = load.end()
+    outcomes = Counter(answer.status for answer in answers)
+    failed = [answer for answer in answers if answer.status != "200" or b'"predictions"' not in answer.content]
+    promises[f"{times} rolling restarts behind nginx that asks nobody again: no request fails"] = not failed
+    promises["rolling restarts: callers were there through all of them"] = len(answers) > PER_S * sum(took_s) / 10
+    return {
+        "n": times,
+        "offered_per_s": PER_S,
+        "served_per_s": round(len(answers) / sum(took_s), 1),
+        "notice_s": NOTICE_S,
+        "outcomes": dict(outcomes),
+        "failed": len(failed),
+        "first_failures": [repr(answer.content[:300] or answer.fault) for answer in failed[:5]],
+        "restart_s": [round(seconds, 2) for seconds in took_s],
+    }
+
+
+class Replica:
+    """A server of our own on a port of its own, which can be started again."""
+
+    def __init__(self, store: Path) -> None:
+        self.port = servers.free_port()
+        self._store = store
+        self._running = contextlib.ExitStack()
+        self.server: Server
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        environ = {name: text for name, text in os.environ.items() if not name.startswith("SIGHTLINE_")}
+        environ |= {"SIGHTLINE_MODELS": str(self._store), "SIGHTLINE_SHUTDOWN_NOTICE_MS": f"{1000 * NOTICE_S:g}"}
+        command = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline", "--host", "127.0.0.1"]
+        self.server = self._running.enter_context(
+            servers.started([*command, "--port", str(self.port)], self.port, environ)
+        )
+        servers.wait_until(self.server, lambda: self.status() == 200)
+
+    def status(self) -> int:
+        """What /readyz answers now; 0 where nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def stop(self) -> None:
+        self._running.close()
+
+
+class _Router:
+    """nginx, and which servers it knows."""
+
+    def __init__(self, home: Path, replicas: Sequence[Replica]) -> None:
+        self.port = servers.free_port()
+        self._home = home
+        self._replicas = replicas
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def list_all_but(self, left_out: Replica | None) -> None:
+        """Write nginx's list, and have it read that if it runs."""
+        lines = [f"server {one.address} max_fails=0{' down' * (one is left_out)};" for one in self._replicas]
+        user = "user root;" if os.geteuid() == 0 else ""
+        text = _CONFIGURATION.format(home=self._home, servers=" ".join(lines), port=self.port, user=user)
+        (self._home / "nginx.conf").write_text(text)
+        if self.process is not None:
+            self.process.send_signal(signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def _nginx(program: str, replicas: Sequence[Replica]) -> Iterator[_Router]:
+    with tempfile.TemporaryDirectory(prefix="rolling-") as folder:
+        home = Path(folder)
+        router = _Router(home, replicas)
+        router.list_all_but(None)
+        command = [program, *map(str, ("-p", home, "-c", home / "nginx.conf", "-e", home / "error.log"))]
+        router.process = process = subprocess.Popen(command)
+        try:
+            until = time.monotonic() + 20
+            while time.monotonic() < until and not _answers(router.port):
+                time.sleep(0.05)
+            yield router
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return bool(servers.fetch(f"http://127.0.0.1:{port}/livez"))
+    except OSError:
+        return False
+
+
+def _restart(replica: Replica, router: _Router) -> float:
+    """End one server and start it anew, as a rolling restart does; how many seconds that took."""
+    began = time.monotonic()
+    replica.server.send_signal(signal.SIGTERM)
+    while replica.status() == 200:
+        time.sleep(0.02)
+    router.list_all_but(replica)
+    replica.server.wait(60)
+    replica.stop()
+    replica.start()
+    router.list_all_but(None)
+    time.sleep(BETWEEN_S)
+    return time.monotonic() - began
+
+
+class _Load:
+    """Callers who ask nginx at a steady rate, from a thread of their own, until `end`."""
+
+    def __init__(self, router: _Router, replica: Replica) -> None:
+        self._router = router
+        self._replica = replica
+        self._over = threading.Event()
+        self._answers: list[Answer] = []
+
+    def __enter__(self) -> _Load:
+        self._stack = contextlib.ExitStack()
+        target = self._stack.enter_context(first_model(self._replica.server))
+        requests = sorted(target.requests(), key=len)[:THUMBNAILS]
+        self._thread = threading.Thread(target=self._post, args=(requests,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._stack.close()
+
+    def end(self) -> list[Answer]:
+        """Stop asking, wait for what is still to be answered, and give all answers."""
+        self._over.set()
+        self._thread.join()
+        return self._answers
+
+    def _post(self, requests: list[bytes]) -> None:
+        connections = Connections(self._router.port, most=200, answer_within_s=40.0)
+        self._answers = connections.post(itertools.cycle(requests), self._moments())
+
+    def _moments(self) -> Iterator[float]:
+        for number in itertools.count():
+            if self._over.is_set():
+                return
+            yield number / PER_S

@@ -1,0 +1,1 @@
+"""What is around the server: proxies in front of it, and files that an operator replaces."""
