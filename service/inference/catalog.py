@@ -102,7 +102,7 @@ class Catalog:
     async def proved(self, name: str, version: int, *, at_run_time: bool = False) -> Classifier | Broken:
         """Load one version; where that fails, say so in the log and give what takes its place."""
         try:
-            return await self.loader.open(name, version)
+            return await self.loader.open(name, version, apart_first=at_run_time)
         except SightlineError as error:
             log.error("%s version %d is not served: %s", name, version, error)
             return Broken(error.title, at_run_time)

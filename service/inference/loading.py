@@ -8,15 +8,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from classifier.card import Precision
 from classifier.engines import EngineOptions, throughput
 from classifier.engines.processors import usable_processors
 from classifier.engines.throughput import Throughput
 from classifier.errors import WrongAnswer
 from classifier.loaded_model import LoadedModel, reduced_unasked
 from classifier.store import ModelStore
+from service.inference import proof
 from service.inference.batching import BatchScheduler
 from service.inference.classifier import Classifier, is_faster_than_http
 from service.inference.decode_pool import DecodePool
+from service.inference.proof import Proof
 from service.inference.samples import SampleKeeper
 from service.metrics import Metrics
 from service.settings import Settings
@@ -48,15 +51,19 @@ class Loader:
         self._samples = SampleKeeper(settings) if settings.keep_samples else None
         self.pool = DecodePool(settings.decode_threads or usable_processors())
 
-    async def open(self, name: str, version: int) -> Classifier:
+    async def open(self, name: str, version: int, *, apart_first: bool = False) -> Classifier:
         """Load a version that answers its sample rightly; in float32 where a precision that nobody asked for does not.
+
+        With `apart_first` a process of low priority has to do so before, where the engine makes that no burden.
 
         `LoadedModel.open` sees to that too, but a batch may be rounded in another way than an image alone. Raises as
         `LoadedModel.open` does.
         """
-        options = self._settings.engine_options
+        options, found = self._settings.engine_options, None
+        if apart_first and proof.can_try(self._settings):
+            found = await proof.tried(self._settings, name, version)
         try:
-            return await self._open_as(name, version, options)
+            return await self._open_as(name, version, options, found)
         except WrongAnswer as error:
             if not reduced_unasked(error, options):
                 raise
@@ -81,9 +88,12 @@ class Loader:
                 return True
         return False
 
-    async def _open_as(self, name: str, version: int, options: EngineOptions) -> Classifier:
+    async def _open_as(self, name: str, version: int, options: EngineOptions, found: Proof | None = None) -> Classifier:
         """Load a version and send its sample the way every image goes: decoder, batch, engine."""
-        model, measured = await asyncio.to_thread(self._opened, name, version, options)
+        if found is None:
+            model, measured = await asyncio.to_thread(self._opened, name, version, options)
+        else:
+            model, measured = await asyncio.to_thread(self._opened_as_found, name, version, found)
         self._scheduler.allow(model.engine.max_in_flight)
         counted = self._metrics.of(model.card)
         settings = self._settings
@@ -108,10 +118,26 @@ class Loader:
         except BaseException:
             model.close()
             raise
-        measured = Throughput(set_to or min(best, self._settings.queue_limit), images_per_s)
+        measured = self._allowed(Throughput(best, images_per_s))
         if is_faster_than_http(model.engine, measured):
             model.close()
-            options = self._settings.engine_options_for(measured.max_batch)
-            options = replace(options, one_stream=True, precision=model.engine.precision)
-            model = LoadedModel.open(self.store, name, version, options)
+            model = self._opened_anew(name, version, measured, model.engine.precision, one_stream=True)
         return Opened(model, measured)
+
+    def _opened_as_found(self, name: str, version: int, found: Proof) -> Opened:
+        """Without measuring, which the server's own work would disturb. Blocks, so it belongs into a thread."""
+        measured = self._allowed(Throughput(found.max_batch, found.images_per_s))
+        model = self._opened_anew(name, version, measured, found.precision, one_stream=found.one_stream)
+        return Opened(model, measured)
+
+    def _allowed(self, measured: Throughput) -> Throughput:
+        """With as many images a batch as are set, or as were measured and may wait."""
+        most = self._settings.max_batch or min(measured.max_batch, self._settings.queue_limit)
+        return Throughput(most, measured.images_per_s)
+
+    def _opened_anew(
+        self, name: str, version: int, measured: Throughput, precision: Precision, *, one_stream: bool
+    ) -> LoadedModel:
+        options = self._settings.engine_options_for(measured.max_batch)
+        options = replace(options, one_stream=one_stream, precision=precision)
+        return LoadedModel.open(self.store, name, version, options)

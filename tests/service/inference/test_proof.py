@@ -1,0 +1,81 @@
+"""A version is tried in a process of its own before a server that answers meanwhile loads it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from classifier.engines.throughput import SIZES
+from service.inference import proof
+from service.inference.proof import Disproved
+from service.settings import Settings
+from tests.tiny_models import COLOUR
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.slow
+async def test_a_sound_version_proves_itself_and_is_measured(tiny_models_root: Path) -> None:
+    settings = Settings(models=tiny_models_root, engine="openvino", precision="float32")
+    found = await proof.tried(settings, COLOUR, 2)
+    assert found.precision == "float32"
+    assert found.max_batch in SIZES
+    assert found.images_per_s > 0
+
+
+@pytest.mark.slow
+async def test_a_broken_version_fails_for_its_true_reason(tiny_models_root: Path, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(tiny_models_root, tmp_path / "models"))
+    network = bytearray((models / COLOUR / "2" / "model.onnx").read_bytes())
+    network[-1] ^= 1
+    (models / COLOUR / "2" / "model.onnx").write_bytes(network)
+    with pytest.raises(Disproved, match=r"model\.onnx: its SHA-256 is not the card's") as error:
+        await proof.tried(Settings(models=models, engine="openvino", precision="float32"), COLOUR, 2)
+    assert error.value.title == "The model's files do not match its card"
+
+
+def program(folder: Path, text: str) -> str:
+    """A program in Python's stead."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "detail"),
+    [
+        ("kill -SEGV $$", "The version ends the process that loads it", "ended by signal 11"),
+        ("echo no JSON; echo reason >&2", "It failed to load; the server's log says why", "reason"),
+    ],
+)
+async def test_a_version_that_ends_its_process_ends_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, title: str, detail: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", program(tmp_path, text))
+    with pytest.raises(Disproved, match=detail) as error:
+        await proof.tried(Settings(), COLOUR, 1)
+    assert error.value.title == title
+
+
+async def test_the_process_ends_with_who_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "began"
+    monkeypatch.setattr(sys, "executable", program(tmp_path, f"echo $$ > {mark}; exec sleep 60"))
+    waiting = asyncio.create_task(proof.tried(Settings(), COLOUR, 1))
+    while not (mark.exists() and mark.read_text().strip()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    process = Path("/proc") / mark.read_text().strip() / "stat"
+    while process.exists() and process.read_text().split()[2] not in "ZX":  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def test_tensorflow_is_not_tried_apart() -> None:
+    assert proof.can_try(Settings(engine="openvino"))
+    assert not proof.can_try(Settings(engine="tensorflow"))
