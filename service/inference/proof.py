@@ -26,7 +26,7 @@ from classifier.store import ModelStore
 from service.inference.classifier import is_faster_than_http
 from service.settings import Settings
 
-BEHIND = 10  # of nice(2)
+BEHIND = 5  # of nice(2): further behind, a server under full load would wait for minutes
 MOST_BYTES = 4_000_000_000  # of memory of its own
 LONGEST_S = 600.0  # on a machine that is busy all the time
 
