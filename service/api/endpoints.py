@@ -10,7 +10,6 @@ from functools import lru_cache, wraps
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import Scope
 
 from classifier.errors import SightlineError
 from classifier.rollout_file import ALIAS_PATTERN
@@ -86,7 +85,8 @@ def classifier_of(request: Request) -> Classifier:
     catalog, name, which = catalog_of(request), request.path_params["model"], which_of(request)
     chosen = catalog.find(name, which)
     if which is None and catalog.splits:
-        chosen = of_caller(catalog, chosen, request.scope["headers"], client_address(request.scope))
+        client = request.app.state.proxies.caller_of(request.scope)
+        chosen = of_caller(catalog, chosen, request.scope["headers"], client)
     request.scope[_CHOSEN] = chosen
     request.scope[CHOSEN_VERSION] = str(chosen.card.version)
     chosen.users += 1
@@ -99,11 +99,6 @@ def of_caller(catalog: Catalog, stable: Classifier, headers: Iterable[tuple[byte
         return stable
     key = next((value for name, value in headers if name == KEY_HEADER), b"")
     return split.canary if split.takes(key, client) else stable
-
-
-def client_address(scope: Scope) -> str:
-    """The caller's address as it came; "" where it is not known."""
-    return str((scope.get("client") or ("",))[0])
 
 
 def which_of(request: Request) -> int | str | None:

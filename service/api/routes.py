@@ -20,6 +20,7 @@ from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath, NotRe
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 from service.inference.rollout.reloading import Reloader
+from service.surroundings.trusted_proxies import TrustedProxies
 from service.telemetry.build import this_build
 
 ONE, VERSION, ALIAS = (
@@ -61,6 +62,7 @@ def serve_catalog(app: Starlette, catalog: Catalog, reloader: Reloader | None = 
     """Have an app answer for these models from now on, and look for other ones when it is asked to."""
     app.state.catalog = catalog
     app.state.reloader = reloader
+    app.state.proxies = TrustedProxies(catalog.settings.trusted_proxies)
     app.state.build = this_build(catalog.settings)
     app.state.began = datetime.now(UTC)
 

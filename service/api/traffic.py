@@ -14,7 +14,7 @@ from service.api.endpoints import LONGEST_CACHED, Endpoints
 from service.errors import TooManyBytes
 from service.metrics import Metrics
 from service.settings import Settings
-from service.surroundings.trusted_proxies import TrustedProxies, peer_of
+from service.surroundings.trusted_proxies import TrustedProxies
 from service.telemetry.ids import RequestIds
 from service.telemetry.spans import Spans
 
@@ -103,7 +103,7 @@ class Traffic:
 
     def client_of(self, scope: Mapping[str, Any]) -> str:
         """The address of a request's caller, fit for a log; behind a trusted proxy the one that it names."""
-        return self.proxies.caller(peer_of(scope.get("client")), scope["headers"])
+        return self.proxies.caller_of(scope)
 
     def drain(self) -> None:
         """Ask every caller to leave once answered, and go on answering."""

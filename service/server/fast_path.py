@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from classifier.errors import SightlineError
 from service.api import bodies, responses
 from service.api.deadlines import TIMEOUT_HEADER, deadline_error
-from service.api.endpoints import LONGEST_CACHED, VERSION_HEADER, client_address, of_caller
+from service.api.endpoints import LONGEST_CACHED, VERSION_HEADER, of_caller
 from service.api.middleware import CUT_OFF
 from service.errors import CallerGone, Closing, QueueFull, problem
 from service.inference import timing
@@ -126,7 +126,7 @@ class FastPathProtocol(ConnectionProtocol):
         return asked if asked.top_k is None or asked.top_k <= len(self._classifier.card.labels) else None
 
     def _let_canary_take_it(self) -> None:
-        client = client_address(cast("dict[str, Any]", self.scope))
+        client = self.context.traffic.client_of(cast("dict[str, Any]", self.scope))
         self._classifier = of_caller(self.context.catalog, self._classifier, self.headers, client)
 
 

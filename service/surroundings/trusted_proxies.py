@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -34,6 +34,10 @@ class TrustedProxies:
 
     def __contains__(self, address: str) -> bool:
         return bool(self._networks) and self._is_trusted(address)
+
+    def caller_of(self, scope: Mapping[str, Any]) -> str:
+        """The address of a request's caller, fit for a log; behind a trusted proxy the one that it names."""
+        return self.caller(peer_of(scope.get("client")), scope["headers"])
 
     def caller(self, peer: str, headers: Headers) -> str:
         """The address that a request comes from, where `peer` is the other end of its connection.

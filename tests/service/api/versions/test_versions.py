@@ -119,6 +119,28 @@ async def test_callers_with_one_key_stay_with_one_version(running: Catalog, mode
     assert {version for versions in by_key.values() for version in versions} == {1, 2}
 
 
+async def test_behind_a_trusted_proxy_each_caller_has_a_share_of_its_own(running: Catalog, models: Path) -> None:  # noqa: F811
+    say(models, "stable = 1\ncanary = 2\ncanary_weight = 0.5\nsticky = 'client'")
+    running.settings = dataclasses.replace(running.settings, trusted_proxies=("127.0.0.1",))
+    reloader = Reloader(running)
+    await reloader.start("admin")
+    app = create_app()
+    serve_catalog(app, running)
+    async with client_of(app) as client:
+        by_caller = [
+            {
+                (
+                    await client.post(f"{AT}/predict", content=jpeg(), headers=IMAGE | {"X-Forwarded-For": caller})
+                ).json()["version"]
+                for _ in range(2)
+            }
+            for caller in (f"203.0.113.{number}" for number in range(20))
+        ]
+    await reloader.close()
+    assert {len(versions) for versions in by_caller} == {1}
+    assert set.union(*by_caller) == {1, 2}
+
+
 async def test_nobody_counts_as_a_user_once_they_are_answered(asker: httpx.AsyncClient, rolled_out: Catalog) -> None:
     classifier = rolled_out.find(COLOUR)
     for body in (jpeg(), TEXT):
