@@ -41,7 +41,7 @@ class Catalog:
         self.entries: dict[str, dict[int, Entry]] = {}
         self.unreadable: dict[str, str] = {}  # models whose folder cannot be listed, and why
         self.loader = Loader(settings, self.metrics, self._mend)
-        self.routing = Routing(self.metrics, self._said())
+        self.routing = Routing(self.metrics, self._said(), self.loader.samples)
         self.metrics.rollout = lambda: self.routing.samples(self.entries)
         self.splits = self.routing.splits  # for the fast path, which looks at it with every request
         self._answering = self.routing.answering

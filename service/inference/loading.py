@@ -48,7 +48,7 @@ class Loader:
         self._metrics = metrics
         self._failed = failed
         self._scheduler = BatchScheduler(max(1, settings.streams))
-        self._samples = SampleKeeper(settings) if settings.keep_samples else None
+        self.samples = SampleKeeper(settings) if settings.keep_samples else None
         self.pool = DecodePool(settings.decode_threads or usable_processors())
 
     async def open(self, name: str, version: int, *, apart_first: bool = False) -> Classifier:
@@ -105,8 +105,8 @@ class Loader:
         except BaseException:
             await classifier.close()
             raise
-        if self._samples is not None:
-            classifier.followers = (self._samples.of(model.card),)
+        if self.samples is not None:
+            classifier.followers = (self.samples.of(model.card),)
         return classifier
 
     def _opened(self, name: str, version: int, options: EngineOptions) -> Opened:

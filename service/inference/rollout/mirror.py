@@ -13,6 +13,7 @@ from classifier.errors import ImageError
 from classifier.images import Pixels
 from service.errors import DeadlinePassed, TryLater
 from service.inference.classifier import Classifier
+from service.inference.samples import SampleKeeper
 from service.inference.timing import Classified
 from service.metrics import ShadowMetrics
 
@@ -26,6 +27,7 @@ class Mirror:
     Requests that find `of` with more than a batch waiting are dropped first. `compared` is called with whether the
     most probable labels were the same, and `failed` with what the shadow failed with. The version on trial is the
     shadow, or with `tries_of` the one that has answered: the shadow says then what the other version would have.
+    Pictures that they disagree about go to `samples`, where some are kept.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Mirror:
         compared: Callable[[bool], None] = lambda _: None,
         failed: Callable[[BaseException], None] = lambda _: None,
         tries_of: bool = False,
+        samples: SampleKeeper | None = None,
     ) -> None:
         self.of = of
         self.shadow = shadow
@@ -45,6 +48,7 @@ class Mirror:
         self._compared = compared
         self._failed = failed
         self._tries_of = tries_of
+        self._samples = samples
         self._takes_pixels = of.card.input == shadow.card.input
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,22 +60,23 @@ class Mirror:
         if self.shadow.reason or len(self._tasks) >= MOST_AT_ONCE or self.of.waiting > self.of.max_batch:
             self._metrics.dropped += 1
             return
-        row.add_done_callback(partial(self._begin, sent))
+        row.add_done_callback(partial(self._begin, body, pixels))
 
     def close(self) -> None:
         """Forget what is being asked."""
         for task in tuple(self._tasks):
             task.cancel()
 
-    def _begin(self, sent: bytes | Pixels, row: asyncio.Future[Classified]) -> None:
+    def _begin(self, body: bytes | None, pixels: Pixels, row: asyncio.Future[Classified]) -> None:
         if row.cancelled() or row.exception() is not None:
             return
-        task = asyncio.get_running_loop().create_task(self._ask(sent, row.result().row))
+        task = asyncio.get_running_loop().create_task(self._ask(body, pixels, row.result().row))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, sent: bytes | Pixels, row: Probabilities) -> None:
+    async def _ask(self, body: bytes | None, pixels: Pixels, row: Probabilities) -> None:
         began = time.perf_counter()
+        sent = pixels if self._takes_pixels or body is None else body
         try:
             theirs = await self.shadow.classify_behind(sent, asyncio.get_running_loop().time() + WITHIN_S)
         except (TryLater, DeadlinePassed, ImageError):
@@ -80,12 +85,15 @@ class Mirror:
             self._metrics.failed += 1
             self._failed(error)
         else:
-            self._compare(row, theirs, time.perf_counter() - began)
+            label, agreed = self._compare(row, theirs, time.perf_counter() - began)
+            if self._samples is not None and not agreed:
+                self._samples.offer(self.of.card, label, body, pixels)
 
-    def _compare(self, row: Probabilities, theirs: Probabilities, took_s: float) -> None:
+    def _compare(self, row: Probabilities, theirs: Probabilities, took_s: float) -> tuple[str, bool]:
         label, other = self.of.card.labels[int(row.argmax())], self.shadow.card.labels[int(theirs.argmax())]
         change = float(theirs.max()) - float(row.max())
         if self._tries_of:
             label, other, change = other, label, -change
         self._metrics.compared(label, label == other, change, took_s)
         self._compared(label == other)
+        return label, label == other

@@ -12,6 +12,7 @@ from service import metrics
 from service.inference.classifier import Classifier
 from service.inference.rollout.split import Split
 from service.inference.rollout.trial import Parts, Trial
+from service.inference.samples import SampleKeeper
 from service.inference.states import Broken, Entry, Loading, Retired, state_of
 from service.metrics import Metrics, Sample
 
@@ -34,13 +35,14 @@ class Routing:
     answered goes on. Without a file the newest version answers that is not broken.
     """
 
-    def __init__(self, metrics: Metrics, said: Rollout) -> None:
+    def __init__(self, metrics: Metrics, said: Rollout, samples: SampleKeeper | None = None) -> None:
         self.said = said
         self.answering: dict[str, Classifier] = {}
         self.splits: dict[str, Split] = {}
         self.shut_off: dict[str, ShutOff] = {}
         self.file_fault = ""  # why the newest file is not followed
         self._metrics = metrics
+        self._samples = samples  # of what versions disagree about
         self._aliases: dict[str, dict[str, Classifier]] = {}
         self._answered_last: dict[str, list[int]] = {}
         self._trials: dict[str, Trial] = {}
@@ -166,7 +168,9 @@ class Routing:
             self._trials.pop(name).close()
             self.splits.pop(name, None)
         if parts is not None and (parts.canary or parts.shadow):
-            trial = self._trials[name] = Trial(parts, self._metrics, partial(self._shut_off, name, versions))
+            trial = self._trials[name] = Trial(
+                parts, self._metrics, partial(self._shut_off, name, versions), self._samples
+            )
             if trial.split is not None:
                 self.splits[name] = trial.split
 

@@ -10,6 +10,7 @@ from service.inference.classifier import Classifier
 from service.inference.rollout.guard import CanaryGuard
 from service.inference.rollout.mirror import Mirror
 from service.inference.rollout.split import Split
+from service.inference.samples import SampleKeeper
 from service.metrics import Metrics
 
 
@@ -25,8 +26,15 @@ class Parts(NamedTuple):
 class Trial:
     """Runs until it is closed. `shut_off` is called with a limit's name and a reason once the canary is beyond it."""
 
-    def __init__(self, parts: Parts, metrics: Metrics, shut_off: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        metrics: Metrics,
+        shut_off: Callable[[str, str], None],
+        samples: SampleKeeper | None = None,
+    ) -> None:
         self.parts = parts
+        self._samples = samples
         self.split: Split | None = None
         self._metrics = metrics
         self._mirrors: list[Mirror] = []
@@ -58,7 +66,7 @@ class Trial:
         counted = self._metrics.shadow(tried.card, other.card.version)
         compared = guard.compared if guard else _ignore
         failed = guard.failed_behind if guard and not tries_of else _ignore
-        mirror = Mirror(of, shadow, share, counted, compared, failed, tries_of=tries_of)
+        mirror = Mirror(of, shadow, share, counted, compared, failed, tries_of=tries_of, samples=self._samples)
         self._mirrors.append(mirror)
         of.followers = (*of.followers, mirror)
 

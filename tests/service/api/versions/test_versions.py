@@ -226,3 +226,12 @@ async def test_without_the_setting_nothing_is_reloaded(client: httpx.AsyncClient
     answer = await client.post("/v1/admin/reload")
     assert (answer.status_code, answer.json()["code"]) == (404, "no-such-path")
     assert "SIGHTLINE_RELOAD" in answer.json()["detail"]
+
+
+async def test_the_page_says_so_where_pictures_are_kept(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    assert "keeps some of the pictures" not in (await client.get("/")).text
+    catalog, app = Catalog(Settings(models=tmp_path, keep_samples=str(tmp_path))), create_app()
+    serve_catalog(app, catalog)
+    async with client_of(app) as asker:
+        assert "keeps some of the pictures" in (await asker.get("/")).text
+    await catalog.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,17 @@ async def test_a_canary_that_breaks_in_operation_leaves_all_requests_to_the_stab
     assert set(await ask(running, 3)) == {1}
     running.put(COLOUR, 2, canary)
     assert set(await ask(running, 3)) == {2}
+
+
+async def test_pictures_that_versions_disagree_about_are_kept_where_a_folder_is_set(
+    models: Path, tmp_path: Path
+) -> None:
+    (kept := tmp_path / "kept").mkdir()
+    say(models, "stable = 1\nshadow = 2\nshadow_share = 1.0")
+    settings = dataclasses.replace(settings_of(models), keep_samples=str(kept), keep_samples_below=0.0)
+    catalog = Catalog(settings)
+    await catalog.load()
+    await ask(catalog, 40)
+    await until(lambda: list(kept.rglob("*.jpg")))
+    assert {path.parent.parent for path in kept.rglob("*.jpg")} == {kept / COLOUR}
+    await catalog.close()
