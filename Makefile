@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reor
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test lint check fix e2e load peers limit soak train-env bento image docs lock clean
+.PHONY: help serve test lint check fix e2e load peers limit soak train-env release bento image docs lock clean
 
 help:  ## say what the targets do
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,10 @@ soak: $(VENV)/.dev  ## measure start, memory, latency at half of capacity, the c
 	$(BIN)/python -m load_tests.soak --out load_tests/results/soak.json $(OPTIONS)
 
 train-env: $(VENV)/.train  ## install what training needs (TensorFlow and more)
+
+release: $(VENV)/.train $(VENV)/.bento  ## release MODEL=NAME[@VERSION], compared on DATA=PATH (OPTIONS="--no-bento …")
+	@test -n "$(MODEL)" -a -n "$(DATA)" || { echo 'say which: make release MODEL=my-photos DATA=my_photos/'; exit 2; }
+	$(BIN)/sightline release $(MODEL) --data $(DATA) $(OPTIONS)
 
 bento: $(VENV)/.bento  ## build the Bento: service, classifier and models
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/bentoml build \

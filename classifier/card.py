@@ -7,7 +7,7 @@ Sightline is an error that says so, not a half-understood model.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -22,6 +22,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
+NEWEST_FORMAT: Final = 3
 MOST_BYTES = 4_000_000  # of a card; one of 20,000 labels has a quarter of that, and reading takes a multiple of it
 FAULTS_NAMED = 10
 
@@ -140,6 +141,28 @@ class AgreementCheck(_Part):
     sample_difference: Probability | None = None
 
 
+class ReleaseRecord(_Part):
+    """That the version was released: `date` in UTC, and the comparison that it was judged by.
+
+    `compared_with` is the version served before, None for the first one; `p_value` is McNemar's on the same images.
+    `comparison_sha256` is that of the comparison's file. `fingerprint` is a SHA-256 over the images and their labels.
+    `forced` is the reason of a person who released it in spite of `broken_rules`.
+    """
+
+    date: str
+    compared_with: int | None = Field(ge=1)
+    comparison_sha256: Sha256
+    data: str
+    split: str
+    images: int = Field(ge=1)
+    fingerprint: Sha256
+    accuracy: Probability
+    baseline_accuracy: Probability | None
+    p_value: Probability | None
+    broken_rules: tuple[str, ...] = ()
+    forced: str | None = None
+
+
 class Sample(_Part):
     """A picture whose answer is known, in float32, by column; `label` is the most probable."""
 
@@ -151,7 +174,7 @@ class Sample(_Part):
 class Card(_Part):
     """The contract of `models/NAME/VERSION/`. Labels are in column order."""
 
-    format: Literal[1, 2] = 2  # 1 is still read; its metrics and training record say less
+    format: Literal[1, 2, 3] = NEWEST_FORMAT  # 1 and 2 are still read; 1 says less of metrics and training
     name: Name
     version: int = Field(ge=1)
     recipe: str
@@ -164,6 +187,7 @@ class Card(_Part):
     training: TrainingRecord
     checks: tuple[AgreementCheck, ...] = ()
     sample: Sample
+    released: ReleaseRecord | None = None  # since format 3
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Card:

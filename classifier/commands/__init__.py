@@ -30,6 +30,8 @@ TRAINING = {
     "preview": Command("training.commands.preview", "Draw the images that a network will be fed."),
     "fit": Command("training.commands.fit", "Train a recipe and save a new version."),
     "evaluate": Command("training.commands.evaluate", "Measure a model on labelled images."),
+    "compare": Command("training.commands.releasing.compare", "Compare two versions on the same images."),
+    "release": Command("training.commands.releasing.release", "Release a version that keeps the policy."),
     "recheck": Command("training.commands.recheck", "Compare a version's engines again."),
     "learning-curve": Command("training.commands.learning_curve", "Measure accuracy by number of training images."),
     "speed": Command("training.commands.speed", "Time how many images a second versions answer."),

@@ -54,7 +54,7 @@ def changed(**changes: object) -> bytes:
             "input.mean: Extra inputs",
             id="a key that is not known, deeper",
         ),
-        pytest.param(changed(format=3), "format: Input should be 1 or 2", id="a later format"),
+        pytest.param(changed(format=4), "format: Input should be 1, 2 or 3", id="a later format"),
         pytest.param(changed(name="../evil"), "name:", id="a name that is a path"),
         pytest.param(changed(name="tiny\n"), "name:", id="a name with a line feed"),
         pytest.param(changed(labels=["a", "a", "b"]), "labels repeat", id="a label twice"),

@@ -169,10 +169,11 @@ def test_a_fit_says_nothing_but_what_it_does_and_its_card_says_where_and_when(
     )
     assert done.stderr == ""
     assert done.stdout.splitlines()[0].startswith("sign-mnist: train 240")
-    assert done.stdout.splitlines()[-3].startswith("saved ")
-    assert [line.split()[:3] for line in done.stdout.splitlines()[-2:]] == [
+    assert done.stdout.splitlines()[-4].startswith("saved ")
+    assert [line.split()[:3] for line in done.stdout.splitlines()[-3:]] == [
         ["next:", "sightline", "serve"],
         ["next:", "sightline", "evaluate"],
+        ["next:", "sightline", "release"],
     ]
     training = ModelStore(tmp_path / "models").card("asl").training
     assert training.machine is not None

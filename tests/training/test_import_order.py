@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "training"
 ORDER = (  # a folder imports its own line and those below
     {"commands", "__main__"},
+    {"releasing"},
     {"reports", "export", "preview", "target"},
     {"evaluation"},
     {"fitting"},

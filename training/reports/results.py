@@ -52,4 +52,5 @@ def next_lines(card: Card, models: Path | None, data: Path) -> list[str]:
     return [
         f"next: sightline serve{store}",
         f"next: sightline evaluate {card.name} --data {shlex.quote(str(data))}{store}",
+        f"next: sightline release {card.name} --data {shlex.quote(str(data))}{store}",
     ]

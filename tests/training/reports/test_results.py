@@ -58,6 +58,7 @@ def test_the_next_commands_can_be_copied_to_a_shell(card: Card) -> None:
     assert next_lines(card, None, Path("my_photos")) == [
         "next: sightline serve",
         f"next: sightline evaluate {COLOUR} --data my_photos",
+        f"next: sightline release {COLOUR} --data my_photos",
     ]
     assert next_lines(card, Path("other models"), Path("it's"))[1] == (
         f"next: sightline evaluate {COLOUR} --data 'it'\"'\"'s' --models 'other models'"

