@@ -99,7 +99,7 @@ def test_a_release_signs_the_card_and_names_the_version(
     assert stable(models) == 2
     said = capsys.readouterr().out
     assert f"released {COLOUR} version 2" in said
-    assert "no Bento: there is no bentofile.yaml beside models" in said
+    assert "no Bento will be built: there is no bentofile.yaml beside models" in said
     kept = Path("runs") / f"{COLOUR}-2"
     assert {path.name for path in kept.iterdir()} == {"comparison.json", "comparison.html"}
     found = Comparison.model_validate_json((kept / "comparison.json").read_bytes())

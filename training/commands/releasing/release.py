@@ -43,6 +43,7 @@ def run(
     from training.commands.releasing.engines import ready_engines
     from training.evaluation.comparison.compare import compare
     from training.progress import ProgressLines
+    from training.releasing.bento import build
     from training.releasing.policy import FILE, read_policy
     from training.releasing.release import served_version
     from training.releasing.rules import broken_rules
@@ -52,6 +53,7 @@ def run(
     store = ModelStore(models)
     card = store.card(*model)
     limits = read_policy(policy or models / FILE, card.name)
+    packs = bento and _can_pack(models)
     _verify(store, card)
     baseline = served_version(store, card)
     ready_engines()
@@ -63,7 +65,8 @@ def run(
         return 1
     _release(store, card, compared, broken, force, runs / f"{card.name}-{card.version}")
     _name(store, card, alias)
-    _pack(models, bento)
+    if packs:
+        print(f"built {build(models)}")
     return 0
 
 
@@ -120,12 +123,11 @@ def _name(store: ModelStore, card: Card, alias: str) -> None:
         print(f"note: pin = {pin} in that file answers all requests; take it out to have version {card.version} answer")
 
 
-def _pack(models: Path, wanted: bool) -> None:
-    from training.releasing.bento import BENTOFILE, build, can_build
+def _can_pack(models: Path) -> bool:
+    from training.releasing.bento import BENTOFILE, can_build, check_can_build
 
-    if not wanted:
-        return
     if not can_build(models):
-        print(f"no Bento: there is no {BENTOFILE} beside {models}")
-        return
-    print(f"built {build(models)}")
+        print(f"no Bento will be built: there is no {BENTOFILE} beside {models}")
+        return False
+    check_can_build()
+    return True
