@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """A command by the module that holds it, and its line in the list of commands."""
+    """A command by the module that holds it, and its line in the list of commands; a `rare` one is only named there."""
 
     module: str
     help: str
+    rare: bool = False
 
 
 CLASSIFIER = {
@@ -32,10 +33,12 @@ TRAINING = {
     "evaluate": Command("training.commands.evaluate", "Measure a model on labelled images."),
     "compare": Command("training.commands.releasing.compare", "Compare two versions on the same images."),
     "release": Command("training.commands.releasing.release", "Release a version that keeps the policy."),
-    "recheck": Command("training.commands.recheck", "Compare a version's engines again."),
-    "learning-curve": Command("training.commands.learning_curve", "Measure accuracy by number of training images."),
-    "speed": Command("training.commands.speed", "Time how many images a second versions answer."),
-    "pipeline": Command("training.commands.pipeline", "Time a recipe's input pipeline and network."),
+    "recheck": Command("training.commands.recheck", "Compare a version's engines again.", rare=True),
+    "learning-curve": Command(
+        "training.commands.learning_curve", "Measure accuracy by number of training images.", rare=True
+    ),
+    "speed": Command("training.commands.speed", "Time how many images a second versions answer.", rare=True),
+    "pipeline": Command("training.commands.pipeline", "Time a recipe's input pipeline and network.", rare=True),
     "report": Command("training.commands.report", "Write the comparison with the articles."),
 }
 

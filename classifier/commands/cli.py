@@ -84,6 +84,13 @@ class _Commands(TyperGroup):
         ]
         formatter.write(f"\nOptions: {' '.join(options)}. Each command has --help.\n")
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        known = ctx.find_root().obj
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in known.items() if not command.rare])
+        if rare := [name for name, command in known.items() if command.rare]:
+            formatter.write(f"\nAlso: {', '.join(rare)}.")
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["COMMAND [OPTIONS] [ARGUMENTS]"]
 

