@@ -45,7 +45,7 @@ def judged(served: Served, target: Target, options: Any, promises: dict[str, boo
 def _until_shut_off(served: Served, target: Target, canary: int, most: int) -> int:
     """Requests of one caller after another, until the canary gets none any more or there were enough."""
     served.say(stable=1, canary=None, canary_weight=None)
-    served.wait_until(lambda: str(canary) not in served.about()["weights"], "no canary")
+    served.wait_until(lambda: "canary" not in served.about()["aliases"], "no canary")
     served.say(canary=canary, canary_weight=0.1, sticky="off")
     served.wait_until(lambda: str(canary) in served.about()["weights"], "a canary")
     bodies = itertools.cycle([(target.folder / str(number)).read_bytes() for number in range(target.bodies)])
