@@ -103,7 +103,9 @@ def test_a_real_engine_is_measured_with_a_batch_in_every_stream(models, engine_n
     engine.submit = lambda pixels, **how: sizes.append(len(pixels)) or submit(pixels, **how)
     assert measure(engine, (8, 8, 3)).max_batch in SIZES
     engine.close()
-    assert sizes[: 2 * engine.streams] == [1] * engine.streams + [2] * engine.streams
+    at_once = [tuple(sizes[start : start + engine.streams]) for start in range(0, len(sizes), engine.streams)]
+    assert at_once[0] == (1,) * engine.streams
+    assert set(at_once) <= {(size,) * engine.streams for size in SIZES}  # how many fit the budget, the machine decides
 
 
 def test_no_batch_is_tried_that_is_larger_than_any_may_be(models):

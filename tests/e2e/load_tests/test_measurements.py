@@ -82,8 +82,8 @@ def test_two_checkouts_are_measured_in_turns_each_in_its_own_folder(store: Path,
     assert [(one["pair"], one["side"], one["failures"]) for one in found["runs"]] == [
         (1, "ours", 0),
         (1, "other", 0),
-        (2, "ours", 0),
         (2, "other", 0),
+        (2, "ours", 0),
     ]
     (comparison,) = found["comparisons"]
     assert len(comparison["pair_ratios"]) == 2

@@ -311,10 +311,10 @@ def test_rolling_restarts_behind_an_nginx_that_never_asks_again_fail_no_request(
 
 
 def test_a_flood_is_answered_and_leaves_no_trace(tiny_models_root: Path, tmp_path: Path) -> None:
-    body = slow_to_decode()
+    bodies = [slow_to_decode(), jpeg(4000, 3000)]  # the second kind is decoded in threads, and queued while it is
 
-    def ask(_: int) -> int:
-        return httpx.post(server.url + PREDICT, content=body, timeout=30).status_code
+    def ask(number: int) -> int:
+        return httpx.post(server.url + PREDICT, content=bodies[number % 2], timeout=30).status_code
 
     limits = {"QUEUE_LIMIT": "8", "MAX_BATCH": "4", "MAX_IMAGES": "4", "REQUEST_TIMEOUT_MS": "3000"}
     with ready_server(tiny_models_root, tmp_path, **limits) as server:

@@ -18,6 +18,14 @@ from tests.e2e.servers import Server, serving, wait_until
 pytestmark = pytest.mark.e2e
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_not_ignored() -> Iterator[None]:
+    """The tests may run below nohup, and a server that starts there goes on after a hang-up."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def own_server(tiny_models_root: Path, tmp_path: Path) -> Iterator[tuple[Server, Path]]:
     """A ready server, and the folder of its temporary files."""

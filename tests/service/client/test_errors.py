@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from classifier.errors import BrokenModel, EngineUnavailable, SightlineError
+from classifier.errors import BrokenModel, EngineUnavailable, RolloutFileError, SightlineError
 from service.client import errors
 from service.client.errors import (
     BadImage,
@@ -34,7 +34,8 @@ def below(error: type[SightlineError]) -> Iterator[type[SightlineError]]:
 
 
 # These stop a start, answer nobody or stand for those below them.
-NEVER_SENT = {SettingsError, CallerGone, EngineUnavailable, TryLater, *below(BrokenModel)}
+# Nor to this client: a wrong roll-out file is an answer to administrators, whose route it does not know.
+NEVER_SENT = {RolloutFileError, SettingsError, CallerGone, EngineUnavailable, TryLater, *below(BrokenModel)}
 
 SENT = sorted(
     {e for e in below(SightlineError) if e.__module__ in ("classifier.errors", "service.errors")} - NEVER_SENT,

@@ -73,6 +73,7 @@ def as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def arbiter() -> Arbiter:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run below nohup, which is another case
     made = Arbiter()
     Deaths().watch(made)
     return made
