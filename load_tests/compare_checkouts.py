@@ -1,13 +1,14 @@
 """This checkout's server beside another checkout's, in alternating pairs: is the speed kept?
 
-Run:    python -m load_tests.compare_checkouts OTHER_CHECKOUT [--pairs 24] [--seconds 0.5] [--connections 1 32 128]
-Needs:  wrk and a quiet machine; takes about 8 minutes.
+Run:    python -m load_tests.compare_checkouts OTHER_CHECKOUT [--starts 6] [--pairs 4] [--seconds 0.5] [--connections …]
+Needs:  wrk and a quiet machine; takes about 12 minutes. A photo takes long: `--seconds 4` for 128 connections of them.
 Gives:  a table, and --out, the raw results: every measurement of both, the ratio of their medians, the ratio of each
         pair, and where both came from. Ends with 1 where a request failed.
 
 Each server runs in its checkout with this interpreter. It serves its own checkout's models, in the versions of
-`load_tests.workload.VERSIONS`. Both are started once; while one is measured the other is idle. Before that a sample of
-each one's answers is compared with this checkout's offline predictor. wrk posts in a closed loop, as in `make peers`.
+`load_tests.workload.VERSIONS`. Both are started anew several times: a server measures its batch sizes at its start, and
+what it finds decides a fifth of its speed. While one is measured the other is idle. Before that a sample of each one's
+answers is compared with this checkout's offline predictor. wrk posts in a closed loop, as in `make peers`.
 """
 
 from __future__ import annotations
@@ -63,23 +64,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     checkouts: dict[Side, Path] = {"ours": record.ROOT, "other": options.other.resolve()}
     _complain(checkouts["other"])
-    about = {"seconds": options.seconds, "pairs": options.pairs, "commits": {}}
+    about = {"seconds": options.seconds, "starts": options.starts, "pairs": options.pairs, "commits": {}}
     results: Findings = record.circumstances(LIBRARIES) | about | {"runs": [], "comparisons": []}
     for side, checkout in checkouts.items():
         results["commits"][side] = provenance.commit_of(checkout)
-    with tempfile.TemporaryDirectory(prefix="compare-") as folder, contextlib.ExitStack() as started:
+    with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         stores = {side: _store(side, checkouts[side], options, Path(folder)) for side in SIDES}
         pictures = [
             workload.with_answers(stores["ours"], one)
             for model in options.models
             for one in workload.drawn(stores["ours"], model, Path(folder))
         ]
-        contenders = {
-            side: started.enter_context(_contender(checkouts[side], stores[side], pictures, Path(folder, side)))
-            for side in SIDES
-        }
-        results["models"] = _checked(contenders, pictures)
-        _measure(contenders, options, results)
+        for start in range(options.starts):
+            with contextlib.ExitStack() as started:
+                contenders = {
+                    side: started.enter_context(
+                        _contender(checkouts[side], stores[side], pictures, Path(folder, f"{side}-{start}"))
+                    )
+                    for side in SIDES
+                }
+                results["models"] = _checked(contenders, pictures)
+                _measure(contenders, start * options.pairs, options, results)
     print(*table(compared(results["runs"])), f"written to {options.out}", sep="\n")
     return 1 if any(run["failures"] for run in results["runs"]) else 0
 
@@ -88,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("other", type=Path, metavar="OTHER_CHECKOUT", help="folder of the other checkout")
-    add("--pairs", type=int, default=24, help="measurements of each server at each load (default: %(default)s)")
+    add("--starts", type=int, default=6, help="of each server (default: %(default)s)")
+    add("--pairs", type=int, default=4, help="measurements of each at each load after a start (default: %(default)s)")
     add("--seconds", type=float, default=0.5, help="of each measurement (default: %(default)s)")
     add("--models", nargs="+", choices=IMAGES, default=list(IMAGES))
     add("--connections", nargs="+", type=int, default=[1, 32, 128])
@@ -140,8 +146,8 @@ def _described(server: Server, model: str) -> dict[str, Any]:
     return {name: about[name] for name in ("version", "engine", "precision")}
 
 
-def _measure(contenders: Mapping[Side, Contender], options: argparse.Namespace, results: Findings) -> None:
-    """Every load in turn, pair after pair; what is done is written at once.
+def _measure(contenders: Mapping[Side, Contender], before: int, options: argparse.Namespace, results: Findings) -> None:
+    """Every load in turn, pair after pair, of which there were some `before`; what is done is written at once.
 
     Many short pairs: a shared machine's speed drifts within seconds. Who is first alternates.
     """
@@ -149,7 +155,8 @@ def _measure(contenders: Mapping[Side, Contender], options: argparse.Namespace, 
         for target in contender.targets.values():
             wrk.load(target, measure.WARM_CONNECTIONS, WARM_S)
     sizes = list(contenders["ours"].targets)
-    for pair, size, connections in itertools.product(range(1, options.pairs + 1), sizes, options.connections):
+    pairs = range(before + 1, before + options.pairs + 1)
+    for pair, size, connections in itertools.product(pairs, sizes, options.connections):
         for side in SIDES if pair % 2 else reversed(SIDES):
             servers.wait_until_idle(contenders["ours"].server)
             servers.wait_until_idle(contenders["other"].server)

@@ -77,7 +77,7 @@ def test_two_checkouts_are_measured_in_turns_each_in_its_own_folder(store: Path,
     other.mkdir()
     for room in ("service", "classifier"):
         (other / room).symlink_to(ROOT / room)
-    options = [str(other), "--pairs", "2", "--seconds", "0.5", "--connections", "2"]
+    options = [str(other), "--starts", "1", "--pairs", "2", "--seconds", "0.5", "--connections", "2"]
     found = run("load_tests.compare_checkouts", store, tmp_path / "found.json", *options)
     assert [(one["pair"], one["side"], one["failures"]) for one in found["runs"]] == [
         (1, "ours", 0),
