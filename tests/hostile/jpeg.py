@@ -29,7 +29,7 @@ def _segments(marker: int, content: bytes, size: int) -> bytes:
 
 
 def _filling(size: int, byte: bytes = b"\xff") -> bytes:
-    return _before_the_rest(byte * size)
+    return _before_the_rest((byte * size)[:size])  # no body is larger than a server takes
 
 
 @cache
