@@ -75,9 +75,11 @@ def started(
 
 
 @contextlib.contextmanager
-def sightline(environ: Mapping[str, str] = os.environ, checkout: Path = ROOT, **settings: str) -> Iterator[Server]:
-    """Our own server, of this checkout or another, ready. `settings` are SIGHTLINE_* without the prefix."""
-    port = free_port()
+def sightline(
+    environ: Mapping[str, str] = os.environ, checkout: Path = ROOT, port: int = 0, **settings: str
+) -> Iterator[Server]:
+    """Our own server, of this checkout or another, ready. `settings` lack their prefix SIGHTLINE_; port 0 is any."""
+    port = port or free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline"]
     where = ["--host", "127.0.0.1", "--port", str(port)]
     given = {"SIGHTLINE_SHUTDOWN_NOTICE_MS": "0"} | {f"SIGHTLINE_{name}": text for name, text in settings.items()}

@@ -230,8 +230,7 @@ class Sightline:
         version = endpoints.read_version(given["version"]) if given.get("version") else None
         classifier = self._catalog.find(given.get("model", ""), version)
         if version is None and self._catalog.splits:
-            client = _SERVER.traffic.client_of(request.scope)
-            classifier = endpoints.of_caller(self._catalog, classifier, request.scope["headers"], client)
+            classifier = endpoints.of_caller(self._catalog, classifier, request.scope, _SERVER.traffic.proxies)
         top_k = routes.read_top_k(given["top_k"], len(classifier.card.labels)) if given.get("top_k") else None
         async with deadline_after(allowed_ms) as deadline:
             with while_present(request):

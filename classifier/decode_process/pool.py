@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -11,13 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from classifier.decode_process import messages
+from classifier.decode_process.environment import child_environment
 from classifier.decode_process.messages import Order, Spec
 from classifier.errors import ImageError, TooMuchToDecode, TooSlowToDecode, UndecodableImage
 
@@ -27,8 +26,6 @@ LONGEST_S = 30.0  # from order to answer, on a machine so busy that two seconds 
 
 Buffer = TypeVar("Buffer", bytearray, memoryview)
 
-_ROOT = Path(__file__).parents[2]  # of the package, wherever that is installed
-_NEEDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "LANG", "LC_ALL", "TZ")
 _OUT_OF_TIME = {-signal.SIGPROF, -signal.SIGXCPU}
 
 
@@ -138,7 +135,7 @@ class _Process:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=_environment(),
+                env=child_environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
                 cwd="/",
                 # A terminal's signals are for the server. Not a session of its own: Linux shares processors out among
                 # sessions first (sched(7), autogroup), and a low priority would count for nothing.
@@ -232,9 +229,3 @@ def _left(until: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _environment() -> dict[str, str]:
-    """What Python needs to start, and nothing that a decoder need not know: no API key, no token."""
-    ours = {name: os.environ[name] for name in _NEEDED if name in os.environ}
-    return ours | {"PYTHONPATH": str(_ROOT), "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -23,6 +23,7 @@ __all__ = [
     "batch_sizes",
     "bucket_size",
     "check_pixels",
+    "chosen_engine",
     "default_engine",
     "open_engine",
     "padded",
@@ -42,14 +43,18 @@ def open_engine(
     Raises BrokenModel where shapes or label counts differ from the card, EngineUnavailable where the library,
     precision or device is missing.
     """
-    name = options.engine if options.engine != "auto" else default_engine()
-    if name == "openvino":
+    if chosen_engine(options.engine) == "openvino":
         from classifier.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(card, folder, options, read)
     from classifier.engines.tensorflow import TensorFlowEngine
 
     return TensorFlowEngine(card, folder, options, read)
+
+
+def chosen_engine(name: Literal["auto", "openvino", "tensorflow"]) -> Literal["openvino", "tensorflow"]:
+    """The engine that a setting names; of "auto" the default one."""
+    return default_engine() if name == "auto" else name
 
 
 def default_engine() -> Literal["openvino", "tensorflow"]:

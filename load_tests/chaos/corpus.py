@@ -11,11 +11,11 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from load_tests.chaos.server import first_model, serving
+from load_tests.chaos.server import HANGS_AFTER_S, first_model, post_honest, serving
 from load_tests.generators.arrivals import Answer, Connections, summary
 from load_tests.generators.target import Target
 from load_tests.record import Findings
@@ -23,7 +23,6 @@ from load_tests.servers import Server
 
 HOSTILE_PER_S = 50.0
 HONEST_PER_S = 20.0
-HANGS_AFTER_S = 40.0  # the server's own deadline is 30
 WARM_UP = 300  # honest pictures before, so that buffers have their size
 IDLE_S = 150.0  # by then decode processes have ended, and the server has given back what its heaps held
 MOST_P99_MS = 500.0
@@ -40,14 +39,16 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
     index = json.loads((options.corpus / "index.json").read_text())[: options.inputs]
     seconds = len(index) / HOSTILE_PER_S
     with serving(options) as server, first_model(server) as target, ThreadPoolExecutor(1) as beside:
-        _post(target, itertools.repeat(0.0, WARM_UP), most=16)
+        post_honest(target, itertools.repeat(0.0, WARM_UP), most=16)
         before = server.memory_bytes()
         attack = beside.submit(_attack, target, options.corpus, index)
-        honest = _post(target, (number / HONEST_PER_S for number in range(round(seconds * HONEST_PER_S))), most=250)
+        honest = post_honest(
+            target, (number / HONEST_PER_S for number in range(round(seconds * HONEST_PER_S))), most=250
+        )
         hostile = attack.result()
         time.sleep(IDLE_S)
         after, left = server.memory_bytes(), decode_processes(server)
-        _post(target, itertools.repeat(0.0, 32), most=16)
+        post_honest(target, itertools.repeat(0.0, 32), most=16)
     wrong, codes = _judged(hostile, index)
     found = summary(honest)
     promises[f"{len(index)} hostile pictures: each has its answer"] = not wrong
@@ -69,11 +70,6 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
 def decode_processes(server: Server) -> list[int]:
     """The ids of the server's decode processes."""
     return [pid for pid in server.process_ids() if DECODE_PROCESS in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def _post(target: Target, due_s: Iterator[float], most: int) -> list[Answer]:
-    connections = Connections(target.port, most=most, answer_within_s=HANGS_AFTER_S)
-    return connections.post(itertools.cycle(target.requests()), due_s)
 
 
 def _attack(target: Target, folder: Path, index: Sequence[Mapping[str, str]]) -> list[Answer]:

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from load_tests import servers
-from load_tests.chaos.server import first_model
+from load_tests.chaos.server import HANGS_AFTER_S, first_model, serving
 from load_tests.generators.arrivals import Answer, Connections
 from load_tests.record import Findings
 from load_tests.servers import Server
@@ -62,7 +61,7 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
     if NGINX is None:
         raise SystemExit("the part rolling needs nginx")
     with contextlib.ExitStack() as stack:
-        replicas = [Replica(options.store) for _ in range(2)]
+        replicas = [Replica(options) for _ in range(2)]
         for replica in replicas:
             stack.callback(replica.stop)
             replica.start()
@@ -89,9 +88,9 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
 class Replica:
     """A server of our own on a port of its own, which can be started again."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, options: argparse.Namespace) -> None:
         self.port = servers.free_port()
-        self._store = store
+        self._options = options
         self._running = contextlib.ExitStack()
         self.server: Server
 
@@ -101,13 +100,8 @@ class Replica:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
-        environ = {name: text for name, text in os.environ.items() if not name.startswith("SIGHTLINE_")}
-        environ |= {"SIGHTLINE_MODELS": str(self._store), "SIGHTLINE_SHUTDOWN_NOTICE_MS": f"{1000 * NOTICE_S:g}"}
-        command = [sys.executable, "-m", "bentoml", "serve", "service.app:Sightline", "--host", "127.0.0.1"]
-        self.server = self._running.enter_context(
-            servers.started([*command, "--port", str(self.port)], self.port, environ)
-        )
-        servers.wait_until(self.server, lambda: self.status() == 200)
+        notice_ms = f"{1000 * NOTICE_S:g}"
+        self.server = self._running.enter_context(serving(self._options, self.port, SHUTDOWN_NOTICE_MS=notice_ms))
 
     def status(self) -> int:
         """What /readyz answers now; 0 where nobody answers."""
@@ -211,7 +205,7 @@ class _Load:
         return self._answers
 
     def _post(self, requests: list[bytes]) -> None:
-        connections = Connections(self._router.port, most=200, answer_within_s=40.0)
+        connections = Connections(self._router.port, most=200, answer_within_s=HANGS_AFTER_S)
         self._answers = connections.post(itertools.cycle(requests), self._moments())
 
     def _moments(self) -> Iterator[float]:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from load_tests import servers
+from load_tests.generators.arrivals import Answer, Connections
 from load_tests.generators.target import Target, written
 from load_tests.pictures import make
 from load_tests.servers import Server
 
 PICTURES = 9  # one of each size
+HANGS_AFTER_S = 40.0  # the server gives up on a request after 30
 
 
 @contextlib.contextmanager
-def serving(options: argparse.Namespace, **settings: str) -> Iterator[Server]:
+def serving(options: argparse.Namespace, port: int = 0, **settings: str) -> Iterator[Server]:
     """A server of our own with these settings and no others, ready."""
     environ = {name: text for name, text in os.environ.items() if not name.startswith("SIGHTLINE_")}
-    with servers.sightline(environ, servers.ROOT, MODELS=str(options.store), **settings) as server:
+    with servers.sightline(environ, servers.ROOT, port, MODELS=str(options.store), **settings) as server:
         yield server
 
 
@@ -34,6 +37,12 @@ def first_model(server: Server) -> Iterator[Target]:
         bodies = [picture.body for picture in make(Path(folder), PICTURES)]
         path = f"/v1/models/{name}/predict"
         yield written(server, path, "application/octet-stream", bodies, Path(folder, "bodies"))
+
+
+def post_honest(target: Target, due_s: Iterable[float], most: int) -> list[Answer]:
+    """Post the target's pictures in turn at these moments, over at most so many connections."""
+    connections = Connections(target.port, most=most, answer_within_s=HANGS_AFTER_S)
+    return connections.post(itertools.cycle(target.requests()), due_s)
 
 
 def resident_bytes(pid: int) -> int:

@@ -10,13 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from load_tests.chaos.server import first_model, serving
+from load_tests.chaos.server import HANGS_AFTER_S, first_model, serving
 from load_tests.generators.arrivals import Answer, Connections
 from load_tests.record import Findings
 from load_tests.servers import Server
 
 NOTICE_S = 0.5  # between SIGTERM and the end of the socket
-HANGS_AFTER_S = 40.0  # the server gives up on a request after 30
 USERS = 16  # requests at a time
 LOADED_S = 1.0  # before SIGTERM
 

@@ -7,13 +7,13 @@ import gzip
 import io
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from PIL import Image
 
-from load_tests.chaos.server import first_model, peak_bytes, reset_peak, serving
+from load_tests.chaos.server import HANGS_AFTER_S, first_model, peak_bytes, post_honest, reset_peak, serving
 from load_tests.generators.arrivals import Answer, Connections, summary
 from load_tests.generators.target import Target
 from load_tests.record import Findings
@@ -26,7 +26,6 @@ WARM_UP = 300  # honest pictures before, so that buffers have their size
 BYTES = 9_990_000  # just below the largest body
 MOST_P99_MS = 500.0
 MOST_RISE_BYTES = 300_000_000
-HANGS_AFTER_S = 40.0  # the server's own deadline is 30
 MEANT_FOR_THEM = {"200", "400", "413", "415", "422", "429"}  # statuses
 
 
@@ -73,7 +72,7 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
     times, found = options.inputs or TIMES, {}
     with serving(options) as server, first_model(server) as target:
         worker = server.worker()
-        _honest(target, itertools.repeat(0.0, WARM_UP), most=16)
+        post_honest(target, itertools.repeat(0.0, WARM_UP), most=16)
         for name, kind in KINDS.items():
             before = reset_peak(worker)
             found[name] = _beside(target, kind, times)
@@ -102,18 +101,13 @@ def _beside(target: Target, kind: Kind, times: int) -> Findings:
         due_s = (
             n / HONEST_PER_S for n in itertools.takewhile(lambda n: n <= LEAST_HONEST or not attack.done(), moments)
         )
-        honest = _honest(target, due_s, most=250)
+        honest = post_honest(target, due_s, most=250)
         hostile = attack.result()
     return {
         "statuses": dict(Counter(answer.status for answer in hostile)),
         "slowest_ms": round(1000 * max(answer.took_s for answer in hostile)),
         "honest": summary(honest),
     }
-
-
-def _honest(target: Target, due_s: Iterable[float], most: int) -> list[Answer]:
-    connections = Connections(target.port, most=most, answer_within_s=HANGS_AFTER_S)
-    return connections.post(itertools.cycle(target.requests()), due_s)
 
 
 def _attack(target: Target, kind: Kind, times: int) -> list[Answer]:

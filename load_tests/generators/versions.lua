@@ -1,8 +1,8 @@
 -- wrk's part: posts the bodies in a folder in turn, and counts answers by the version that gave them and by status.
 -- wrk -t1 -s versions.lua URL -- FOLDER COUNT CONTENT-TYPE
 
-local requests = {}
-local sent = 0
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "posting.lua")
+
 local threads = {}
 
 versions = {}
@@ -10,19 +10,6 @@ statuses = {}
 
 function setup(thread)
     table.insert(threads, thread)
-end
-
-function init(args)
-    for number = 0, tonumber(args[2]) - 1 do
-        local file = assert(io.open(args[1] .. "/" .. number, "rb"))
-        requests[number + 1] = wrk.format("POST", nil, { ["Content-Type"] = args[3] }, file:read("*a"))
-        file:close()
-    end
-end
-
-function request()
-    sent = sent % #requests + 1
-    return requests[sent]
 end
 
 function response(status, headers, _)
@@ -40,10 +27,6 @@ local function counts(name)
 end
 
 function done(summary, latency, _)
-    local errors = summary.errors
-    local failures = errors.connect + errors.read + errors.write + errors.timeout + errors.status
-    io.write(string.format('{"requests": %d, "seconds": %.6f, "failures": %d, "p50_ms": %.3f, "p99_ms": %.3f, ',
-        summary.requests, summary.duration / 1e6, failures, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
-    io.write(string.format('"max_ms": %.3f, "versions": %s, "statuses": %s}\n',
+    io.write("{", figures(summary, latency), string.format(', "max_ms": %.3f, "versions": %s, "statuses": %s}\n',
         latency.max / 1e3, counts("versions"), counts("statuses")))
 end

@@ -44,14 +44,17 @@ class Wrk:
     @classmethod
     def closed_loop(cls, target: Target, connections: int, seconds: float) -> Self:
         """Each connection posts again once it is answered. A slow answer, up to 30 s, is not a failed one."""
-        options = [f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "30s"]
-        return cls(target, CLOSED_LOOP, options, [target.media_type], {})
+        return cls._in_a_loop(CLOSED_LOOP, target, connections, seconds)
 
     @classmethod
     def versions(cls, target: Target, connections: int, seconds: float) -> Self:
         """As `closed_loop`; it also counts answers by version and by status."""
+        return cls._in_a_loop(VERSIONS, target, connections, seconds)
+
+    @classmethod
+    def _in_a_loop(cls, script: Path, target: Target, connections: int, seconds: float) -> Self:
         options = [f"-c{connections}", f"-d{math.ceil(seconds)}s", "--timeout", "30s"]
-        return cls(target, VERSIONS, options, [target.media_type], {})
+        return cls(target, script, options, [target.media_type], {})
 
     @classmethod
     def flood(cls, target: Target, seconds: int, connections: int = MOST_CONNECTIONS, per_s: float = 0.0) -> Self:

@@ -16,9 +16,8 @@ from load_tests import servers
 from load_tests.chaos.server import serving
 from load_tests.servers import Server
 
-ASKED_AT_MOST = (
-    6_000  # times, 20 ms apart or more: a load under full load, on a busy machine. A pause of all counts once
-)
+# Times, 20 ms apart or more: a version is loaded under full load, on a busy machine. A pause of all counts once.
+ASKED_AT_MOST = 6_000
 
 
 class Served(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache, wraps
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from classifier.rollout_file import ALIAS_PATTERN
 from service.errors import MalformedRequest, is_oip
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
+from service.surroundings.trusted_proxies import TrustedProxies
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -85,20 +87,19 @@ def classifier_of(request: Request) -> Classifier:
     catalog, name, which = catalog_of(request), request.path_params["model"], which_of(request)
     chosen = catalog.find(name, which)
     if which is None and catalog.splits:
-        client = request.app.state.proxies.caller_of(request.scope)
-        chosen = of_caller(catalog, chosen, request.scope["headers"], client)
+        chosen = of_caller(catalog, chosen, request.scope, request.app.state.proxies)
     request.scope[_CHOSEN] = chosen
     request.scope[CHOSEN_VERSION] = str(chosen.card.version)
     chosen.users += 1
     return chosen
 
 
-def of_caller(catalog: Catalog, stable: Classifier, headers: Iterable[tuple[bytes, bytes]], client: str) -> Classifier:
-    """The stable version that was found, or the canary of its model where that answers this caller."""
+def of_caller(catalog: Catalog, stable: Classifier, scope: Mapping[str, Any], proxies: TrustedProxies) -> Classifier:
+    """The stable version that was found, or the canary of its model where that answers the caller of this request."""
     if (split := catalog.splits.get(stable.card.name)) is None:
         return stable
-    key = next((value for name, value in headers if name == KEY_HEADER), b"")
-    return split.canary if split.takes(key, client) else stable
+    key = next((value for name, value in scope["headers"] if name == KEY_HEADER), b"")
+    return split.canary if split.takes(key, proxies.caller_of(scope)) else stable
 
 
 def which_of(request: Request) -> int | str | None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classifier.card import Precision
-from classifier.engines import default_engine, throughput
+from classifier.decode_process.environment import child_environment
+from classifier.engines import chosen_engine, throughput
 from classifier.errors import BrokenModel, SightlineError
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
@@ -30,8 +31,6 @@ BEHIND = 5  # of nice(2): further behind, a server under full load would wait fo
 MOST_BYTES = 4_000_000_000  # of memory of its own
 LONGEST_S = 600.0  # on a machine that is busy all the time
 
-_ROOT = Path(__file__).parents[2]  # of the package, wherever that is installed
-_NEEDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "LANG", "LC_ALL", "TZ")
 _SETTINGS = ("engine", "precision", "streams", "max_batch", "queue_limit", "max_images", "pad_batches")
 
 
@@ -56,14 +55,14 @@ class Disproved(BrokenModel):
 
 def can_try(settings: Settings) -> bool:
     """Whether a second process is no burden: TensorFlow takes a gigabyte, and a GPU's memory is its own to share."""
-    return (default_engine() if settings.engine == "auto" else settings.engine) == "openvino"
+    return chosen_engine(settings.engine) == "openvino"
 
 
 async def tried(settings: Settings, name: str, version: int) -> Proof:
     """Try a version. The process ends with the task that waits for it. Raises Disproved."""
     given = {"models": str(settings.models.absolute())} | {field: getattr(settings, field) for field in _SETTINGS}
     command = (sys.executable, "-m", "service.inference.proof", json.dumps(given), name, str(version))
-    process = await asyncio.create_subprocess_exec(*command, env=_environment(), cwd="/", stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(*command, env=child_environment(), cwd="/", stdout=PIPE, stderr=PIPE)
     try:
         async with asyncio.timeout(LONGEST_S):
             said, complained = await process.communicate()
@@ -113,12 +112,6 @@ def _step_back() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     with suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _environment() -> dict[str, str]:
-    """What Python needs to start, and nothing that a network need not know: no API key, no token."""
-    ours = {name: os.environ[name] for name in _NEEDED if name in os.environ}
-    return ours | {"PYTHONPATH": str(_ROOT), "PYTHONSAFEPATH": "1"}
 
 
 if __name__ == "__main__":

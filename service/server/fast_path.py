@@ -126,8 +126,8 @@ class FastPathProtocol(ConnectionProtocol):
         return asked if asked.top_k is None or asked.top_k <= len(self._classifier.card.labels) else None
 
     def _let_canary_take_it(self) -> None:
-        client = self.context.traffic.client_of(cast("dict[str, Any]", self.scope))
-        self._classifier = of_caller(self.context.catalog, self._classifier, self.headers, client)
+        scope, proxies = cast("dict[str, Any]", self.scope), self.context.traffic.proxies
+        self._classifier = of_caller(self.context.catalog, self._classifier, scope, proxies)
 
 
 class Exchange:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from classifier.engines import default_engine
+from classifier.engines import chosen_engine
 from service.client.version import VERSION
 from service.settings import Settings
 
@@ -26,8 +26,7 @@ class Build(NamedTuple):
 
 
 def this_build(settings: Settings) -> Build:
-    engine = default_engine() if settings.engine == "auto" else settings.engine
-    return Build(VERSION, commit_of(_ROOT), engine)
+    return Build(VERSION, commit_of(_ROOT), chosen_engine(settings.engine))
 
 
 def commit_of(root: Path) -> str:

@@ -12,12 +12,12 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from classifier.commands.parameters import EngineName, Json, Model, Models, PrecisionName, path
-from training.commands.parameters import Data
+from training.commands.parameters import Data, SplitName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +37,7 @@ def run(
     model: Model,
     data: Data,
     models: Models,
-    split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(metavar="NAME", help="train, validation or test.")
-    ] = "test",
+    split: SplitName = "test",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
     out: Annotated[
@@ -47,20 +45,19 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    from classifier.engines import EngineOptions, default_engine
+    from classifier.engines import EngineOptions
     from classifier.loaded_model import LoadedModel
     from classifier.store import ModelStore
     from training.evaluation.fitted_images import read_fitted_images
     from training.evaluation.images import read_images
-    from training.fitting.tensorflow_import import import_tensorflow
+    from training.fitting.tensorflow_import import import_tensorflow_to_answer
     from training.progress import Counted, ProgressLines
 
     store = ModelStore(models)
     card = store.card(*model)
     progress = ProgressLines(sys.stderr)  # stdout holds the figures alone
     labelled = read_images(data, card, split, progress)
-    if "tensorflow" in (engine, default_engine() if engine == "auto" else ""):
-        import_tensorflow()
+    import_tensorflow_to_answer(engine)
     images, left_out = _unseen(labelled, read_fitted_images(store, card))
     sizes = tuple(sorted({min(BATCH, len(images)), len(images) % BATCH or BATCH}))
     how = EngineOptions(engine, precision, warm_batch_sizes=sizes)

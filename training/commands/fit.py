@@ -24,6 +24,7 @@ from training.commands.parameters import (
     Runs,
     check_tensorflow,
     resumable,
+    stopped,
 )
 
 if TYPE_CHECKING:
@@ -194,13 +195,8 @@ def _fit_version(
 def _although(saved: str) -> Iterator[None]:
     """Whatever ends the fit once its version is there, say so."""
     try:
-        yield
-    except KeyboardInterrupt:
-        print(f"\nstopped; {saved}", file=sys.stderr)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        print(f"stopped, since nobody reads the output; {saved}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        with stopped(lambda: saved):
+            yield
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}; yet {saved}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -34,13 +34,20 @@ def resumable(run: Path | None = None) -> Iterator[None]:
 
     `run` is the folder of the run, or how the folders of several begin; None before there is one.
     """
+    with stopped(lambda: _how_to_go_on(run)):
+        yield
+
+
+@contextmanager
+def stopped(then: Callable[[], str]) -> Iterator[None]:
+    """End the command with what is true `then`, where Ctrl-C stops it or nobody reads its output any more."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nstopped; {_how_to_go_on(run)}", file=sys.stderr)
+        print(f"\nstopped; {then()}", file=sys.stderr)
         raise typer.Exit(130) from None
     except BrokenPipeError:
-        print(f"stopped, since nobody reads the output; {_how_to_go_on(run)}", file=sys.stderr)
+        print(f"stopped, since nobody reads the output; {then()}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
@@ -62,6 +69,9 @@ RecipeName: TypeAlias = Annotated[
 Data: TypeAlias = Annotated[
     Path,
     typer.Option(parser=path, metavar="PATH", help="Data set, or class folders."),
+]
+SplitName: TypeAlias = Annotated[
+    Literal["train", "validation", "test"], typer.Option(metavar="NAME", help="train, validation or test.")
 ]
 Limit: TypeAlias = Annotated[
     int | None, typer.Option(parser=whole_number(1), metavar="N", help="At most so many images per split.")

@@ -35,7 +35,12 @@ def read_fitted_images(models: store.ModelStore, card: Card) -> npt.NDArray[np.u
         raise BrokenModel(f"{store.FITTED_ON} of {card.name} version {card.version} cannot be read: {error}") from error
 
 
+def are_new(images: Split, fitted: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """For each image whether its hash is not among these."""
+    return np.asarray(~np.isin(content_hashes(images.pixels), fitted))
+
+
 def without(images: Split, fitted: npt.NDArray[np.uint64]) -> Split:
     """The images whose hash is not among these."""
-    unseen = ~np.isin(content_hashes(images.pixels), fitted)
+    unseen = are_new(images, fitted)
     return images if unseen.all() else images.take(np.flatnonzero(unseen))  # a copy of many images needs much memory

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from classifier.commands.stderr import LEVEL, stderr_kept_back
+from classifier.engines import chosen_engine
 from classifier.errors import SightlineError
 
 
@@ -24,6 +26,12 @@ def import_tensorflow() -> None:
     os.environ.setdefault(LEVEL, "2")
     with stderr_kept_back():
         _import()
+
+
+def import_tensorflow_to_answer(engine: Literal["auto", "openvino", "tensorflow"] = "auto") -> None:
+    """As `import_tensorflow`, where that is the engine that is to answer, as set or by default."""
+    if chosen_engine(engine) == "tensorflow":
+        import_tensorflow()
 
 
 def _import() -> None:

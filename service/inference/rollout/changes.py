@@ -13,7 +13,6 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 SETTLE_MS = 100  # of quiet after a change, until it is reported
-AT_LEAST_EVERY_MS = 10_000  # also where the system reports nothing; a look takes milliseconds
 LATEST_MS = 400  # after which it is reported though others follow
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from classifier.commands.parameters import Json, Model, Models, Reference, model_names, path, reference
-from training.commands.parameters import Data
+from training.commands.parameters import Data, SplitName
 
 
 def run(
@@ -29,9 +29,7 @@ def run(
     ],
     data: Data,
     models: Models,
-    split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(metavar="NAME", help="train, validation or test.")
-    ] = "test",
+    split: SplitName = "test",
     html: Annotated[
         Path | None, typer.Option(parser=path, metavar="FILE", help="Write one page with everything.")
     ] = None,
@@ -41,8 +39,8 @@ def run(
     json: Json = False,
 ) -> None:
     from classifier.store import ModelStore
-    from training.commands.releasing.engines import ready_engines
     from training.evaluation.comparison.compare import compare
+    from training.fitting.tensorflow_import import import_tensorflow_to_answer
     from training.progress import ProgressLines
     from training.reports.comparison.page import write_page
     from training.reports.comparison.sheet import write_sheet
@@ -52,7 +50,7 @@ def run(
     cards = store.card(*candidate), store.card(*baseline)
     if cards[0] == cards[1]:
         raise typer.BadParameter(f"{cards[0].name} version {cards[0].version} is named twice; name another version")
-    ready_engines()
+    import_tensorflow_to_answer()
     progress = ProgressLines(sys.stderr)  # stdout holds the figures alone
     compared = compare(store, *cards, data, split, with_memory=True, progress=progress)
     written = [html] if html else []

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from classifier.commands.parameters import Model, Models, path
-from training.commands.parameters import Data, Runs
+from training.commands.parameters import Data, Runs, SplitName
 
 if TYPE_CHECKING:
     from classifier.card import Card
@@ -25,9 +25,7 @@ def run(
     model: Model,
     data: Data,
     models: Models,
-    split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(metavar="NAME", help="train, validation or test.")
-    ] = "test",
+    split: SplitName = "test",
     policy: Annotated[
         Path | None, typer.Option(parser=path, metavar="FILE", help="Else release.toml beside the models.")
     ] = None,
@@ -40,8 +38,8 @@ def run(
     runs: Runs = Path("runs"),
 ) -> int:
     from classifier.store import ModelStore
-    from training.commands.releasing.engines import ready_engines
     from training.evaluation.comparison.compare import compare
+    from training.fitting.tensorflow_import import import_tensorflow_to_answer
     from training.progress import ProgressLines
     from training.releasing.bento import build
     from training.releasing.policy import FILE, read_policy
@@ -56,7 +54,7 @@ def run(
     packs = bento and _can_pack(models)
     _verify(store, card)
     baseline = served_version(store, card)
-    ready_engines()
+    import_tensorflow_to_answer()
     compared = compare(store, card, baseline, data, split, progress=ProgressLines(sys.stderr))
     broken = broken_rules(compared.record, limits, new_labels=new_labels)
     print("\n".join(lines(compared.record)))

@@ -16,7 +16,7 @@ from training.datasets.content import content_hashes
 from training.datasets.dataset import Split
 from training.errors import DatasetError
 from training.evaluation.comparison.record import DataRecord
-from training.evaluation.fitted_images import FITTED_SPLITS, read_fitted_images
+from training.evaluation.fitted_images import FITTED_SPLITS, are_new, read_fitted_images
 from training.evaluation.images import LabelledImages, column_of, find_images
 from training.progress import Progress, silent
 
@@ -98,7 +98,7 @@ def _new_to_all(splits: Sequence[Split], fitted: Sequence[npt.NDArray[np.uint64]
     new = np.ones(len(splits[0]), np.bool_)
     for split, hashes in zip(splits, fitted, strict=True):
         if hashes is not None:
-            new &= ~np.isin(content_hashes(split.pixels), hashes)
+            new &= are_new(split, hashes)
     return new
 
 
