@@ -303,9 +303,8 @@ class Metrics:
     """What one server counts, as a collector of Prometheus's.
 
     Counters and histograms are noted here; gauges are read where they are. `in_progress` says how many requests are
-    being answered; `versions`, what is served; `broken`, the model, version and reason of what cannot be;
-    `rollout`, what gets which traffic; `build` is version, commit and
-    engine; `worker_starts`, how many workers the server has had.
+    being answered; `versions`, what is served; `broken`, the model, version and reason of what cannot be; `rollout`,
+    what gets which traffic. `build` is version, commit and engine; `worker_starts`, how many workers there have been.
     """
 
     def __init__(self, build: tuple[str, str, str] = ("", "", ""), worker_starts: int = 1) -> None:

@@ -10,7 +10,6 @@ from classifier.rollout_file.content import (
     ALIAS_PATTERN,
     FILE,
     NOTHING_SAID,
-    OWN_ALIASES,
     Guard,
     ModelRollout,
     Rollout,
@@ -18,16 +17,16 @@ from classifier.rollout_file.content import (
     parsed,
     read,
 )
-from classifier.rollout_file.writing import set_alias, set_values
+from classifier.rollout_file.writing import alias_key, set_alias, set_values
 
 __all__ = [
     "ALIAS_PATTERN",
     "FILE",
     "NOTHING_SAID",
-    "OWN_ALIASES",
     "Guard",
     "ModelRollout",
     "Rollout",
+    "alias_key",
     "check_versions",
     "parsed",
     "read",

@@ -36,7 +36,12 @@ def set_values(models: Path, name: str, values: Mapping[str, Any]) -> Rollout:
 
 def set_alias(models: Path, name: str, alias: str, version: int | None) -> Rollout:
     """Have an alias, `stable` and `canary` among them, name a version, or none. As `set_values`."""
-    return set_values(models, name, {alias if alias in OWN_ALIASES else f"aliases.{alias}": version})
+    return set_values(models, name, {alias_key(alias): version})
+
+
+def alias_key(alias: str) -> str:
+    """The key, as `set_values` takes it, that names an alias's version."""
+    return alias if alias in OWN_ALIASES else f"aliases.{alias}"
 
 
 def _with_value(text: str, table: str, key: str, value: str | None) -> str:

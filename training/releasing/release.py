@@ -73,7 +73,7 @@ def name_version(models: Path, card: Card, alias: str) -> Path:
 
     A version that becomes `stable` stops being the canary, if it was, for one version cannot be both.
     """
-    values: dict[str, object] = {alias if alias in rollout_file.OWN_ALIASES else f"aliases.{alias}": card.version}
+    values: dict[str, object] = {rollout_file.alias_key(alias): card.version}
     said = rollout_file.read(models).get(card.name, rollout_file.NOTHING_SAID)
     if alias == "stable" and said.canary == card.version:
         values |= {"canary": None, "canary_weight": None}
