@@ -193,6 +193,7 @@ def test_a_trace_comes_back_is_in_the_log_and_its_spans_are_at_the_collector(ope
     _, trace_id, span_id, flags = answer.headers["traceparent"].split("-")
     assert (trace_id, flags) == (TRACE_ID, "01")
     assert span_id != SPAN_ID
+    until(lambda: bool(lines_with(operated, "of-a-trace")), operated.server)  # is written after the answer
     (line,) = lines_with(operated, "of-a-trace")
     assert (line["trace_id"], line["request_id"]) == (TRACE_ID, "of-a-trace")
     assert " from 203.0.113.7, " in line["message"]
