@@ -19,12 +19,16 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, StringConstraints(min_length=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 NEWEST_FORMAT: Final = 3
 MOST_BYTES = 4_000_000  # of a card; one of 20,000 labels has a quarter of that, and reading takes a multiple of it
 FAULTS_NAMED = 10
+
+# Upper bounds of the buckets in which probabilities are counted, by a card as by a server's metrics.
+PROBABILITY_BOUNDS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class _Part(BaseModel):
@@ -163,6 +167,41 @@ class ReleaseRecord(_Part):
     forced: str | None = None
 
 
+class Histogram(_Part):
+    """How many values, 0..1, each bucket holds: `counts[i]` are at most `bounds[i]` and above the bound before it."""
+
+    bounds: tuple[Probability, ...] = PROBABILITY_BOUNDS
+    counts: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Histogram:
+        if len(self.counts) != len(self.bounds):
+            raise ValueError(f"{len(self.bounds)} bounds but {len(self.counts)} counts")
+        if list(self.bounds) != sorted(set(self.bounds)):
+            raise ValueError("bounds do not ascend")
+        return self
+
+
+class ExpectedAnswers(_Part):
+    """What the version answered about `images` held-out images, for `sightline drift` to compare later answers with.
+
+    `labels` counts the images by the column of their most probable label, `confidence` by that label's probability.
+    """
+
+    data: str
+    split: str
+    images: int = Field(ge=1)
+    labels: tuple[Count, ...]
+    confidence: Histogram
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> ExpectedAnswers:
+        for what, counted in (("labels", sum(self.labels)), ("confidence", sum(self.confidence.counts))):
+            if counted != self.images:
+                raise ValueError(f"{self.images} images but {counted} in {what}")
+        return self
+
+
 class Sample(_Part):
     """A picture whose answer is known, in float32, by column; `label` is the most probable."""
 
@@ -188,6 +227,7 @@ class Card(_Part):
     checks: tuple[AgreementCheck, ...] = ()
     sample: Sample
     released: ReleaseRecord | None = None  # since format 3
+    expected: ExpectedAnswers | None = None  # since format 3; None in cards saved before there was one
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Card:
@@ -195,6 +235,8 @@ class Card(_Part):
             raise ValueError("labels repeat; every column needs its own")
         if len(self.sample.probabilities) != len(self.labels):
             raise ValueError(f"{len(self.labels)} labels but {len(self.sample.probabilities)} sample probabilities")
+        if self.expected and len(self.expected.labels) != len(self.labels):
+            raise ValueError(f"{len(self.labels)} labels but {len(self.expected.labels)} counts of expected labels")
         answers = dict(zip(self.labels, self.sample.probabilities, strict=True))
         if self.sample.label not in answers:
             raise ValueError(f"sample label {self.sample.label!r} is not one of the labels")

@@ -27,7 +27,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
-from classifier.card import Card
+from classifier.card import PROBABILITY_BOUNDS, Card
 from classifier.engines import Engine
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST  # of `Metrics.text`
@@ -46,7 +46,6 @@ class Series(NamedTuple):
 # Finer than the default buckets, the smallest of which would hold every thumbnail.
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _IMAGES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
-_PROBABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 _SERVICE = "sightline"
 _ANSWER = ("endpoint", "service_name", "http_response_code")
@@ -71,7 +70,7 @@ CONFIDENCE = Series(
     "histogram",
     _MODEL,
     "Probability of the most probable label; a drift of the images shows here first",
-    _PROBABILITIES,
+    PROBABILITY_BOUNDS,
 )
 DECODE_SECONDS = Series("sightline_decode_seconds", "histogram", _MODEL, "Seconds to decode one image", _SECONDS)
 QUEUE_SECONDS = Series(

@@ -70,7 +70,8 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
     write_history(fitted.history, folder / store.HISTORY)
     write_fitted_images(dataset, folder / store.FITTED_ON)
     checks = agreement_checks(card, folder, held_out, dataset.splits[held_out], answers[held_out], fitted.progress)
-    return card.model_copy(update={"checks": checks})
+    expected = answers[held_out].expected(dataset.record.name, held_out)
+    return card.model_copy(update={"checks": checks, "expected": expected})
 
 
 def export_onnx(network: Any, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from classifier.card import MOST_BYTES, InputSpec, Metrics, Sample, read_card, write_card
+from classifier.card import MOST_BYTES, Card, InputSpec, Metrics, Sample, read_card, write_card
 from classifier.errors import BrokenModel
 from tests.tiny_models import passed_check, tiny_card
 
@@ -77,6 +77,46 @@ def test_what_is_not_understood_is_refused_naming_file_and_field(tmp_path: Path,
         read_card(path)
     assert str(path) in str(raised.value)
     assert fault in str(raised.value)
+
+
+EXPECTED = {
+    "data": "noise",
+    "split": "test",
+    "images": 3,
+    "labels": [2, 1, 0],
+    "confidence": {"bounds": [0.5, 1.0], "counts": [1, 2]},
+}
+
+
+def test_a_card_may_say_what_answers_are_expected(tmp_path: Path):
+    card = Card.model_validate_json(changed(expected=EXPECTED))
+    write_card(card, tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json") == card
+    assert card.expected is not None
+    assert card.expected.confidence.counts == (1, 2)
+    assert tiny_card().expected is None
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        pytest.param({"labels": [2, 1]}, "3 labels but 2 counts", id="fewer counts than labels"),
+        pytest.param({"labels": [2, 2, 0]}, "3 images but 4 in labels", id="another number of labels"),
+        pytest.param({"images": 2}, "2 images but 3 in labels", id="another number of images"),
+        pytest.param(
+            {"confidence": {"bounds": [0.5, 1.0], "counts": [3]}},
+            "2 bounds but 1 counts",
+            id="fewer counts than bounds",
+        ),
+        pytest.param(
+            {"confidence": {"bounds": [1.0, 0.5], "counts": [1, 2]}}, "do not ascend", id="bounds in another order"
+        ),
+        pytest.param({"labels": [4, -1, 0]}, "labels.1", id="a negative count"),
+    ],
+)
+def test_expected_counts_that_do_not_fit_together_are_refused(change, fault):
+    with pytest.raises(ValidationError, match=fault):
+        Card.model_validate_json(changed(expected=EXPECTED | change))
 
 
 def test_a_card_that_is_far_too_large_is_not_read(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,6 +116,20 @@ def test_pictures_and_json_are_written_where_asked(tiny_models_root: Path, photo
     ]
     with Image.open(tmp_path / "new" / "reliability.png") as picture:
         assert picture.size > (100, 100)
+
+
+def test_what_drift_is_to_expect_is_kept_in_the_card_where_asked(
+    tiny_models_root: Path, photos: Path, tmp_path: Path
+) -> None:
+    models = shutil.copytree(tiny_models_root, tmp_path / "models")
+    before = ModelStore(models).card(COLOUR)
+    assert main(evaluated(models, photos)) == 0
+    assert ModelStore(models).card(COLOUR) == before
+    assert main(evaluated(models, photos, "--expected")) == 0
+    card = ModelStore(models).verify(COLOUR)
+    assert card.expected is not None
+    assert (card.expected.data, card.expected.split, card.expected.images) == ("lamps", "all", 90)
+    assert card.model_copy(update={"expected": None}) == before
 
 
 def test_every_version_can_be_evaluated(

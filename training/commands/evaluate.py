@@ -43,8 +43,12 @@ def run(
     out: Annotated[
         Path | None, typer.Option(parser=path, metavar="DIR", help="Write figures as JSON, and pictures, there.")
     ] = None,
+    expected: Annotated[
+        bool, typer.Option("--expected", help="Write into the card what `drift` compares with.")
+    ] = False,
     json: Json = False,
 ) -> None:
+    from classifier.card import NEWEST_FORMAT
     from classifier.engines import EngineOptions
     from classifier.loaded_model import LoadedModel
     from classifier.store import ModelStore
@@ -69,6 +73,9 @@ def run(
         loaded.close()
     if out:
         _write(summary, evaluation, out)
+    if expected:
+        answers = evaluation.expected(labelled.dataset, labelled.split)
+        store.update(card.model_copy(update={"format": NEWEST_FORMAT, "expected": answers}))
     print(json_text.dumps(summary, indent=2) if json else _text(summary, out))
 
 

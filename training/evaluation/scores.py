@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from classifier.card import Metrics
+from classifier.card import PROBABILITY_BOUNDS, ExpectedAnswers, Histogram, Metrics
 from classifier.engines import Probabilities
 from training.datasets.dataset import Examples
 from training.fitting.fitted import in_batches
@@ -147,6 +147,19 @@ class Evaluation:
             balanced_accuracy=round(self.balanced_accuracy, 6),
             majority=round(self.majority, 6),
             recall=tuple(None if s.recall is None else round(s.recall, 6) for s in self.class_scores),
+        )
+
+    def expected(self, data: str, split: str) -> ExpectedAnswers:
+        """What a card says a server is to expect; `data` and `split` name the images."""
+        columns = np.bincount(self.predicted, minlength=self.probabilities.shape[1])
+        top = np.minimum(self.probabilities.max(axis=1).astype(np.float64), 1.0)
+        buckets = np.bincount(np.searchsorted(PROBABILITY_BOUNDS, top), minlength=len(PROBABILITY_BOUNDS))
+        return ExpectedAnswers(
+            data=data,
+            split=split,
+            images=len(self.labels),
+            labels=tuple(columns.tolist()),
+            confidence=Histogram(counts=tuple(buckets.tolist())),
         )
 
 

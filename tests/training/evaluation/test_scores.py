@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from classifier.card import Card, InputSpec, Sample
+from service.metrics import CONFIDENCE, PREDICTIONS, ModelMetrics
 from tests.archives import folder_of, pet_images_files, photo_files, photo_folders, sign_mnist_zip, zip_of
 from tests.tiny_models import tiny_card
 from training.datasets import Dataset, DatasetError, Folders, Split
@@ -69,6 +70,18 @@ def test_always_naming_the_frequent_class_has_its_share_as_accuracy_and_an_even_
     assert found.accuracy == found.majority == pytest.approx(400 / 440)
     assert found.balanced_accuracy == 0.5
     assert found.metrics().recall == (1.0, 0.0)
+
+
+def test_what_is_expected_counts_answers_as_a_server_does() -> None:
+    found = random_answers()
+    counted = ModelMetrics(tiny_card(labels=tuple("abcd"), sample=Sample(label="a", probabilities=(1, 0, 0, 0))))
+    counted.ran([0] * 500, [0] * 500, 0, found.probabilities)
+    values = {(series, labels): value for series, labels, value in counted.samples()}
+    expected = found.expected("noise", "test")
+    assert list(expected.labels) == [values[PREDICTIONS, ("tiny", "1", label)] for label in "abcd"]
+    buckets = [images for _, images in values[CONFIDENCE, ("tiny", "1")].buckets()]
+    assert np.cumsum(expected.confidence.counts).tolist() == buckets[:-1]
+    assert (expected.data, expected.split, expected.images) == ("noise", "test", 500)
 
 
 def test_a_class_without_images_counts_in_no_mean() -> None:

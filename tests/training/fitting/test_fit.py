@@ -90,6 +90,9 @@ def test_the_card_says_how_the_weights_came_to_be(uninterrupted: Path):
     assert exact is not None
     assert (exact.same_top_class, exact.split) == (1.0, "test")
     assert exact.largest_difference <= 1e-4
+    assert card.expected is not None
+    assert (card.expected.data, card.expected.split) == ("sign-mnist", "test")
+    assert card.expected.images == card.metrics["test"].images
 
 
 def test_a_record_of_the_run_holds_no_weights(uninterrupted: Path):
