@@ -102,11 +102,7 @@ class OpenedImage:
     @property
     def cpu_s(self) -> float:
         """Seconds of a processor that a process of its own gets to decode it."""
-        if self.is_small:
-            return messages.SMALL_CPU_S
-        if self._outline.kind in ("PNG", "WEBP"):
-            return max(messages.CPU_S, messages.CPU_S_PER_PIXEL * self.pixels)
-        return messages.CPU_S
+        return messages.SMALL_CPU_S if self.is_small else messages.CPU_S
 
     @property
     def body(self) -> bytes:

@@ -8,10 +8,7 @@ from typing import NamedTuple, Protocol
 
 from classifier import errors
 
-# Of a processor for one picture, 2 with what it takes to ask and answer. Decoders of PNG and WebP take time in
-# proportion to pixels, whatever the bytes are; so a slow machine gets more. docs/tuning.md#decode-processes
-CPU_S = 1.9
-CPU_S_PER_PIXEL = 80e-9  # of a PNG or WebP, where that is more
+CPU_S = 1.9  # of a processor for one picture, 2 with what it takes to ask and answer. docs/tuning.md#decode-processes
 
 # A picture of at most so many pixels and bytes is decoded in a fraction of this, and ended sooner.
 SMALL_PIXELS, SMALL_BYTES = 250_000, 262_144

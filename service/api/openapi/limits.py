@@ -11,7 +11,6 @@ from typing import NamedTuple
 from classifier.decode_process.messages import (
     BYTES_PER_PIXEL,
     CPU_S,
-    CPU_S_PER_PIXEL,
     MEMORY_BYTES,
     SMALL_BYTES,
     SMALL_CPU_S,
@@ -76,11 +75,6 @@ LIMITS = (
     Limit("larger ones waiting, below those above", f"{APART_WAITING}", DecodersBusy),
     Limit("seconds of a processor to decode one of up to that size", f"{SMALL_CPU_S}", TooSlowToDecode),
     Limit("seconds of a processor to decode a larger one", f"{CPU_S}", TooSlowToDecode),
-    Limit(
-        "nanoseconds of a processor for each pixel of a PNG or WebP, where that is more",
-        f"{CPU_S_PER_PIXEL * 1e9:.0f}",
-        TooSlowToDecode,
-    ),
     Limit(
         f"bytes of memory to decode such a picture, beyond {BYTES_PER_PIXEL} for each pixel",
         f"{MEMORY_BYTES:,}",

@@ -183,11 +183,6 @@ async def too_slow_to_decode(catalog: Catalog) -> Refusal:
         return await hostile("bmp-runs-of-one")(catalog)
 
 
-async def too_slow_for_its_pixels(catalog: Catalog) -> Refusal:
-    with patch.object(messages, "CPU_S", 0.02):
-        return await hostile("png-one-column-interlaced")(catalog)
-
-
 async def too_slow_for_a_small_picture(catalog: Catalog) -> Refusal:
     with patch.object(messages, "SMALL_CPU_S", 0.01):
         return await hostile("bmp-deltas-of-nothing", 250_000)(catalog)
@@ -358,7 +353,6 @@ RUN_INTO: dict[str, Callable[[Catalog], Awaitable[Refusal | None]]] = {
     "pixels along one side of a picture": hostile("png-longer-column"),
     "seconds of a processor to decode one of up to that size": too_slow_for_a_small_picture,
     "seconds of a processor to decode a larger one": too_slow_to_decode,
-    "nanoseconds of a processor for each pixel of a PNG or WebP, where that is more": too_slow_for_its_pixels,
     "bytes of memory to decode such a picture, beyond 16 for each pixel": hostile("tiff-one-tile-of-900-megapixels"),
     "segments of a JPEG before its pixels": hostile("jpeg-app-segments"),
     "bytes of filling between them": hostile("jpeg-filling"),
