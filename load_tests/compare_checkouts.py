@@ -1,14 +1,15 @@
 """This checkout's server beside another checkout's, in alternating pairs: is the speed kept?
 
 Run:    python -m load_tests.compare_checkouts OTHER_CHECKOUT [--starts 6] [--pairs 4] [--seconds 0.5] [--connections …]
-Needs:  wrk and a quiet machine; takes about 12 minutes. A photo takes long: `--seconds 4` for 128 connections of them.
+Needs:  wrk and a quiet machine; takes about 10 minutes. A photo takes long: `--seconds 4` for 128 connections of them.
+        A shared machine's speed drifts by a fifth within a second: many short pairs say more than few long ones.
 Gives:  a table, and --out, the raw results: every measurement of both, the ratio of their medians, the ratio of each
-        pair, and where both came from. Ends with 1 where a request failed.
+        pair and the interval of its median, and where both came from. Ends with 1 where a request failed.
 
 Each server runs in its checkout with this interpreter. It serves its own checkout's models, in the versions of
-`load_tests.workload.VERSIONS`. Both are started anew several times: a server measures its batch sizes at its start, and
-what it finds decides a fifth of its speed. While one is measured the other is idle. Before that a sample of each one's
-answers is compared with this checkout's offline predictor. wrk posts in a closed loop, as in `make peers`.
+`load_tests.workload.VERSIONS`. Both are started anew several times, since a server measures its batch sizes at its
+start. While one is measured the other is idle. Before that a sample of each one's answers is compared with this
+checkout's offline predictor. wrk posts in a closed loop, as in `make peers`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import os
 import statistics
 import sys
@@ -42,7 +44,10 @@ LIBRARIES = ("bentoml", "uvicorn", "openvino", "pillow", "numpy")
 
 
 class Comparison(NamedTuple):
-    """One load: requests per second of both, medians over the pairs, and ours divided by the other's."""
+    """One load: requests per second of both, medians over the pairs, and ours divided by the other's.
+
+    `interval` is where the median of the pairs' ratios lies, with 95 % confidence.
+    """
 
     model: str
     image: str
@@ -50,6 +55,7 @@ class Comparison(NamedTuple):
     ours_per_s: float
     other_per_s: float
     ratio_of_medians: float
+    interval: tuple[float, float]
     pair_ratios: tuple[float, ...]
 
 
@@ -158,8 +164,7 @@ def _measure(contenders: Mapping[Side, Contender], before: int, options: argpars
     pairs = range(before + 1, before + options.pairs + 1)
     for pair, size, connections in itertools.product(pairs, sizes, options.connections):
         for side in SIDES if pair % 2 else reversed(SIDES):
-            servers.wait_until_idle(contenders["ours"].server)
-            servers.wait_until_idle(contenders["other"].server)
+            servers.wait_until_idle(contenders["ours"].server, contenders["other"].server)
             seen = wrk.load(contenders[side].targets[size], connections, options.seconds)
             load = {"pair": pair, "model": size[0], "image": size[1], "connections": connections, "side": side}
             results["runs"].append(load | seen)
@@ -180,7 +185,18 @@ def _compared(load: tuple[Any, ...], runs: Sequence[Mapping[str, Any]]) -> Compa
     medians = (statistics.median(ours[pair] for pair in pairs), statistics.median(other[pair] for pair in pairs))
     ratios = tuple(_ratio(ours[pair], other[pair]) for pair in pairs)
     model, image, connections = load
-    return Comparison(model, image, connections, *medians, _ratio(*medians), ratios)
+    return Comparison(model, image, connections, *medians, _ratio(*medians), interval_of_median(ratios), ratios)
+
+
+def interval_of_median(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median of what `values` were drawn from, by the order of the values alone.
+
+    Conover, Practical Nonparametric Statistics, 3.2, with the normal approximation of the binomial distribution. Of
+    fewer than six values the interval is all of them.
+    """
+    ascending = sorted(values)
+    left = max(0, math.floor(len(values) / 2 - 1.96 * math.sqrt(len(values)) / 2))
+    return ascending[left], ascending[-1 - left]
 
 
 def _ratio(ours: float, other: float) -> float:
@@ -189,10 +205,10 @@ def _ratio(ours: float, other: float) -> float:
 
 def table(comparisons: Sequence[Comparison]) -> list[str]:
     """For people: a line a load, and the least ratio of medians."""
-    lines = [f"{'load':36} {'ours/s':>9} {'other/s':>9} {'ratio':>7}  each pair"]
+    lines = [f"{'load':36} {'ours/s':>9} {'other/s':>9} {'ratio':>7}  median of pairs, with 95 % confidence"]
     for one in comparisons:
         load = f"{one.model} {one.image}, {one.connections} connection{'s' * (one.connections > 1)}"
-        pairs = " ".join(f"{ratio:.3f}" for ratio in one.pair_ratios)
+        pairs = f"{statistics.median(one.pair_ratios):.3f}, {one.interval[0]:.3f} to {one.interval[1]:.3f}"
         lines.append(f"{load:36} {one.ours_per_s:9,.0f} {one.other_per_s:9,.0f} {one.ratio_of_medians:7.3f}  {pairs}")
     least = min(comparisons, key=lambda one: one.ratio_of_medians)
     where = f"{least.model} {least.image} at {least.connections}"

@@ -99,16 +99,16 @@ def wait_until(server: Server, is_ready: Callable[[], bool], within_s: float = R
     raise SystemExit(f"the server did not become ready; its log ends:\n{server.log.read_text()[-2000:]}")
 
 
-def wait_until_idle(server: Server, within_s: float = 60) -> None:
-    """Until all its processes together take less than a fifth of one core.
+def wait_until_idle(*servers: Server, within_s: float = 60) -> None:
+    """Until all their processes together take less than a fifth of one core.
 
     Some workers come up after the first; some servers still work for callers who have left.
     """
-    step_s, until = 0.25, time.monotonic() + within_s
+    step_s, until = 0.2, time.monotonic() + within_s
     while time.monotonic() < until:
-        before = server.cpu_s()
+        before = sum(server.cpu_s() for server in servers)
         time.sleep(step_s)
-        if server.cpu_s() - before < 0.2 * step_s:
+        if sum(server.cpu_s() for server in servers) - before < 0.2 * step_s:
             return
 
 

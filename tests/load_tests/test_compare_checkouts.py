@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from load_tests import compare_checkouts
-from load_tests.compare_checkouts import compared, table
+from load_tests.compare_checkouts import compared, interval_of_median, table
 
 
 def runs(ours: list[float], other: list[float], connections: int = 1) -> list[dict[str, Any]]:
@@ -25,11 +25,18 @@ def test_a_load_is_compared_by_its_medians_and_by_each_pair() -> None:
     (found,) = compared(runs([90.0, 100.0, 300.0], [100.0, 200.0, 100.0]))
     assert (found.ours_per_s, found.other_per_s, found.ratio_of_medians) == (100.0, 100.0, 1.0)
     assert found.pair_ratios == (0.9, 0.5, 3.0)
+    assert found.interval == (0.5, 3.0)
 
 
 def test_a_pair_that_only_one_side_has_measured_does_not_count() -> None:
     (found,) = compared(runs([90.0, 500.0], [100.0]))
     assert (found.ratio_of_medians, found.pair_ratios) == (0.9, (0.9,))
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(1, 0), (6, 0), (15, 3), (100, 40)])
+def test_the_interval_of_a_median_leaves_out_as_many_values_at_either_end(count: int, left_out: int) -> None:
+    descending = [float(value) for value in range(count, 0, -1)]
+    assert interval_of_median(descending) == (1.0 + left_out, float(count - left_out))
 
 
 def test_the_table_ends_with_the_least_ratio_and_where_it_was() -> None:
