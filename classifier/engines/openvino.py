@@ -36,7 +36,10 @@ _PRECISIONS: dict[str, Precision] = {"f32": "float32", "bf16": "bfloat16", "f16"
 _NO_MEMORY = re.compile("Failed to allocate|bad_alloc|out of memory|could not create a memory", re.IGNORECASE)
 
 # How ONNX names the file of a tensor's data: the entry `location`, with its tag and length as protobuf may write them.
-_EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+_LOCATION = b"location"
+_BEFORE_LOCATION = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
+_MOST_BEFORE = 20  # bytes: protobuf reads at most ten of a number
+_LOOKED_THROUGH = 2_000_000  # bytes at a time: as long as it takes, no other thread of Python's runs
 
 _CLOSED = "the engine was closed; open the model again"
 
@@ -270,7 +273,7 @@ def _precision(card: Card, options: EngineOptions) -> Precision:
 
 def _read(path: Path, body: bytes, card: Card) -> ov.Model:
     """The network in `body`; `path` is its name in errors."""
-    if _EXTERNAL_DATA.search(body):
+    if _names_external_data(body):
         raise UnusableNetwork(f"{path}: its weights lie in another file, which no card vouches for; save it as one")
     try:
         network = _core().read_model(model=body, weights=b"")
@@ -278,6 +281,18 @@ def _read(path: Path, body: bytes, card: Card) -> ov.Model:
     except RuntimeError as error:
         raise UnusableNetwork(f"{path}: OpenVINO cannot load it: {_said(error)}") from error
     return network
+
+
+def _names_external_data(body: bytes) -> bool:
+    """Whether a tensor's data lies in another file. A regular expression alone would take ten times as long."""
+    for begin in range(0, len(body), _LOOKED_THROUGH):
+        end = begin + _LOOKED_THROUGH + len(_LOCATION) - 1  # the next part begins within this one's last word
+        at = body.find(_LOCATION, begin, end)
+        while at >= 0:
+            if _BEFORE_LOCATION.search(body[max(0, at - _MOST_BEFORE) : at]):
+                return True
+            at = body.find(_LOCATION, at + 1, end)
+    return False
 
 
 def _for_one(network: ov.Model, path: Path) -> ov.Model:

@@ -2,8 +2,6 @@
 
 Its priority is low, and it is the first to be ended where memory runs out. So what is slow, large or broken hurts
 nobody, and the version's speed is measured without the server's own work. Then the server loads it.
-
-    python -m service.inference.proof MODELS-AND-SETTINGS NAME VERSION
 """
 
 from __future__ import annotations
@@ -13,9 +11,9 @@ import json
 import os
 import resource
 import sys
-from asyncio.subprocess import PIPE
 from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Any, NamedTuple
 
 from classifier.card import Precision
@@ -27,9 +25,12 @@ from classifier.store import ModelStore
 from service.inference.classifier import is_faster_than_http
 from service.settings import Settings
 
-BEHIND = 5  # of nice(2): further behind, a server under full load would wait for minutes
+BEHIND = 10  # of nice(2): further behind, a server under full load would wait for minutes
 MOST_BYTES = 4_000_000_000  # of memory of its own
 LONGEST_S = 600.0  # on a machine that is busy all the time
+
+# It steps back before it imports anything, which takes it half of its time.
+_BEGIN = f"import os; os.nice({BEHIND}); from service.inference import proof; proof.main()"
 
 _SETTINGS = ("engine", "precision", "streams", "max_batch", "queue_limit", "max_images", "pad_batches")
 
@@ -61,17 +62,29 @@ def can_try(settings: Settings) -> bool:
 async def tried(settings: Settings, name: str, version: int) -> Proof:
     """Try a version. The process ends with the task that waits for it. Raises Disproved."""
     given = {"models": str(settings.models.absolute())} | {field: getattr(settings, field) for field in _SETTINGS}
-    command = (sys.executable, "-m", "service.inference.proof", json.dumps(given), name, str(version))
-    process = await asyncio.create_subprocess_exec(*command, env=child_environment(), cwd="/", stdout=PIPE, stderr=PIPE)
+    process = _started(json.dumps(given), name, str(version))
     try:
-        async with asyncio.timeout(LONGEST_S):
-            said, complained = await process.communicate()
-    except TimeoutError as error:
+        said, complained = await asyncio.to_thread(_heard, process)
+    except TimeoutExpired as error:
         raise Disproved("The version takes too long to load", f"it was not loaded in {LONGEST_S:g} s") from error
     finally:
-        with suppress(ProcessLookupError):
+        process.kill()  # where nobody waits any more; the thread comes to its end with it
+    return _read(process.returncode, said, complained)
+
+
+def _started(*arguments: str) -> Popen[bytes]:
+    """The process that tries a version. docs/tuning.md#processes-started-under-load"""
+    command = (sys.executable, "-c", _BEGIN, *arguments)
+    return Popen(command, env=child_environment(), cwd="/", stdout=PIPE, stderr=PIPE)  # noqa: S603 (our own program)
+
+
+def _heard(process: Popen[bytes]) -> tuple[bytes, bytes]:
+    """What a process has written when it ends. Blocks, so it belongs into a thread. Raises TimeoutExpired."""
+    with process:
+        try:
+            return process.communicate(timeout=LONGEST_S)
+        finally:
             process.kill()
-    return _read(process.returncode or 0, said, complained)
 
 
 def _read(status: int, said: bytes, complained: bytes) -> Proof:
@@ -88,11 +101,12 @@ def _read(status: int, said: bytes, complained: bytes) -> Proof:
     return Proof(**found)
 
 
-def main(given: str, name: str, version: str) -> None:
-    """Try a version here, and print what came of it as JSON."""
+def main() -> None:
+    """Try a version here, which the arguments name after the settings, and print what came of it as JSON."""
+    given, name, version = sys.argv[1:]
     fields = json.loads(given)
     settings = Settings(**fields | {"models": Path(fields["models"])})
-    _step_back()
+    _hold_back()
     try:
         found: dict[str, Any] = _proof(settings, name, int(version))._asdict()
     except SightlineError as error:
@@ -107,12 +121,9 @@ def _proof(settings: Settings, name: str, version: int) -> Proof:
     return Proof(engine.precision, *measured, one_stream=is_faster_than_http(engine, measured))
 
 
-def _step_back() -> None:
-    os.nice(BEHIND)
+def _hold_back() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-    with suppress(OSError):  # not Linux
+    with suppress(OSError, AttributeError):  # not Linux
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # it interrupts nobody when it wakes
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

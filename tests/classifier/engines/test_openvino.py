@@ -377,3 +377,16 @@ def test_weights_in_another_file_are_refused(own_models, inside):
         (folder / "weights.bin").rename(folder.parent / "weights.bin")
     with pytest.raises(BrokenModel, match="which no card vouches for"):
         open_engine(own_models.card(COLOUR), folder, options())
+
+
+def test_weights_in_another_file_are_refused_wherever_it_is_named(own_models):
+    onnx = pytest.importorskip("onnx")
+    folder = own_models.folder(COLOUR)
+    network = onnx.load(folder / store.ONNX)
+    onnx.save(network, folder / store.ONNX, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    body = (folder / store.ONNX).read_bytes()
+    named = body[: body.index(b"location") + len(b"location")]
+    for end in range(2_000_000 - 1, 2_000_000 + len(b"location") + 1):  # of the word; it is looked for in parts
+        before = b"\x00" * (end - len(named))
+        with pytest.raises(BrokenModel, match="which no card vouches for"):
+            open_engine(own_models.card(COLOUR), folder, options(), lambda _, b=before: b + named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -74,6 +75,27 @@ async def test_the_process_ends_with_who_waits_for_it(tmp_path: Path, monkeypatc
     process = Path("/proc") / mark.read_text().strip() / "stat"
     while process.exists() and process.read_text().split()[2] not in "ZX":  # noqa: ASYNC110
         await asyncio.sleep(0.01)
+
+
+async def test_the_process_steps_back_before_it_imports_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "service" / "inference"
+    package.mkdir(parents=True)
+    (package / "proof.py").write_text(
+        "import json, os\ndef main(): print(json.dumps({'title': 'nice', 'detail': str(nice)}))\nnice = os.nice(0)\n"
+    )
+    monkeypatch.setattr(sys, "executable", program(tmp_path, f'PYTHONPATH={tmp_path} exec {sys.executable} "$@"'))
+    with pytest.raises(Disproved) as error:
+        await proof.tried(Settings(), COLOUR, 1)
+    assert int(str(error.value)) >= os.nice(0) + proof.BEHIND or int(str(error.value)) == 19
+
+
+async def test_a_version_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", program(tmp_path, "exec sleep 60"))
+    monkeypatch.setattr(proof, "LONGEST_S", 0.01)
+    with pytest.raises(Disproved, match=r"not loaded in 0\.01 s"):
+        await proof.tried(Settings(), COLOUR, 1)
 
 
 async def test_tensorflow_is_not_tried_apart() -> None:
