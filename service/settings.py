@@ -57,7 +57,7 @@ class Settings:
     reload: Annotated[
         Literal["off", "watch", "poll", "admin"],
         "when new versions and a changed `rollout.toml` are taken up while it runs: as the system tells of changes, by "
-        "looking every second (for network volumes), or only on `POST /v1/admin/reload`",
+        "looking every second (for network volumes, which do not tell), or only on `POST /v1/admin/reload`",
     ] = "off"
     engine: Annotated[
         Literal["auto", "openvino", "tensorflow"],

@@ -14,12 +14,13 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 SETTLE_MS = 100  # of quiet after a change, until it is reported
 LATEST_MS = 400  # after which it is reported though others follow
+ANYWAY_MS = 10_000  # without a report, since none comes of what another machine changes on a network volume
 
 
 async def watched(folder: Path, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Once for a change or several below a folder, as inotify and its like report them; polls where they cannot.
+    """Once for a change or several below a folder, as inotify and its like report them, and every `ANYWAY_MS`.
 
-    Network volumes tell of no changes that another machine makes: poll those.
+    Where they cannot watch, it is as `polled`.
     """
     try:
         async for _ in watchfiles.awatch(
@@ -27,6 +28,8 @@ async def watched(folder: Path, stop: asyncio.Event) -> AsyncIterator[None]:
             watch_filter=None,
             debounce=LATEST_MS,
             step=SETTLE_MS,
+            rust_timeout=ANYWAY_MS,
+            yield_on_timeout=True,
             stop_event=stop,
             ignore_permission_denied=True,
         ):
@@ -34,11 +37,11 @@ async def watched(folder: Path, stop: asyncio.Event) -> AsyncIterator[None]:
     except (OSError, RuntimeError) as error:  # too many watches, above all
         log.warning("%s cannot be watched (%s); it is looked at every %g s instead", folder.name, error, POLL_S)
     if not stop.is_set():
-        async for _ in polled(stop):
+        async for _ in polled(stop, POLL_S):
             yield
 
 
-async def polled(stop: asyncio.Event, every_s: float = POLL_S) -> AsyncIterator[None]:
+async def polled(stop: asyncio.Event, every_s: float) -> AsyncIterator[None]:
     """Every so often."""
     while not stop.is_set():
         try:

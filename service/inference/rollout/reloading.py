@@ -57,7 +57,11 @@ class Reloader:
         }
         self._begin(self._load_each())
         if how != "admin":
-            ticks = changes.watched(self._models, self._stop) if how == "watch" else changes.polled(self._stop)
+            ticks = (
+                changes.watched(self._models, self._stop)
+                if how == "watch"
+                else changes.polled(self._stop, changes.POLL_S)
+            )
             self._begin(self._look_at_each(ticks))
         self._begin(self._look_again())
         await self.look()  # for what came while the catalog was loaded

@@ -176,7 +176,12 @@ class Routing:
 
     def _shut_off(self, name: str, versions: Mapping[int, Entry], limit: str, reason: str) -> None:
         said = self.of(name)
-        log.warning("%s: canary version %s gets no more traffic: %s", name, said.canary, reason)
+        log.warning(
+            "%s: canary version %s gets no more traffic: %s; take it out of the roll-out file before the next start",
+            name,
+            said.canary,
+            reason,
+        )
         self._metrics.canary_shut_off(name, said.canary or 0, limit)
         self.shut_off[name] = ShutOff(said, reason)
         self._try(name, versions)
