@@ -26,6 +26,7 @@ ORDER = {  # what stands in a line may import its own line and those below; trai
         {"server"},
         {"api"},
         {"inference"},
+        {"drift"},
         {"logs", "metrics", "systemd", "telemetry"},
         {"settings"},
         {"errors", "surroundings"},

@@ -42,7 +42,10 @@ TRAINING = {
     "report": Command("training.commands.report", "Write the comparison with the articles."),
 }
 
-SERVICE = {"serve": Command("service.commands.serve", "Serve the models over HTTP.")}
+SERVICE = {
+    "serve": Command("service.commands.serve", "Serve the models over HTTP."),
+    "drift": Command("service.commands.drift", "Compare a server's answers with what the card expects."),
+}
 
 COMMANDS = SERVICE | CLASSIFIER | TRAINING
 

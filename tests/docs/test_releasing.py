@@ -1,4 +1,4 @@
-"""docs/releasing.md: its commands, from photos to a released version, do what it says."""
+"""docs/releasing.md: its commands do what it says; those that need a server are in tests/e2e/packaging/test_docs.py."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ def test_every_key_of_the_policy_has_a_row_with_its_default(key: str) -> None:
     assert re.search(rf"^\| `{key}` \| {re.escape(shown)} \|", TEXT, flags=re.MULTILINE)
 
 
+def test_no_section_has_commands_that_no_test_runs() -> None:
+    sections = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, flags=re.MULTILINE | re.DOTALL)
+    assert [heading for heading, text in sections if "```sh" in text] == [
+        "From photos to a release",
+        "What is refused",
+        "To all of the traffic, and back",
+        "Without a restart",
+        "Whether pictures change",
+    ]
+
+
 @pytest.mark.slow
 def test_the_commands_lead_from_photos_to_a_released_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -57,3 +68,6 @@ def test_the_commands_lead_from_photos_to_a_released_version(tmp_path: Path, mon
     assert Path("compare.html").is_file()
     (forced,) = blocks_below("What is refused")
     assert main(forced) == 0
+    *_, expect = blocks_below("Whether pictures change")
+    assert main(expect) == 0
+    assert ModelStore(Path("models")).card("my-photos").expected is not None
