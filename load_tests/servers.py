@@ -26,19 +26,14 @@ class Server(subprocess.Popen[bytes]):
 
     def process_ids(self) -> list[int]:
         """The server and everything below it."""
-        found = [self.pid]
-        for parent in found:
-            for children in Path(f"/proc/{parent}/task").glob("*/children"):  # of each thread
-                with contextlib.suppress(OSError):
-                    found += map(int, children.read_text().split())
-        return found
+        return process_ids(self.pid)
 
     def memory_bytes(self) -> int:
         """What all its processes hold; a page that several share counts once (proportional set size)."""
-        return sum(_proportional_bytes(pid) for pid in self.process_ids())
+        return sum(proportional_bytes(pid) for pid in self.process_ids())
 
     def cpu_s(self) -> float:
-        return sum(_cpu_s(pid) for pid in self.process_ids())
+        return sum(cpu_s(pid) for pid in self.process_ids())
 
     def worker(self) -> int:
         """The process that runs networks."""
@@ -84,16 +79,16 @@ def sightline(
     where = ["--host", "127.0.0.1", "--port", str(port)]
     given = {"SIGHTLINE_SHUTDOWN_NOTICE_MS": "0"} | {f"SIGHTLINE_{name}": text for name, text in settings.items()}
     with started([*command, *where], port, {**environ, **given}, checkout) as server:
-        wait_until(server, lambda: bool(fetch(f"{server.url}/readyz")))
+        wait_until(server, lambda: is_ready(server.url))
         yield server
 
 
-def wait_until(server: Server, is_ready: Callable[[], bool], within_s: float = READY_WITHIN_S) -> None:
+def wait_until(server: Server, is_there: Callable[[], bool], within_s: float = READY_WITHIN_S) -> None:
     """Ask again and again; an OSError, which an HTTP error is too, is a no. Ends the run with the server's log."""
     until = time.monotonic() + within_s
     while time.monotonic() < until and server.poll() is None:
         with contextlib.suppress(OSError):
-            if is_ready():
+            if is_there():
                 return
         time.sleep(0.05)
     raise SystemExit(f"the server did not become ready; its log ends:\n{server.log.read_text()[-2000:]}")
@@ -110,6 +105,14 @@ def wait_until_idle(*servers: Server, within_s: float = 60) -> None:
         time.sleep(step_s)
         if sum(server.cpu_s() for server in servers) - before < 0.2 * step_s:
             return
+
+
+def is_ready(url: str) -> bool:
+    """Whether /readyz says 200."""
+    with contextlib.suppress(OSError):
+        fetch(f"{url}/readyz")
+        return True
+    return False
 
 
 def fetch(url: str, body: bytes | None = None, media_type: str = "application/octet-stream") -> bytes:
@@ -147,7 +150,17 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def _proportional_bytes(pid: int) -> int:
+def process_ids(pid: int) -> list[int]:
+    """A process and everything below it."""
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):  # of each thread
+            with contextlib.suppress(OSError):
+                found += map(int, children.read_text().split())
+    return found
+
+
+def proportional_bytes(pid: int) -> int:
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # it has just ended
@@ -155,7 +168,7 @@ def _proportional_bytes(pid: int) -> int:
     return 1024 * next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -193,7 +193,8 @@ class Sightline:
             await self._catalog.loaded()
         except Exception:  # the catalog has logged it
             return
-        process.spare_the_collector()
+        finally:
+            process.spare_the_collector()
         if SETTINGS.reload != "off":
             await self._reloader.start(SETTINGS.reload)
 
@@ -244,6 +245,8 @@ def _watches(context: ssl.SSLContext | None) -> Iterator[Coroutine[Any, Any, Non
     """What takes over the files that an operator replaces while the server runs."""
     if SETTINGS.api_keys_file:
         yield watch([Path(SETTINGS.api_keys_file)], _SERVER.traffic.access.read_keys_again)
+    if SETTINGS.admin_keys_file:
+        yield watch([Path(SETTINGS.admin_keys_file)], _SERVER.traffic.access.read_admin_keys_again)
     if SETTINGS.tls_cert and context is not None:
         yield tls.renew(context, SETTINGS)
 

@@ -68,14 +68,21 @@ class Access:
 
     def read_keys_again(self) -> None:
         """Take the keys that the file has now. Where it cannot be used, the keys before stay, and the log says why."""
+        self._digests = self._read_again("API keys", read_keys, self._digests)
+
+    def read_admin_keys_again(self) -> None:
+        """The same with the file of keys for admins."""
+        self._admin_digests = self._read_again("admin keys", read_admin_keys, self._admin_digests)
+
+    def _read_again(self, kind: str, read: Callable[[Settings], Iterable[str]], before: list[bytes]) -> list[bytes]:
         try:
-            digests = [_digest(key) for key in read_keys(self._settings)]
+            digests = [_digest(key) for key in read(self._settings)]
         except SettingsError as error:
-            log.error("%s; the API keys before stay in use", error)
-            return
-        added, removed = len(set(digests) - set(self._digests)), len(set(self._digests) - set(digests))
-        self._digests = digests
-        log.info("API keys read anew: %d are valid, %d added, %d removed", len(digests), added, removed)
+            log.error("%s; the %s before stay in use", error, kind)
+            return before
+        added, removed = len(set(digests) - set(before)), len(set(before) - set(digests))
+        log.info("%s read anew: %d are valid, %d added, %d removed", kind, len(digests), added, removed)
+        return digests
 
     def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Raise HostNotAllowed or Unauthorized unless this path is open, or the ASGI headers show host and key."""

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +18,6 @@ from service.errors import SettingsError
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = "SIGHTLINE_MODELS"
 SERVICE = "service.app:Sightline"
-
-# The program by which BentoML's supervisor starts a server on a socket that it holds.
-WORKER = "_bentoml_impl.worker.service"
-BACKLOG = 2048  # connections that wait to be accepted, as with BentoML
 
 
 def run(
@@ -46,12 +43,10 @@ def run(
     environ = {"BENTOML_DO_NOT_TRACK": "True"} | os.environ
     if models is not None or MODELS not in environ:
         environ[MODELS] = str((models or models_folder()).absolute())
-    if supervised:
-        words = ["-m", "bentoml", "serve", SERVICE, "--working-dir", str(ROOT), "--host", address, "--port", str(port)]
-    else:
-        _check_access(address)
-        words = _worker_words(listen(address, port))
-        os.chdir(ROOT)  # where BentoML looks for the service
+    if not supervised:
+        _serve_alone(address, port, environ)
+        return
+    words = ["-m", "bentoml", "serve", SERVICE, "--working-dir", str(ROOT), "--host", address, "--port", str(port)]
     # In this process's place, so that signals reach the server itself.
     os.execve(sys.executable, [sys.executable, *words], environ)  # noqa: S606
 
@@ -76,24 +71,14 @@ def free_address(host: str, port: int) -> str:
     return str(address[0])
 
 
-def listen(address: str, port: int) -> int:
-    """The number of a socket that waits for connections, and stays open in the program that takes this one's place."""
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((address, port))
-    listener.listen(BACKLOG)
-    listener.set_inheritable(True)
-    return listener.detach()
-
-
-def _worker_words(listener: int) -> list[str]:
-    """What Python is to run, for one server on this socket and nothing beside it."""
-    return ["-m", WORKER, SERVICE, "--fd", str(listener), "--backlog", str(BACKLOG), "--worker-id", "1"]
-
-
-def _check_access(address: str) -> None:
-    """Raise SettingsError where a setting is wrong, or nobody could be let in, as the supervisor does."""
+def _serve_alone(address: str, port: int, environ: Mapping[str, str]) -> None:
+    """Serve in this process. Raises SettingsError where nobody could be let in, before anything slow is imported."""
+    os.environ.update(environ)  # before BentoML is imported, which reads it
     from service.api import auth  # only here: the supervisor looks by itself
+    from service.server.supervisor import alone
     from service.settings import Settings
 
     auth.check_address(Settings.from_environment(os.environ), address)
+    listener = alone.listen(address, port)
+    os.chdir(ROOT)  # where BentoML looks for the service
+    alone.serve(SERVICE, listener)

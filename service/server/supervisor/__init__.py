@@ -1,1 +1,1 @@
-"""The process that watches the server, which is BentoML's, with circus: its commands, and what it says."""
+"""The process that watches the server, BentoML's with circus: its commands, its words, and how to do without it."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from classifier.commands.cli import main
-from service.commands.serve import WORKER
+from service.server.supervisor import alone
 
 ROOT = Path(__file__).parents[3]
 EVERYWHERE = "0.0.0.0"  # noqa: S104
@@ -25,6 +25,17 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, 
     monkeypatch.setattr(os, "execve", lambda _, words, environ: programs.append((words, environ)))
     monkeypatch.delenv("SIGHTLINE_MODELS", raising=False)
     return programs
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, socket.socket]]:
+    """What was to be served in this process, and on which sockets. The environment and the folder are put back."""
+    every: list[tuple[str, socket.socket]] = []
+    monkeypatch.setattr(alone, "serve", lambda service, listener: every.append((service, listener)))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("SIGHTLINE_MODELS", raising=False)
+    return every
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -54,22 +65,22 @@ def test_it_becomes_the_server_that_bentoml_starts(started: Any, tmp_path: Path)
     assert environ["BENTOML_DO_NOT_TRACK"] == "True"
 
 
-def test_without_a_supervisor_it_becomes_the_server_on_a_socket_that_listens(
-    started: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_without_a_supervisor_this_process_serves_on_a_socket_that_listens(
+    served: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIGHTLINE_ALLOW_ANONYMOUS", "true")
     port = free_port()
     assert main(["serve", "--no-supervisor", "--port", port, "--host", EVERYWHERE]) == 0
-    ((words, environ),) = started
-    assert words[:4] == [sys.executable, "-m", WORKER, "service.app:Sightline"]
-    with socket.socket(fileno=int(words[words.index("--fd") + 1])) as listener:
+    ((service, listener),) = served
+    assert service == "service.app:Sightline"
+    with listener:
         assert listener.getsockname() == (EVERYWHERE, int(port))
-        assert listener.get_inheritable()
         with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
             pass
     assert Path.cwd() == ROOT  # where BentoML looks for the service
-    assert environ["SIGHTLINE_MODELS"] == str(ROOT / "models")
+    assert os.environ["SIGHTLINE_MODELS"] == str(ROOT / "models")
+    assert os.environ["BENTOML_DO_NOT_TRACK"] == "True"
 
 
 @pytest.mark.parametrize(
@@ -80,12 +91,12 @@ def test_without_a_supervisor_it_becomes_the_server_on_a_socket_that_listens(
     ],
 )
 def test_without_a_supervisor_what_is_wrong_is_said_before_the_start(
-    variable: str, value: str, said: str, started: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    variable: str, value: str, said: str, served: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert main(["serve", "--no-supervisor", "--port", free_port(), "--host", EVERYWHERE]) == 1
     assert said in capsys.readouterr().err
-    assert not started
+    assert not served
 
 
 def test_the_models_are_those_of_the_setting_else_those_here(started: Any, tmp_path: Path, monkeypatch: Any) -> None:

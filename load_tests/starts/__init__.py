@@ -1,0 +1,1 @@
+"""How servers start, in a checkout and in containers."""
