@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -190,41 +192,53 @@ def test_the_hosts_that_are_set_replace_the_default() -> None:
         ours.check(PREDICT, [*bearer(OLD), *named("localhost")])
 
 
-@pytest.fixture
-def rotated(tmp_path: Path) -> tuple[Access, Path]:
-    """What asks for a key of a file, and that file."""
+class Rotated(NamedTuple):
+    """What asks for a key of a file, that file, a path that wants such a key, and how the file is read anew."""
+
+    guarded: Access
+    file: Path
+    path: str
+    read_again: Callable[[], None]
+
+
+@pytest.fixture(params=["everybody's", "admins'"])
+def rotated(request: pytest.FixtureRequest, tmp_path: Path) -> Rotated:
     file = tmp_path / "keys"
     file.write_text(OLD)
-    return access(Settings(api_keys_file=str(file)), "10.0.0.1"), file
+    if request.param == "admins'":
+        guarded = access(Settings(admin_keys_file=str(file)), "127.0.0.1")
+        return Rotated(guarded, file, "/v1/admin/reload", guarded.read_admin_keys_again)
+    guarded = access(Settings(api_keys_file=str(file)), "10.0.0.1")
+    return Rotated(guarded, file, PREDICT, guarded.read_keys_again)
 
 
 def test_keys_that_are_replaced_in_the_file_are_the_valid_ones_once_it_is_read_anew(
-    rotated: tuple[Access, Path], caplog: pytest.LogCaptureFixture
+    rotated: Rotated, caplog: pytest.LogCaptureFixture
 ) -> None:
-    guarded, file = rotated
+    guarded, file, path, read_again = rotated
     file.write_text(f"{OLD}\n{NEW}\n")
     with caplog.at_level(logging.INFO, "service"):
-        guarded.read_keys_again()
+        read_again()
     for key in (OLD, NEW):
-        guarded.check(PREDICT, bearer(key))
+        guarded.check(path, bearer(key))
     file.write_text(NEW)
-    guarded.read_keys_again()
-    guarded.check(PREDICT, bearer(NEW))
+    read_again()
+    guarded.check(path, bearer(NEW))
     with pytest.raises(Unauthorized):
-        guarded.check(PREDICT, bearer(OLD))
+        guarded.check(path, bearer(OLD))
     assert "2 are valid, 1 added, 0 removed" in caplog.text
     assert NEW not in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "# none yet\n", "short", f"{NEW}\nwith a space in it\n", None])
 def test_where_the_new_file_cannot_be_used_the_keys_before_stay_and_the_log_says_why(
-    rotated: tuple[Access, Path], caplog: pytest.LogCaptureFixture, text: str | None
+    rotated: Rotated, caplog: pytest.LogCaptureFixture, text: str | None
 ) -> None:
-    guarded, file = rotated
+    guarded, file, path, read_again = rotated
     file.unlink() if text is None else file.write_text(text)
-    guarded.read_keys_again()
-    guarded.check(PREDICT, bearer(OLD))
+    read_again()
+    guarded.check(path, bearer(OLD))
     for headers in ([], bearer(NEW)):
         with pytest.raises(Unauthorized):
-            guarded.check(PREDICT, headers)
-    assert "the API keys before stay in use" in caplog.text
+            guarded.check(path, headers)
+    assert "keys before stay in use" in caplog.text
