@@ -6,12 +6,13 @@ Gives:  --out, what each part found, beside what other parts have found before; 
 
 Starts servers of its own: a flood at four times capacity with stalled connections beside it; SIGTERMs under load;
 hostile inputs with memory before and after; two pictures that claim gigapixels; bodies that become many times as large,
-and hostile pictures, beside honest ones; rolling restarts of two servers behind nginx.
+and hostile pictures, beside honest ones; rolling restarts of two servers, or of two containers, behind nginx.
 `--scale 1` is what the promises are about and takes some minutes; the default is a short look. Single parts in full:
 
     python -m load_tests.chaos --parts hostile claims --inputs 10000
     python -m load_tests.chaos --parts sigterm --times 20
     python -m load_tests.chaos --parts rolling --times 20
+    python -m load_tests.chaos --parts rolling --times 20 --image sightline:latest
     python -m load_tests.chaos --parts flood --scale 1 --rounds 3
     python -m load_tests.chaos --parts unfolding
     python -m tests.hostile /tmp/corpus && python -m load_tests.chaos --parts corpus --corpus /tmp/corpus
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         default=possible,
         help="default: all but unfolding, corpus and rolling; a flood needs wrk",
     )
+    add("--image", help="for the part rolling: restart containers of this image, in place of processes")
     add("--corpus", type=Path, help="for the part corpus: a folder written by python -m tests.hostile")
     add("--rounds", type=int, default=1, help="of the flood (default: %(default)s)")
     add("--times", type=int, help="SIGTERMs, rolling restarts (default: 20 times the scale)")

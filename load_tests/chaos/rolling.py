@@ -1,7 +1,8 @@
 """Rolling restarts behind nginx: no caller notices one, and nginx needs no rule by which to ask again.
 
-Two servers, callers at a steady rate. Each server in turn gets SIGTERM; once its /readyz says 503, whoever runs the
-restart takes it out of nginx's list, as Kubernetes does with endpoints; it ends, starts anew, and is put back.
+Two servers, processes or containers of an image; callers at a steady rate. Each server in turn gets SIGTERM. Once its
+/readyz says 503, whoever runs the restart takes it out of nginx's list, as Kubernetes does with endpoints. It ends,
+starts anew, and is put back. Where no engine runs, `python -m tests.deploy.containers` brings one, and our image.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from load_tests import servers
-from load_tests.chaos.server import HANGS_AFTER_S, first_model, serving
+from load_tests.chaos.server import HANGS_AFTER_S, MEDIA_TYPE, pictures, predict_path, serving
 from load_tests.generators.arrivals import Answer, Connections
+from load_tests.generators.target import post
 from load_tests.record import Findings
 from load_tests.servers import Server
+from load_tests.starts.containers import Container
 
 PER_S = 200.0  # requests
-NOTICE_S = 2.0  # the server's default
+NOTICE_MS = "2000"  # the server's default
+ENDS_WITHIN_S = 60
 THUMBNAILS = 3  # pictures, the smallest: photos at this rate would be a test of speed
 BETWEEN_S = 1.0  # with both servers in the list
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -61,23 +65,27 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
     if NGINX is None:
         raise SystemExit("the part rolling needs nginx")
     with contextlib.ExitStack() as stack:
-        replicas = [Replica(options) for _ in range(2)]
+        replicas = [InContainer(options.image) if options.image else Replica(options) for _ in range(2)]
         for replica in replicas:
-            stack.callback(replica.stop)
+            stack.callback(replica.remove)
             replica.start()
         router = stack.enter_context(_nginx(NGINX, replicas))
-        load = stack.enter_context(_Load(router, replicas[0]))
+        load = stack.enter_context(_Load(router))
         took_s = [_restart(replica, router) for replica in itertools.islice(itertools.cycle(replicas), times)]
         answers = load.end()
     outcomes = Counter(answer.status for answer in answers)
     failed = [answer for answer in answers if answer.status != "200" or b'"predictions"' not in answer.content]
-    promises[f"{times} rolling restarts behind nginx that asks nobody again: no request fails"] = not failed
+    what = "containers" if options.image else "processes"
+    promises[
+        f"{times} rolling restarts of two {what} behind nginx that asks nobody again: no request fails"
+    ] = not failed
     promises["rolling restarts: callers were there through all of them"] = len(answers) > PER_S * sum(took_s) / 10
     return {
         "n": times,
+        "servers": f"two {what}",
         "offered_per_s": PER_S,
         "served_per_s": round(len(answers) / sum(took_s), 1),
-        "notice_s": NOTICE_S,
+        "notice_ms": int(NOTICE_MS),
         "outcomes": dict(outcomes),
         "failed": len(failed),
         "first_failures": [repr(answer.content[:300] or answer.fault) for answer in failed[:5]],
@@ -92,43 +100,80 @@ class Replica:
         self.port = servers.free_port()
         self._options = options
         self._running = contextlib.ExitStack()
-        self.server: Server
+        self._server: Server
 
     @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
-        notice_ms = f"{1000 * NOTICE_S:g}"
-        self.server = self._running.enter_context(serving(self._options, self.port, SHUTDOWN_NOTICE_MS=notice_ms))
+        self._server = self._running.enter_context(serving(self._options, self.port, SHUTDOWN_NOTICE_MS=NOTICE_MS))
 
-    def status(self) -> int:
-        """What /readyz answers now; 0 where nobody answers."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=10) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
+    def terminate(self) -> Callable[[], None]:
+        """Send it SIGTERM. What is given back waits until it has ended."""
+        self._server.send_signal(signal.SIGTERM)
 
-    def stop(self) -> None:
+        def wait() -> None:
+            self._server.wait(ENDS_WITHIN_S)
+            self._running.close()
+
+        return wait
+
+    def remove(self) -> None:
         self._running.close()
+
+
+class InContainer:
+    """The same in a container of an image, which is stopped and started again."""
+
+    def __init__(self, image: str) -> None:
+        self._container = Container(image, SHUTDOWN_NOTICE_MS=NOTICE_MS)
+        self.port, self.url = self._container.port, self._container.url
+
+    def start(self) -> None:
+        self._container.start()
+        self._container.wait_until_ready()
+
+    def terminate(self) -> Callable[[], None]:
+        ended = self._container.begin_to_stop()
+
+        def wait() -> None:
+            if ended.wait(ENDS_WITHIN_S):
+                raise SystemExit(f"the engine could not stop a container; its log ends:\n{self._container.log[-2000:]}")
+
+        return wait
+
+    def remove(self) -> None:
+        self._container.remove()
+
+
+def _status(url: str) -> int:
+    """What /readyz answers now; 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=10) as answer:  # noqa: S310  (a server of our own)
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+AnyReplica = Replica | InContainer
 
 
 class _Router:
     """nginx, and which servers it knows."""
 
-    def __init__(self, home: Path, replicas: Sequence[Replica]) -> None:
+    def __init__(self, home: Path, replicas: Sequence[AnyReplica]) -> None:
         self.port = servers.free_port()
         self._home = home
         self._replicas = replicas
         self.process: subprocess.Popen[bytes] | None = None
 
-    def list_all_but(self, left_out: Replica | None) -> None:
+    def list_all_but(self, left_out: AnyReplica | None) -> None:
         """Write nginx's list, and have it read that if it runs."""
-        lines = [f"server {one.address} max_fails=0{' down' * (one is left_out)};" for one in self._replicas]
+        lines = [f"server 127.0.0.1:{one.port} max_fails=0{' down' * (one is left_out)};" for one in self._replicas]
         user = "user root;" if os.geteuid() == 0 else ""
         text = _CONFIGURATION.format(home=self._home, servers=" ".join(lines), port=self.port, user=user)
         (self._home / "nginx.conf").write_text(text)
@@ -137,7 +182,7 @@ class _Router:
 
 
 @contextlib.contextmanager
-def _nginx(program: str, replicas: Sequence[Replica]) -> Iterator[_Router]:
+def _nginx(program: str, replicas: Sequence[AnyReplica]) -> Iterator[_Router]:
     with tempfile.TemporaryDirectory(prefix="rolling-") as folder:
         home = Path(folder)
         router = _Router(home, replicas)
@@ -161,15 +206,14 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _restart(replica: Replica, router: _Router) -> float:
+def _restart(replica: AnyReplica, router: _Router) -> float:
     """End one server and start it anew, as a rolling restart does; how many seconds that took."""
     began = time.monotonic()
-    replica.server.send_signal(signal.SIGTERM)
-    while replica.status() == 200:
+    wait = replica.terminate()
+    while _status(replica.url) == 200:
         time.sleep(0.02)
     router.list_all_but(replica)
-    replica.server.wait(60)
-    replica.stop()
+    wait()
     replica.start()
     router.list_all_but(None)
     time.sleep(BETWEEN_S)
@@ -179,16 +223,14 @@ def _restart(replica: Replica, router: _Router) -> float:
 class _Load:
     """Callers who ask nginx at a steady rate, from a thread of their own, until `end`."""
 
-    def __init__(self, router: _Router, replica: Replica) -> None:
+    def __init__(self, router: _Router) -> None:
         self._router = router
-        self._replica = replica
         self._over = threading.Event()
         self._answers: list[Answer] = []
 
     def __enter__(self) -> _Load:
-        self._stack = contextlib.ExitStack()
-        target = self._stack.enter_context(first_model(self._replica.server))
-        requests = sorted(target.requests(), key=len)[:THUMBNAILS]
+        path = predict_path(f"http://127.0.0.1:{self._router.port}")
+        requests = [post(path, body, MEDIA_TYPE) for body in sorted(pictures(), key=len)[:THUMBNAILS]]
         self._thread = threading.Thread(target=self._post, args=(requests,))
         self._thread.start()
         return self
@@ -196,7 +238,6 @@ class _Load:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._stack.close()
 
     def end(self) -> list[Answer]:
         """Stop asking, wait for what is still to be answered, and give all answers."""

@@ -17,6 +17,7 @@ from load_tests.generators.target import Target, written
 from load_tests.pictures import make
 from load_tests.servers import Server
 
+MEDIA_TYPE = "application/octet-stream"
 PICTURES = 9  # one of each size
 HANGS_AFTER_S = 40.0  # the server gives up on a request after 30
 
@@ -32,11 +33,20 @@ def serving(options: argparse.Namespace, port: int = 0, **settings: str) -> Iter
 @contextlib.contextmanager
 def first_model(server: Server) -> Iterator[Target]:
     """The predict route of the first model, and pictures of every size to post there."""
-    name = json.loads(servers.fetch(f"{server.url}/v1/models"))["models"][0]["model"]
     with tempfile.TemporaryDirectory() as folder:
-        bodies = [picture.body for picture in make(Path(folder), PICTURES)]
-        path = f"/v1/models/{name}/predict"
-        yield written(server, path, "application/octet-stream", bodies, Path(folder, "bodies"))
+        yield written(server, predict_path(server.url), MEDIA_TYPE, pictures(), Path(folder, "bodies"))
+
+
+def predict_path(url: str) -> str:
+    """The predict route of the first model of a server."""
+    name = json.loads(servers.fetch(f"{url}/v1/models"))["models"][0]["model"]
+    return f"/v1/models/{name}/predict"
+
+
+def pictures() -> list[bytes]:
+    """Encoded pictures, one of every size."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [picture.body for picture in make(Path(folder), PICTURES)]
 
 
 def post_honest(target: Target, due_s: Iterable[float], most: int) -> list[Answer]:
