@@ -24,10 +24,13 @@ STRAYS = ("data/cats/1.jpg", "models/cifar-10/.draft-x1/model.keras", "service/_
 
 @dataclass(frozen=True)
 class Bento:
-    """Where a Bento lies: the BENTOML_HOME that holds it, and its tag."""
+    """A Bento that lies in a BENTOML_HOME: the newest there."""
 
     home: Path
-    tag: str
+
+    @property
+    def tag(self) -> str:
+        return f"sightline:{(self.home / 'bentos' / 'sightline' / 'latest').read_text(encoding='utf-8').strip()}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -47,8 +50,7 @@ def shipped(factory: pytest.TempPathFactory) -> Bento:
     """The Bento of the shipped models, built beside much that has no business in one; to be read only."""
     if not (shutil.which("uv") or importlib.util.find_spec("uv")):
         pytest.skip("without uv, `bentoml build` would install the newest one into this environment unasked")
-    home = made_once(factory, "bentoml", _build)
-    return Bento(home, f"sightline:{(home / 'bentos' / 'sightline' / 'latest').read_text(encoding='utf-8').strip()}")
+    return Bento(made_once(factory, "bentoml", build))
 
 
 def make_command(target: str, *variables: str, done: str = "", cwd: Path = ROOT) -> list[str]:
@@ -60,7 +62,8 @@ def make_command(target: str, *variables: str, done: str = "", cwd: Path = ROOT)
     return ["make", "--directory", str(cwd), *old, target, f"VENV={VENV}", *variables]
 
 
-def _build(home: Path) -> None:
+def build(home: Path) -> None:
+    """Build the Bento into a BENTOML_HOME."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         for room in ROOMS:

@@ -24,6 +24,7 @@ from tests.e2e.servers import free_port
 
 # Debian's client, of the same version as its daemon; another one may come first on the path.
 DOCKER, DOCKERD, MMDEBSTRAP = "/usr/bin/docker", "/usr/sbin/dockerd", "/usr/bin/mmdebstrap"
+WITHOUT = "WITHOUT_DOCKERD"  # a variable: set, tests do as on a machine where none runs
 BASE = "python:3.11-slim"
 HOST_CERTIFICATES = "/etc/ssl/host-ca.crt"
 BASE_VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
@@ -46,8 +47,12 @@ class Engine:
     folder: Path
 
     @property
+    def host(self) -> str:
+        return f"unix://{self.folder}/socket"
+
+    @property
     def environ(self) -> dict[str, str]:
-        return os.environ | {"DOCKER_HOST": f"unix://{self.folder}/socket", "PATH": f"/usr/bin:{os.environ['PATH']}"}
+        return os.environ | {"DOCKER_HOST": self.host, "PATH": f"/usr/bin:{os.environ['PATH']}"}
 
     def docker(self, *arguments: str, timeout_s: float = 60) -> str:
         """What the client prints. Raises AssertionError with what it complained of."""
@@ -111,13 +116,15 @@ class Container:
 @contextmanager
 def engine(folder: Path) -> Iterator[Engine]:
     """Start `dockerd`; stop it and remove its data at the end. Raises NoEngine where it cannot run."""
+    if os.environ.get(WITHOUT):
+        raise NoEngine(f"{WITHOUT} is set")
     if os.geteuid() != 0:
         raise NoEngine("a container engine wants root")
     if missing := [name for name in (DOCKER, DOCKERD, MMDEBSTRAP) if not Path(name).exists()]:
         raise NoEngine(f"no {', '.join(missing)}: apt-get install docker.io mmdebstrap")
     there = Engine(folder)
     options = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
-    options += ["--host", f"unix://{folder}/socket", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+    options += ["--host", there.host, "--iptables=false", "--ip6tables=false", "--bridge=none"]
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen([DOCKERD, *options], stdout=log, stderr=log)
         try:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,23 +18,20 @@ import pytest
 
 from service.settings import Settings
 from tests.deploy.containers import engine as engines
+from tests.deploy.containers import images
+from tests.deploy.containers.answers import MODELS, PICTURES, answers
 from tests.deploy.containers.engine import Container, Engine
+from tests.deploy.containers.images import OURS, STOCK
 from tests.deploy.containers.load import Caller
 from tests.deploy.traces import STRACE, asked, portable_strace
-from tests.e2e.bentos import BENTOML, Bento, make_command, shipped
-from tests.e2e.servers import ROOT, wait_until
-from tests.e2e.servers import serving as serving_checkout
-from tests.pictures import encoded, jpeg, noise
+from tests.e2e.bentos import Bento
+from tests.e2e.servers import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]  # two images are built first
 
-OURS, STOCK = "sightline:ours", "sightline:stock"
-MODELS = ("cats-vs-dogs", "cifar-10", "asl")
 PREDICT = "/v1/models/cifar-10/predict"
 MOST_BYTES, MOST_MEMORY_BYTES = 500_000_000, 350_000_000
 NOTICE_S = Settings().shutdown_notice_ms / 1000
-PICTURES = [(ROOT / "docs" / "chelsea.jpg").read_bytes(), *(jpeg(noise(120, 160, seed=n)) for n in range(12))]
-PICTURES += [encoded(noise(28, 28, seed=n)) for n in range(7)]
 
 
 @pytest.fixture(scope="module")
@@ -47,44 +45,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def bento(tmp_path_factory: pytest.TempPathFactory) -> Bento:
-    return shipped(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
 def ours(engine: Engine, bento: Bento) -> str:
-    _make_image(engine, bento, OURS)
+    images.make_ours(engine, bento)
     return OURS
-
-
-def _make_image(engine: Engine, bento: Bento, image: str, *options: str) -> None:
-    words = " ".join(["--network host", *options])
-    command = make_command("image", f"IMAGE={image}", f"OPTIONS={words}", done="bento")
-    environ = {"DOCKER": engines.DOCKER, "MAKEFLAGS": "", "SOURCE_DATE_EPOCH": "1700000000"}
-    engine.run(*command, timeout_s=900, environ=bento.environ | environ)
 
 
 @pytest.fixture(scope="module")
 def stock(engine: Engine, bento: Bento) -> str:
-    command = [str(BENTOML), "containerize", bento.tag, "--opt", "network=host", "-t", STOCK]
-    engine.run(*command, timeout_s=900, environ=bento.environ)
+    images.make_stock(engine, bento)
     return STOCK
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
-    """What a server of the checkout says of every picture."""
-    with serving_checkout(tmp_path_factory.mktemp("checkout")) as server:
-        wait_until(server, "/readyz", 200, timeout_s=300)
-        return _answers(server.url)
-
-
-def _answers(url: str) -> dict[str, list[object]]:
-    with httpx.Client(base_url=url, timeout=60) as client:
-        return {
-            model: [client.post(f"/v1/models/{model}/predict", content=picture).json() for picture in PICTURES]
-            for model in MODELS
-        }
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +67,7 @@ def container(
 
 
 def test_our_image_answers_as_the_checkout_does(container: Container, expected: dict[str, list[object]]) -> None:
-    assert _answers(container.url) == expected
+    assert answers(container.url) == expected
 
 
 def test_the_stock_image_answers_as_the_checkout_does(
@@ -106,7 +75,7 @@ def test_the_stock_image_answers_as_the_checkout_does(
 ) -> None:
     with engines.serving(engine, stock, "stock", "--user", "12345:12345") as there:
         there.wait_until_ready()
-        assert _answers(there.url) == expected
+        assert answers(there.url) == expected
         assert _stopped(there) == 0
 
 
@@ -131,6 +100,20 @@ def test_our_image_holds_a_shell_but_no_compiler_and_nothing_that_its_user_may_c
         id -u
     """
     assert container.engine.docker("exec", container.name, "sh", "-c", script).split() == ["12345"]
+
+
+def test_our_image_holds_a_compiled_file_of_each_module_that_a_server_imports(container: Container) -> None:
+    program = """
+        import os, sys
+        import _bentoml_impl.worker.service, classifier.commands.cli, openvino, service.app, uvicorn
+        from service.commands import serve
+        named = [module.__spec__.cached for module in sys.modules.values() if getattr(module, "__spec__", None)]
+        print(len(named), [path for path in named if path and not os.path.exists(path)])
+    """
+    said = container.engine.docker("exec", container.name, "python", "-c", textwrap.dedent(program))
+    count, missing = said.strip().split(" ", 1)
+    assert missing == "[]"
+    assert int(count) > 500
 
 
 def test_our_image_says_what_it_is(engine: Engine, ours: str) -> None:
@@ -164,7 +147,7 @@ def test_it_stays_within_its_memory(
     container: Container, expected: dict[str, list[object]], record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """Of all its processes, as the engine counts it, which Kubernetes calls the working set."""
-    assert _answers(container.url) == expected
+    assert answers(container.url) == expected
     used = container.memory_bytes()
     record_testsuite_property("memory_bytes", used)
     assert not container.state["OOMKilled"]
@@ -228,5 +211,5 @@ def test_a_killed_server_is_restarted_by_policy(engine: Engine, ours: str) -> No
 
 
 def test_the_same_inputs_give_the_same_layers(engine: Engine, bento: Bento, ours: str) -> None:
-    _make_image(engine, bento, "sightline:again", "--no-cache")
+    images.make_ours(engine, bento, "sightline:again", "--no-cache")
     assert engine.inspect("sightline:again")["RootFS"] == engine.inspect(ours)["RootFS"]
