@@ -1,6 +1,7 @@
 """A version's network in the formats of other servers and of phones. Needs TensorFlow.
 
-The exported network keeps the contract: uint8 [n, height, width, channels] in, float32 probabilities [n, classes] out.
+The exported network keeps the contract: uint8 [n, height, width, channels] in, float32 probabilities [n, classes] out,
+and familiarity [n, 1] beside them where the card has one.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def _savedmodel_answer(path: Path, pixels_u8: Pixels) -> Probabilities:
     import tensorflow as tf
 
     network = tf.saved_model.load(str(path))  # must outlive the call: it holds the weights
-    answer: Probabilities = network.serve(pixels_u8).numpy()
-    return answer
+    found = network.serve(pixels_u8)
+    return _probabilities([output.numpy() for output in (found if isinstance(found, list | tuple) else [found])])
 
 
 def _tflite_answer(path: Path, pixels_u8: Pixels) -> Probabilities:
@@ -101,8 +102,12 @@ def _tflite_answer(path: Path, pixels_u8: Pixels) -> Probabilities:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
         run = tf.lite.Interpreter(str(path)).get_signature_runner()
-    answer: Probabilities = next(iter(run(pixels=pixels_u8).values()))
-    return answer
+    return _probabilities(list(run(pixels=pixels_u8).values()))
+
+
+def _probabilities(outputs: list[Probabilities]) -> Probabilities:
+    """Of the outputs the one with a column per class, which are two at least; familiarity has one."""
+    return next(output for output in outputs if output.shape[-1] > 1)
 
 
 def _check(card: Card, probabilities: Probabilities) -> None:

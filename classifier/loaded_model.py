@@ -10,7 +10,7 @@ import numpy as np
 
 from classifier import store
 from classifier.card import Card
-from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
+from classifier.engines import Answers, Engine, EngineOptions, Probabilities, open_engine
 from classifier.engines.agreement import SAMPLE_TOLERANCE
 from classifier.errors import BrokenModel, ImageError, WrongAnswer
 from classifier.images import MAX_PIXELS, Pixels, decode
@@ -43,7 +43,7 @@ class LoadedModel:
         engine = open_engine(card, folder, options, lambda path: models.read(card, path.name))
         loaded = cls(card, engine, sample)
         try:
-            loaded.check_sample_answer(loaded.classify([sample])[0])
+            loaded.check_sample_answer(*loaded.sample_answer())
         except WrongAnswer as error:
             loaded.close()
             if not reduced_unasked(error, options):
@@ -61,21 +61,34 @@ class LoadedModel:
         """Encoded image bytes to this network's input; raises as `images.decode` does."""
         return decode(body, self.card.input, max_pixels=max_pixels)
 
+    def answer(self, bodies: Sequence[bytes]) -> Answers:
+        """Decode and run as one batch; `is_familiar` judges the familiarity, where the version has one."""
+        return self.engine.answer(np.stack([self.decode(body) for body in bodies]))
+
     def classify(self, bodies: Sequence[bytes]) -> Probabilities:
-        """Decode and run as one batch: float32 [len(bodies), classes] in the card's column order."""
-        return self.engine.infer(np.stack([self.decode(body) for body in bodies]))
+        """The probabilities of `answer`, float32 [len(bodies), classes] in the card's column order."""
+        return self.answer(bodies).probabilities
 
     def predict(self, body: bytes, top_k: int | None = None) -> list[Prediction]:
         """Classify one encoded image, most probable label first."""
         return rank(self.classify([body])[0], self.card.labels, top_k)
 
-    def sample_difference(self, probabilities: Probabilities) -> float:
-        """How far an answer to the sample picture is from the card's, in the probability that differs most."""
-        return float(np.abs(probabilities - np.asarray(self.card.sample.probabilities, np.float32)).max())
+    def sample_answer(self) -> tuple[Probabilities, float | None]:
+        """The row and the familiarity of the sample picture."""
+        answers = self.answer([self.sample])
+        return answers.probabilities[0], None if answers.familiarity is None else float(answers.familiarity[0])
 
-    def check_sample_answer(self, probabilities: Probabilities) -> None:
+    def sample_difference(self, probabilities: Probabilities, familiarity: float | None = None) -> float:
+        """How far an answer to the sample picture is from the card's, in what differs most."""
+        known = self.card.sample
+        said = np.asarray(known.probabilities, np.float32)
+        if known.familiarity is not None and familiarity is not None:
+            probabilities, said = np.append(probabilities, familiarity), np.append(said, known.familiarity)
+        return float(np.abs(probabilities - said).max())
+
+    def check_sample_answer(self, probabilities: Probabilities, familiarity: float | None = None) -> None:
         """Hold an answer to the sample picture against the card. Raises WrongAnswer when it differs."""
-        difference, precision = self.sample_difference(probabilities), self.engine.precision
+        difference, precision = self.sample_difference(probabilities, familiarity), self.engine.precision
         if not difference <= SAMPLE_TOLERANCE[precision]:  # written so that NaN fails
             raise WrongAnswer(
                 f"{self.card.name} version {self.card.version}: the answer to sample.png is off by {difference:.4f} "

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from classifier.card import Card, Precision
-from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
+from classifier.engines import Answers, Engine, EngineOptions, open_engine
 from classifier.engines.openvino import supports_bfloat16
 from classifier.images import Pixels, decode
 from classifier.store import ModelStore
@@ -113,7 +113,7 @@ def _inferred(engine: Engine, card: Card, bodies: Sequence[bytes], size: int, se
 
 def _images_per_s(engine: Engine, batch: Pixels, seconds: float) -> float:
     """Images per second when a batch is run again and again, as many at once as the engine has streams."""
-    running: list[Future[Probabilities]] = []
+    running: list[Future[Answers]] = []
     until, began = time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < until:
         running.append(engine.submit(batch))  # waits for a free stream
@@ -123,7 +123,7 @@ def _images_per_s(engine: Engine, batch: Pixels, seconds: float) -> float:
 
 
 def _both(engine: Engine, card: Card, bodies: Sequence[bytes], size: int, seconds: float) -> float:
-    running: list[Future[Probabilities]] = []
+    running: list[Future[Answers]] = []
 
     def step(turn: Iterator[bytes]) -> None:
         batch: list[Pixels] = [decode(next(turn), card.input) for _ in range(size)]

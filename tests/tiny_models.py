@@ -17,10 +17,14 @@ from classifier.card import (
     Article,
     Card,
     DatasetRecord,
+    FamiliarityRecord,
+    Figure,
     FileRecord,
     InputSpec,
     Metrics,
+    OperatingPoint,
     Sample,
+    Share,
     TrainingRecord,
 )
 
@@ -50,17 +54,21 @@ def save_tiny_model(
     contrast: Literal["none", "stretch"] = "none",
     checks: tuple[AgreementCheck, ...] = (),
     network: Any = None,
+    with_familiarity: bool = False,
 ) -> Card:
     """Make a network with seeded random weights and add it to the store as the next version of `name`.
 
     The same arguments give the same probabilities. `checks` is what the card says about reduced precisions. `network`
-    is taken in place of the tiny one.
+    is taken in place of the tiny one. `with_familiarity` gives it the second output of `scored`.
     """
     height, width, channels = shape
     spec = InputSpec(height=height, width=width, channels=channels, contrast=contrast)
     network = network or tiny_network(shape, len(labels), seed)
     sample = images.encode_png(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
-    probabilities = network(images.decode(sample, spec)[None], training=False).numpy()[0]
+    network = scored(network) if with_familiarity else network
+    answers = network(images.decode(sample, spec)[None], training=False)
+    probabilities = (answers[0] if with_familiarity else answers).numpy()[0]
+    known = Sample(label=labels[int(probabilities.argmax())], probabilities=tuple(probabilities.tolist()))
 
     def fill(folder: Path) -> Card:
         network.save(folder / store.KERAS)
@@ -73,7 +81,7 @@ def save_tiny_model(
             input=spec,
             parameters=network.count_params(),
             checks=checks,
-            sample=Sample(label=labels[int(probabilities.argmax())], probabilities=tuple(probabilities.tolist())),
+            **({"sample": known} | (familiarity_of(known, answers[1].numpy().item()) if with_familiarity else {})),
         )
 
     return models.save(name, fill)
@@ -138,6 +146,37 @@ def tiny_network(shape: tuple[int, int, int], classes: int, seed: int = 0) -> An
     x = keras.layers.Flatten()(x)
     probabilities = keras.layers.Dense(classes, activation="softmax", kernel_initializer=weights(20.0, 2))(x)
     return keras.Model(pixels, probabilities)
+
+
+def scored(network: Any) -> Any:
+    """The network with a second output: its picture's mean brightness, 0..1, in the place of familiarity."""
+    import keras
+
+    brightness = keras.ops.mean(keras.ops.cast(network.inputs[0], "float32"), axis=(1, 2, 3))
+    familiarity = keras.ops.reshape(brightness / 255, (-1, 1))
+    return keras.Model(network.inputs[0], [*network.outputs, familiarity])
+
+
+def familiarity_of(sample: Sample | None = None, familiarity: float = 0.5) -> dict[str, Any]:
+    """The fields of a card whose network has a second output, with a threshold of 0.05; of 0.01 to keep 99 %."""
+    sample = sample or Sample(label="a", probabilities=(0.5, 0.25, 0.25))
+    few = Share(images=100, value=0.05, interval=(0.02, 0.11))
+    return {
+        "sample": sample.model_copy(update={"familiarity": familiarity}),
+        "familiarity": FamiliarityRecord(
+            features=("last",),
+            rank=1,
+            scaled_on="validation",
+            scaled_images=100,
+            checked_on="test",
+            auroc={"noise": Figure(value=1.0, interval=(0.99, 1.0))},
+            keep=0.95,
+            points=tuple(
+                OperatingPoint(keep=keep, threshold=threshold, rejected=few, caught={"noise": few})
+                for keep, threshold in ((0.95, 0.05), (0.99, 0.01))
+            ),
+        ),
+    }
 
 
 def export_onnx(network: Any, path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +16,31 @@ from classifier import provenance, store
 from classifier.card import (
     AgreementCheck,
     Card,
+    FamiliarityRecord,
     FileRecord,
+    InputSpec,
     Precision,
     Sample,
     TrainingRecord,
 )
-from classifier.engines import Engine, EngineOptions, Probabilities, open_engine
+from classifier.engines import Answers, Engine, EngineOptions, Familiarity, Probabilities, open_engine
 from classifier.engines.agreement import SAMPLE_TOLERANCE
 from classifier.engines.openvino import supports_bfloat16
 from classifier.errors import SightlineError
 from classifier.images import encode_png, from_array
 from classifier.loaded_model import LoadedModel
-from training.datasets.dataset import Split
+from training.datasets.dataset import Dataset, Split
 from training.evaluation.fitted_images import write_fitted_images
-from training.evaluation.scores import Evaluation, evaluate
+from training.evaluation.scores import Evaluation
 from training.fitting.fitted import LIBRARIES, Fitted
 from training.fitting.run import best_epoch, write_history
-from training.onnx_folding import fold_scale
+from training.honesty.honest import answers_to, honesty_of, make_honest
+from training.onnx_folding import fold_scale, name_outputs
 from training.progress import Counted, Progress, silent
 from training.reports.plots import draw_confusion, draw_curves
 from training.saving import saving
 
+MAX_FAMILIARITY_DIFFERENCE = 1e-3
 MAX_EXPORT_DIFFERENCE = 1e-4  # float32 in another order of summation; a wrong export is off by orders more
 
 
@@ -56,34 +62,80 @@ def save_version(models: store.ModelStore, fitted: Fitted) -> Card:
 
 
 def _fill(folder: Path, fitted: Fitted) -> Card:
-    network, dataset = fitted.network, fitted.dataset
-    network.save(folder / store.KERAS)
-    export_onnx(network, folder / store.ONNX)
-    answers = {split: Evaluation(rows, dataset.splits[split].labels) for split, rows in fitted.answers.items()}
-    held_out = fitted.held_out
-    sample = from_array(sample_picture(dataset.splits[held_out]), fitted.recipe.input)
-    (folder / store.SAMPLE).write_bytes(encode_png(sample))
-    card = _card(fitted, answers, fitted.infer(sample[None])[0])
+    dataset, held_out = fitted.dataset, fitted.held_out
+    parts = write_networks(
+        folder, fitted.network, dataset, fitted.recipe.input, fitted.answers, held_out, fitted.progress
+    )
     title = f"{fitted.recipe.name}, seed {fitted.seed}"
     draw_curves(fitted.history, folder / "curves.png", title)
-    draw_confusion(answers[held_out].confusion, dataset.labels, folder / "confusion.png", f"{title}: {held_out}")
+    draw_confusion(parts.held_out.confusion, dataset.labels, folder / "confusion.png", f"{title}: {held_out}")
     write_history(fitted.history, folder / store.HISTORY)
     write_fitted_images(dataset, folder / store.FITTED_ON)
-    checks = agreement_checks(card, folder, held_out, dataset.splits[held_out], answers[held_out], fitted.progress)
-    expected = answers[held_out].expected(dataset.record.name, held_out)
-    return card.model_copy(update={"checks": checks, "expected": expected})
+    return checked(_card(fitted, parts), folder, held_out, dataset.splits[held_out], parts, fitted.progress)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a card says of the networks that lie in a folder: its fields, and the answers to the held-out images."""
+
+    fields: dict[str, Any]
+    held_out: Evaluation
+    familiarity: Familiarity | None
+
+
+def write_networks(
+    folder: Path,
+    network: Any,
+    dataset: Dataset,
+    spec: InputSpec,
+    before: Mapping[str, Probabilities],
+    held_out: str,
+    progress: Progress = silent,
+    others: Mapping[str, npt.NDArray[np.uint8]] | None = None,
+) -> Written:
+    """Make a trained Keras network honest, write it as Keras and ONNX files with a sample picture, and describe it.
+
+    `before` are its answers to the images it was not fitted on. The network is changed. `others` are outliers of other
+    data sets, by kind, for stating how many are caught.
+    """
+    honest = make_honest(network, dataset, spec, before["validation"], progress)
+    honest.network.save(folder / store.KERAS)
+    export_onnx(honest.network, folder / store.ONNX)
+    counted = Counted(progress, "checking what answers are worth", sum(len(dataset.splits[name]) for name in before))
+    after = {name: answers_to(honest.run, dataset.splits[name], counted) for name in before}
+    evaluations = {name: Evaluation(a.probabilities, dataset.splits[name].labels) for name, a in after.items()}
+    if any((before[name].argmax(axis=1) != evaluations[name].predicted).any() for name in before):
+        raise BadExport(f"{folder}: calibration changed the most probable label of an image, which it never may")
+    sample = from_array(sample_picture(dataset.splits[held_out]), spec)
+    (folder / store.SAMPLE).write_bytes(encode_png(sample))
+    fields = honesty_of(honest, dataset, spec, before, after, held_out, others) | {
+        "metrics": {name: evaluation.metrics() for name, evaluation in evaluations.items()},
+        "expected": evaluations[held_out].expected(dataset.record.name, held_out),
+        "sample": _sample(honest.run(sample[None]), dataset.labels),
+    }
+    return Written(fields, evaluations[held_out], after[held_out].familiarity)
+
+
+def checked(card: Card, folder: Path, name: str, split: Split, written: Written, progress: Progress = silent) -> Card:
+    """The card with the comparisons of its engines. Raises BadExport as `agreement_checks` does."""
+    checks = agreement_checks(card, folder, name, split, written.held_out, written.familiarity, progress)
+    return card.model_copy(update={"checks": checks})
 
 
 def export_onnx(network: Any, path: Path) -> None:
-    """Write a Keras network as ONNX, the batch dimension left open and its pixels' scale in the first convolution."""
+    """Write a Keras network as ONNX, the batch dimension left open and its pixels' scale in the first convolution.
+
+    Its outputs are called `probabilities` and, where there is a second one, `familiarity`.
+    """
     network(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports a network only once it was called
     with warnings.catch_warnings():
         # Keras' patch of tf2onnx asks whether NumPy still has `np.object`.
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
         network.export(path, format="onnx", verbose=False)
     exported = onnx.load(path)
-    if fold_scale(exported):
-        onnx.save(exported, path)
+    fold_scale(exported)
+    name_outputs(exported, ("probabilities", "familiarity"))
+    onnx.save(exported, path)
 
 
 def sample_picture(split: Split) -> npt.NDArray[np.uint8]:
@@ -96,11 +148,18 @@ def sample_picture(split: Split) -> npt.NDArray[np.uint8]:
 
 
 def agreement_checks(
-    card: Card, folder: Path, name: str, split: Split, reference: Evaluation, progress: Progress = silent
+    card: Card,
+    folder: Path,
+    name: str,
+    split: Split,
+    reference: Evaluation,
+    familiarity: Familiarity | None = None,
+    progress: Progress = silent,
 ) -> tuple[AgreementCheck, ...]:
     """Run the saved ONNX file at every precision this processor has and compare with the Keras answers.
 
-    Raises BadExport where float32 differs, on the images or on the sample. What a reduced precision changes is
+    `reference` and `familiarity` are the Keras answers. Raises BadExport where float32 differs, on the images or on the
+    sample. What a reduced precision changes is
     recorded: `close_enough` judges it when a server chooses.
     """
     precisions: list[Precision] = ["float32", *(["bfloat16"] if supports_bfloat16() else [])]  # type: ignore[list-item]
@@ -109,7 +168,7 @@ def agreement_checks(
         engine = open_engine(card, folder, EngineOptions(engine="openvino", precision=precision))
         try:
             counted = Counted(progress, f"checking what is served in {precision}", len(split))
-            checks.append(_agreement(card, folder, engine, name, split, reference, counted))
+            checks.append(_agreement(card, folder, engine, name, split, reference, familiarity, counted))
         finally:
             engine.close()
     exact = checks[0]
@@ -120,6 +179,8 @@ def agreement_checks(
             f"{folder / store.ONNX}: differs from the Keras network by up to {exact.largest_difference:.2g} on "
             f"{exact.images} images (same top class on {exact.same_top_class:.2%}); allowed: {MAX_EXPORT_DIFFERENCE}"
         )
+    if (exact.familiarity_difference or 0.0) > MAX_FAMILIARITY_DIFFERENCE:
+        raise BadExport(f"{folder / store.ONNX}: familiarity differs by up to {exact.familiarity_difference:.2g}")
     return tuple(checks)
 
 
@@ -130,11 +191,14 @@ def _agreement(
     name: str,
     split: Split,
     reference: Evaluation,
+    familiarity: Familiarity | None,
     counted: Counted,
 ) -> AgreementCheck:
-    answers = evaluate(engine.infer, split, counted=counted)
+    found = answers_to(engine.answer, split, counted)
+    answers = Evaluation(found.probabilities, split.labels)
+    scored = card.familiarity is not None and familiarity is not None and found.familiarity is not None
     loaded = LoadedModel(card, engine, (folder / store.SAMPLE).read_bytes())
-    off_by = loaded.sample_difference(loaded.classify([loaded.sample])[0])  # as when it is loaded to be served
+    off_by = loaded.sample_difference(*loaded.sample_answer())  # as when it is loaded to be served
     return AgreementCheck(
         engine=engine.name,
         precision=engine.precision,
@@ -145,10 +209,28 @@ def _agreement(
         reference_accuracy=reference.accuracy,
         largest_difference=float(np.abs(answers.probabilities - reference.probabilities).max()),
         sample_difference=off_by,
+        **(_familiarity_agreement(card.familiarity, found.familiarity, familiarity) if scored else {}),  # type: ignore[arg-type]
     )
 
 
-def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities) -> Card:
+def _familiarity_agreement(record: FamiliarityRecord, found: Familiarity, reference: Familiarity) -> dict[str, float]:
+    least = record.point.threshold
+    return {
+        "familiarity_difference": float(np.abs(found - reference).max()),
+        "same_verdict": float(((found >= least) == (reference >= least)).mean()),
+    }
+
+
+def _sample(answers: Answers, labels: Sequence[str]) -> Sample:
+    row = answers.probabilities[0]
+    return Sample(
+        label=labels[int(row.argmax())],
+        probabilities=tuple(float(p) for p in np.clip(row, 0, 1)),
+        familiarity=None if answers.familiarity is None else float(answers.familiarity[0]),
+    )
+
+
+def _card(fitted: Fitted, written: Written) -> Card:
     recipe, dataset, here = fitted.recipe, fitted.dataset, provenance.of_this_run(LIBRARIES)
     return Card(
         name=fitted.name,
@@ -159,7 +241,6 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
         input=recipe.input,
         parameters=fitted.network.count_params(),
         files={store.KERAS: FileRecord(sha256="0" * 64, bytes=1)},  # the store hashes
-        metrics={name: answer.metrics() for name, answer in answers.items()},
         training=TrainingRecord(
             dataset=dataset.record,
             seed=fitted.seed,
@@ -178,7 +259,5 @@ def _card(fitted: Fitted, answers: dict[str, Evaluation], sample: Probabilities)
             augmentation=fitted.recipe.augmentation.settings,
             patience=fitted.patience,
         ),
-        sample=Sample(
-            label=dataset.labels[int(sample.argmax())], probabilities=tuple(float(p) for p in np.clip(sample, 0, 1))
-        ),
+        **written.fields,
     )

@@ -1,4 +1,4 @@
-"""Engines run a network: uint8 [n, height, width, channels] in, float32 [n, classes] out.
+"""Engines run a network: uint8 [n, height, width, channels] in, `Answers` out: float32 [n, classes], and float32 [n].
 
 OpenVINO is the default on CPUs, TensorFlow where a GPU is visible. Each library is imported only when its engine is
 made. So a CPU server never pays for TensorFlow.
@@ -14,11 +14,21 @@ from typing import Literal
 
 from classifier.card import Card
 from classifier.engines.batch_sizes import batch_sizes, bucket_size, padded
-from classifier.engines.engine import Engine, EngineOptions, Probabilities, check_pixels, read_file
+from classifier.engines.engine import (
+    Answers,
+    Engine,
+    EngineOptions,
+    Familiarity,
+    Probabilities,
+    check_pixels,
+    read_file,
+)
 
 __all__ = [
+    "Answers",
     "Engine",
     "EngineOptions",
+    "Familiarity",
     "Probabilities",
     "batch_sizes",
     "bucket_size",

@@ -11,6 +11,7 @@ SAMPLE_TOLERANCE = {  # docs/tuning.md#tolerance-of-the-samples-answer
 }
 
 MIN_SAME_TOP_CLASS = 0.999  # a reduced precision that changes one answer in a thousand is not offered unasked
+MIN_SAME_VERDICT = 0.99  # of whether an image is familiar, where the version has a word on that
 MIN_IMAGES = 1_000  # of fewer, no changed answer does not say that fewer than one in a thousand changes
 MAX_ACCURACY_CHANGE = 0.001
 _ROUNDING = 1e-9  # of a difference of two shares: 0.8455 - 0.8445 is more than 0.001
@@ -26,6 +27,7 @@ def close_enough(check: AgreementCheck | None) -> bool:
         check is not None
         and check.images >= MIN_IMAGES
         and check.same_top_class >= MIN_SAME_TOP_CLASS
+        and (check.same_verdict is None or check.same_verdict >= MIN_SAME_VERDICT)
         and abs(check.accuracy - check.reference_accuracy) <= MAX_ACCURACY_CHANGE + _ROUNDING
         and (check.sample_difference is None or check.sample_difference <= SAMPLE_TOLERANCE[check.precision])
     )

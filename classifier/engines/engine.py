@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,18 @@ from classifier.card import Precision
 from classifier.errors import FilesDiffer
 
 Probabilities = npt.NDArray[np.float32]
+Familiarity = npt.NDArray[np.float32]
+
+
+class Answers(NamedTuple):
+    """What a network says of a batch of n images.
+
+    `probabilities` is float32 [n, classes], each row summing to 1. `familiarity` is float32 [n], 0..1: the share of
+    genuine images that looked no more familiar than this one. It is None where the card has no `familiarity`.
+    """
+
+    probabilities: Probabilities
+    familiarity: Familiarity | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +75,13 @@ class Engine(Protocol):
 
     @property
     def infers_here(self) -> bool:
-        """Whether `infer` runs the network in the thread that asks. For a small batch that takes less time than to hand
-        it on and to hear back.
+        """Whether `answer` runs the network in the thread that asks.
+
+        For a small batch that takes less time than to hand it on and to hear back.
         """
 
-    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
-        """Start one batch, uint8 [n, height, width, channels]; the future gives float32 [n, classes].
+    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Answers]:
+        """Start one batch, uint8 [n, height, width, channels]; the future gives its answers.
 
         `alone` says that no other batch is there to run meanwhile. So this one may have all processors, if it is of one
         image. `pixels_u8` must not change until the future is done. Returns at once while fewer than `max_in_flight`
@@ -78,8 +91,11 @@ class Engine(Protocol):
         OutOfMemory where fewer images at once may succeed.
         """
 
-    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+    def answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Answers:
         """Run one batch alone and wait for it; raises as `submit` does, and what its future would fail with."""
+
+    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        """The probabilities of `answer`, float32 [n, classes]."""
 
     def release_memory(self) -> None:
         """Give back what batches that ran have left for the next ones, which take it anew. Only while none runs."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from classifier import store
 from classifier.card import Card, Precision
 from classifier.engines.agreement import close_enough
-from classifier.engines.engine import EngineOptions, Probabilities, check_pixels, read_file
+from classifier.engines.engine import Answers, EngineOptions, Probabilities, check_pixels, read_file
 from classifier.engines.processors import usable_processors
 from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 
@@ -98,14 +98,17 @@ class OpenVinoEngine:
             self.close()
             raise UnusableNetwork(f"{folder / store.ONNX}: OpenVINO cannot run it: {_said(error)}") from error
 
-    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
+    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Answers]:
         pool = self._alone if alone and len(pixels_u8) == 1 else self._together
         return pool.start(self._shared(pixels_u8))
 
-    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+    def answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Answers:
         if len(pixels_u8) > 1:
             return self.submit(pixels_u8).result()
         return self._here.run(self._shared(pixels_u8))
+
+    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        return self.answer(pixels_u8).probabilities
 
     def release_memory(self) -> None:
         with self._closing:
@@ -130,14 +133,14 @@ class OpenVinoEngine:
             future.result()
         if size == 1:
             self.submit(pixels_u8, alone=True).result()
-            self.infer(pixels_u8)
+            self.answer(pixels_u8)
 
 
 class _Batch(NamedTuple):
     """What runs in a request. The pixels are shared with OpenVINO, not copied, and so have to stay."""
 
     pixels_u8: npt.NDArray[np.uint8]
-    future: Future[Probabilities]
+    future: Future[Answers]
 
 
 class _InferRequestPool:
@@ -147,7 +150,7 @@ class _InferRequestPool:
         self._idle: queue.SimpleQueue[_PooledRequest | None] = queue.SimpleQueue()  # None: closed
         self._requests = [_PooledRequest(compiled, self._idle) for _ in range(count)]
 
-    def start(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
+    def start(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Answers]:
         """Run a batch, when a request is free. Raises EngineUnavailable once closed."""
         return self._take_idle().start(pixels_u8)
 
@@ -177,9 +180,10 @@ class _CallersRequest:
         self._compiled: ov.CompiledModel | None = compiled
         self._has_one_thread = compiled.get_property("INFERENCE_NUM_THREADS") == 1
         self._request = compiled.create_infer_request()
+        self._is_scored = _is_scored(compiled)
         self._one = threading.Lock()
 
-    def run(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+    def run(self, pixels_u8: npt.NDArray[np.uint8]) -> Answers:
         with self._one:
             if self._compiled is None:
                 raise EngineUnavailable(_CLOSED)
@@ -190,7 +194,7 @@ class _CallersRequest:
                     self._request.wait()
                 else:
                     self._request.infer()
-                return _answer_of(self._request)
+                return _answers_of(self._request, self._is_scored)
             except Exception as error:
                 with suppress(Exception):  # then the next caller tries again
                     self._request = self._compiled.create_infer_request()  # the old one would go on raising this error
@@ -214,13 +218,14 @@ class _PooledRequest:
     def __init__(self, compiled: ov.CompiledModel, idle: queue.SimpleQueue[_PooledRequest | None]) -> None:
         self._compiled = compiled
         self._request = compiled.create_infer_request()
+        self._is_scored = _is_scored(compiled)
         self._idle = idle
         self._started: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()  # None: closed
         self._thread = threading.Thread(target=self._answer_each, name="openvino", daemon=True)
         self._thread.start()
         idle.put(self)
 
-    def start(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Probabilities]:
+    def start(self, pixels_u8: npt.NDArray[np.uint8]) -> Future[Answers]:
         batch = _Batch(pixels_u8, Future())
         batch.future.set_running_or_notify_cancel()  # a started batch runs to its end, whoever loses interest
         try:
@@ -242,7 +247,7 @@ class _PooledRequest:
         while (batch := self._started.get()) is not None:
             try:
                 self._request.wait()
-                answer = _answer_of(self._request)
+                answers = _answers_of(self._request, self._is_scored)
             except Exception as error:  # belongs to the caller who waits on the future
                 batch.future.set_exception(_explained(error, len(batch.pixels_u8)))  # first: the next line may fail too
                 self._request = self._compiled.create_infer_request()  # the old one would go on raising this error
@@ -251,13 +256,20 @@ class _PooledRequest:
                 self._idle.put(
                     self
                 )  # first: who hears the answer starts the next batch, and would wait for this request
-                batch.future.set_result(answer)
+                batch.future.set_result(answers)
 
 
-def _answer_of(request: ov.InferRequest) -> Probabilities:
-    """The output of a run, which the next one overwrites, as an array of its own."""
-    answer: Probabilities = request.get_output_tensor(0).data.astype(np.float32, copy=True)
-    return answer
+def _is_scored(compiled: ov.CompiledModel) -> bool:
+    """Whether familiarity is the second output."""
+    return len(compiled.outputs) > 1
+
+
+def _answers_of(request: ov.InferRequest, is_scored: bool) -> Answers:
+    """The outputs of a run, which the next one overwrites, as arrays of their own."""
+    probabilities: Probabilities = request.get_output_tensor(0).data.astype(np.float32, copy=True)
+    if not is_scored:
+        return Answers(probabilities)
+    return Answers(probabilities, request.get_output_tensor(1).data.astype(np.float32, copy=True).reshape(-1))
 
 
 def _precision(card: Card, options: EngineOptions) -> Precision:
@@ -336,7 +348,8 @@ def _precision_of(compiled: ov.CompiledModel) -> Precision:
 
 
 def _check_ports(network: ov.Model, path: Path, card: Card) -> None:
-    expected = (f"[?,{','.join(map(str, card.input.shape))}] u8", f"[?,{len(card.labels)}] f32")
+    scored = ("[?,1] f32",) if card.familiarity else ()
+    expected = (f"[?,{','.join(map(str, card.input.shape))}] u8", f"[?,{len(card.labels)}] f32", *scored)
     found = tuple(f"{_shape(p)} {p.element_type.get_type_name()}" for p in (*network.inputs, *network.outputs))
     if found != expected:
         raise UnusableNetwork(

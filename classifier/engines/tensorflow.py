@@ -20,7 +20,7 @@ from classifier import store
 from classifier.card import Card, Precision
 from classifier.engines import keras_archive
 from classifier.engines.agreement import close_enough
-from classifier.engines.engine import EngineOptions, Probabilities, check_pixels, read_file
+from classifier.engines.engine import Answers, EngineOptions, Probabilities, check_pixels, read_file
 from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -68,7 +68,7 @@ class TensorFlowEngine:
         self._threads = ThreadPoolExecutor(self.streams, thread_name_prefix="tensorflow")
         try:
             for size in options.warm_batch_sizes:
-                self.infer(np.zeros((size, *self._shape), np.uint8))
+                self.answer(np.zeros((size, *self._shape), np.uint8))
         except OutOfMemory:
             self.close()
             raise
@@ -76,15 +76,18 @@ class TensorFlowEngine:
             self.close()
             raise UnusableNetwork(f"{folder / store.KERAS}: TensorFlow cannot run it: {error.message[:300]}") from error
 
-    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Probabilities]:
+    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Answers]:
         check_pixels(pixels_u8, self._shape)
         try:
             return self._threads.submit(self._answer, pixels_u8)
         except RuntimeError as error:
             raise EngineUnavailable("the engine was closed; open the model again") from error
 
-    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+    def answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Answers:
         return self.submit(pixels_u8).result()
+
+    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        return self.answer(pixels_u8).probabilities
 
     def release_memory(self) -> None:
         """TensorFlow keeps what it has taken, and gives nothing back."""
@@ -92,13 +95,12 @@ class TensorFlowEngine:
     def close(self) -> None:
         self._threads.shutdown(wait=True)
 
-    def _answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+    def _answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Answers:
         try:
-            (row,) = self._run(tf.constant(pixels_u8))
-            answer: Probabilities = row.numpy()
+            probabilities, *scores = (output.numpy() for output in self._run(tf.constant(pixels_u8)))
         except tf.errors.ResourceExhaustedError as error:
             raise OutOfMemory(f"TensorFlow found no memory for a batch of {len(pixels_u8)}") from error
-        return answer
+        return Answers(probabilities, scores[0].reshape(-1) if scores else None)
 
 
 def _precision(card: Card, options: EngineOptions, *, on_gpu: bool) -> Precision:
@@ -134,7 +136,8 @@ def load_network(path: Path, body: bytes) -> Any:
 def _load(path: Path, body: bytes, card: Card) -> Any:
     network = load_network(path, body)
     found = tuple(_said(port) for port in (*network.inputs, *network.outputs))
-    expected = (f"{[None, *card.input.shape]} uint8", f"{[None, len(card.labels)]} float32")
+    scored = (f"{[None, 1]} float32",) if card.familiarity else ()
+    expected = (f"{[None, *card.input.shape]} uint8", f"{[None, len(card.labels)]} float32", *scored)
     if found != expected:
         raise UnusableNetwork(
             f"{path}: the card promises {' -> '.join(expected)}, the network has {' -> '.join(found)}"
@@ -154,12 +157,13 @@ def _lowered(network: Any, precision: Precision) -> Any:
     """
     if precision == "float32":
         return network
-    dense = [layer.name for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+    added = "familiarity"  # a distance in 16 bits would be of another picture
+    dense = [x.name for x in network.layers if isinstance(x, keras.layers.Dense) and not x.name.startswith(added)]
     low = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.BatchNormalization, keras.layers.Dense)
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
-        if isinstance(layer, low) and layer.name not in dense[-1:]:
+        if isinstance(layer, low) and layer.name not in dense[-1:] and not layer.name.startswith(added):
             config["dtype"] = _POLICIES[precision]
         return layer.__class__.from_config(config)
 

@@ -6,14 +6,15 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from classifier.engines import Engine, Probabilities, bucket_size, check_pixels, padded
+from classifier.engines import Answers, Engine, Probabilities, bucket_size, check_pixels, padded
 from classifier.engines.throughput import Throughput
 from classifier.errors import ImageError, SightlineError
 from classifier.explanation import WINDOWS, Heat, heat_map, occluded
@@ -305,15 +306,22 @@ class Classifier:
         pixels = _batch([image.pixels for image in images])
         stacked = time.perf_counter_ns()
 
-        def read(rows: Probabilities) -> Sequence[Classified | SightlineError]:
+        def read(answers: Answers) -> Sequence[Classified | SightlineError]:
             inferred = time.perf_counter_ns()
-            rows = rows[: len(images)]
+            rows = answers.probabilities[: len(images)]
             decode_ns, queue_ns = [i.decode_ns for i in images], [began - i.came_at_ns for i in images]
             infer_ns = inferred - stacked
             finite = np.asarray(np.isfinite(rows).all(axis=1))
+            scores: Iterable[float | None] = repeat(None, len(images))
+            if answers.familiarity is not None:
+                familiarity = answers.familiarity[: len(images)]
+                finite &= np.isfinite(familiarity)
+                scores = familiarity.tolist()
             answer = [
-                Classified(row, decode, queue, infer_ns) if good else self._no_number()
-                for row, good, decode, queue in zip(rows, finite.tolist(), decode_ns, queue_ns, strict=True)
+                Classified(row, decode, queue, infer_ns, score) if good else self._no_number()
+                for row, good, decode, queue, score in zip(
+                    rows, finite.tolist(), decode_ns, queue_ns, scores, strict=True
+                )
             ]
             output_ns = time.perf_counter_ns() - inferred
             self.statistics.ran(BatchTimes(decode_ns, queue_ns, stacked - began, infer_ns, output_ns))
@@ -323,21 +331,21 @@ class Classifier:
         return RunningBatch(self._start(pixels), read)
 
     def _run(self, images: list[Pixels]) -> RunningBatch[Probabilities]:
-        def read(rows: Probabilities) -> Sequence[Probabilities]:
-            rows = rows[: len(images)]
+        def read(answers: Answers) -> Sequence[Probabilities]:
+            rows = answers.probabilities[: len(images)]
             if not np.isfinite(rows).all():
                 raise self._no_number()
             return list(rows)
 
         return RunningBatch(self._start(_batch(images)), read)
 
-    def _start(self, pixels_u8: Pixels) -> Future[Probabilities]:
+    def _start(self, pixels_u8: Pixels) -> Future[Answers]:
         if self._pads:
             pixels_u8 = padded(pixels_u8, self.max_batch)
         alone = self._scheduler.in_flight <= 1 and not self._scheduler.batchers_queued
         engine = self.model.engine
         if alone and self._is_quick and engine.infers_here and len(pixels_u8) == 1:
-            return _done(engine.infer, pixels_u8)
+            return _done(engine.answer, pixels_u8)
         return engine.submit(pixels_u8, alone=alone and not engine.one_stream)
 
     def _failed(self, error: Exception) -> None:
@@ -374,11 +382,11 @@ def _worth_a_stream(engine: Engine, throughput: Throughput) -> int | None:
     return 1 << max(0, round(math.log2(images)))
 
 
-def _done(infer: Callable[[Pixels], Probabilities], pixels_u8: Pixels) -> Future[Probabilities]:
+def _done(run: Callable[[Pixels], Answers], pixels_u8: Pixels) -> Future[Answers]:
     """The future of a batch that has run already."""
-    done: Future[Probabilities] = Future()
+    done: Future[Answers] = Future()
     try:
-        done.set_result(infer(pixels_u8))
+        done.set_result(run(pixels_u8))
     except Exception as error:
         done.set_exception(error)
     return done

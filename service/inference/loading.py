@@ -120,7 +120,8 @@ class Loader:
         deadline = asyncio.get_running_loop().time() + settings.request_timeout_ms / 1000
         try:
             async with asyncio.timeout_at(deadline):
-                model.check_sample_answer((await classifier.classify(model.sample, deadline)).row)
+                answer = await classifier.classify(model.sample, deadline)
+                model.check_sample_answer(answer.row, answer.familiarity)
         except BaseException:
             await classifier.close()
             raise

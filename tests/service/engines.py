@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from classifier.engines import Answers
+
 
 class HeldEngine:
     """An engine whose answers come when the test says so."""
@@ -26,9 +28,10 @@ class HeldEngine:
         self.batches.put_nowait((pixels_u8, future))
         return future
 
-    async def answer(self, *row: float) -> None:
-        """Wait for a batch and give each of its images this row."""
+    async def give(self, *row: float, familiarity: float | None = None) -> None:
+        """Wait for a batch and give each of its images this row, and this familiarity where there is one."""
         pixels, future = await self.batches.get()
-        future.set_result(np.array([row] * len(pixels), np.float32))
+        scores = None if familiarity is None else np.full(len(pixels), familiarity, np.float32)
+        future.set_result(Answers(np.array([row] * len(pixels), np.float32), scores))
 
     def close(self) -> None: ...

@@ -12,9 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "training"
 ORDER = (  # a folder imports its own line and those below
-    {"commands", "__main__"},
+    {"commands", "__main__", "renew"},
     {"releasing"},
     {"reports", "export", "preview", "target"},
+    {"honesty"},
     {"evaluation"},
     {"fitting"},
     {"recipes"},

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from classifier.engines import Engine, Probabilities
+    from classifier.card import Card
+    from classifier.engines import Answers, Engine, Probabilities
     from classifier.loaded_model import LoadedModel
     from training.datasets.dataset import Split
     from training.evaluation.images import EvaluationImages
@@ -104,14 +105,14 @@ def _answer(engine: Engine, split: Split, counted: Counted) -> tuple[Evaluation,
 
     began = time.perf_counter()
     rows: list[Probabilities] = []
-    pending: deque[Future[Probabilities]] = deque()
+    pending: deque[Future[Answers]] = deque()
     for i in range(0, len(split), BATCH):
         pending.append(engine.submit(split.pixels[i : i + BATCH]))
         if len(pending) > engine.streams:  # more would wait, and hold their pixels
-            rows.append(pending.popleft().result())
+            rows.append(pending.popleft().result().probabilities)
             counted.add(len(rows[-1]))
     for future in pending:
-        rows.append(future.result())
+        rows.append(future.result().probabilities)
         counted.add(len(rows[-1]))
     seconds = time.perf_counter() - began
     return Evaluation(np.concatenate(rows), split.labels), seconds
@@ -153,8 +154,21 @@ def _summary(
         "calibration": {
             "error": evaluation.calibration_error,
             "bins": [each._asdict() for each in evaluation.calibration],
+            "before": _before(card, evaluation),
         },
         "milliseconds_per_image": 1000 * seconds / count,
+    }
+
+
+def _before(card: Card, evaluation: Evaluation) -> dict[str, Any] | None:
+    """The same of the answers without the temperature that the card names; None where it names none."""
+    if card.calibration is None:
+        return None
+    before = evaluation.before_temperature(card.calibration.temperature)
+    return {
+        "temperature": card.calibration.temperature,
+        "error": before.calibration_error,
+        "bins": [each._asdict() for each in before.calibration],
     }
 
 
@@ -170,7 +184,7 @@ def _text(summary: dict[str, Any], out: Path | None) -> str:
         "",
         f"accuracy           {summary['accuracy']:.4f}",
         f"loss               {summary['loss']:.4f}",
-        f"calibration error  {summary['calibration']['error']:.4f}",
+        f"calibration error  {summary['calibration']['error']:.4f}{_was(summary['calibration']['before'])}",
         f"time per image     {summary['milliseconds_per_image']:.3f} ms: {on}",
         f"                   in batches of {engine['batch_size']}, {engine['streams']} at once",
         "",
@@ -185,6 +199,10 @@ def _text(summary: dict[str, Any], out: Path | None) -> str:
     lines += [f"{c['images']:6,}  {c['true']} taken for {c['predicted']}" for c in summary["confusions"]]
     pictures = f"written to {out}" if out else "to be had with --out DIR"
     return "\n".join([*lines, "", f"reliability diagram and confusion matrix: {pictures}"])
+
+
+def _was(before: dict[str, Any] | None) -> str:
+    return f" ({before['error']:.4f} before calibration)" if before else ""
 
 
 def _left_out(data: dict[str, Any]) -> str | None:
@@ -211,11 +229,14 @@ def _ratio(value: float | None) -> str:
 
 
 def _write(summary: dict[str, Any], evaluation: Evaluation, out: Path) -> None:
+    from training.evaluation.scores import CalibrationBin
     from training.reports.plots import draw_confusion, draw_reliability  # here: Matplotlib takes a second
 
     out.mkdir(parents=True, exist_ok=True)
     labels = [row["label"] for row in summary["classes"]]
     title = f"{summary['model']} version {summary['version']}: {summary['data']['name']}, {summary['data']['split']}"
-    draw_reliability(evaluation.calibration, evaluation.calibration_error, out / "reliability.png", title)
+    calibration = summary["calibration"]
+    before = [CalibrationBin(**each) for each in calibration["before"]["bins"]] if calibration["before"] else None
+    draw_reliability(evaluation.calibration, calibration["error"], out / "reliability.png", title, before)
     draw_confusion(evaluation.confusion, labels, out / "confusion.png", title)
     (out / "evaluation.json").write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -15,12 +15,14 @@ def run(model: Model, data: Data, models: Models) -> None:
     from classifier.store import ModelStore
     from training.errors import DatasetError
     from training.evaluation.images import read_images
-    from training.evaluation.scores import evaluate
+    from training.evaluation.scores import Evaluation
     from training.fitting.tensorflow_import import import_tensorflow
 
     check_tensorflow()
     import_tensorflow()
     from training.export import agreement_checks
+    from training.honesty.honest import answers_to
+    from training.progress import Counted, silent
 
     store = ModelStore(models)
     card = store.verify(*model)
@@ -29,7 +31,9 @@ def run(model: Model, data: Data, models: Models) -> None:
     if not labelled.same_data:
         raise DatasetError(f"{data} is not the data that {card.name} version {card.version} was fitted on")
     keras = open_engine(card, folder, EngineOptions("tensorflow", "float32"))
-    checks = agreement_checks(card, folder, name, labelled.images, evaluate(keras.infer, labelled.images))
+    answers = answers_to(keras.answer, labelled.images, Counted(silent, "answering", len(labelled.images)))
+    reference = Evaluation(answers.probabilities, labelled.images.labels)
+    checks = agreement_checks(card, folder, name, labelled.images, reference, answers.familiarity)
     keras.close()
     store.update(card.model_copy(update={"checks": checks}))
     for check in checks:

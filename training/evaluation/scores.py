@@ -18,6 +18,7 @@ from training.progress import Counted
 
 CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks, 2017
 
+_SMALLEST = 1e-12  # of a probability whose logarithm is taken
 _EPSILON = 1e-7  # Keras clips probabilities here before the logarithm; the same clip keeps losses comparable
 
 
@@ -135,6 +136,12 @@ class Evaluation:
         return sum(n * abs(said - was) for n, said, was in gaps if said is not None and was is not None) / len(
             self.labels
         )
+
+    def before_temperature(self, temperature: float) -> Evaluation:
+        """The same answers with their logits multiplied by it: what they were before they were divided by it."""
+        logits = np.log(np.clip(self.probabilities.astype(np.float64), _SMALLEST, 1.0)) * temperature
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return Evaluation(np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32), self.labels)
 
     def metrics(self) -> Metrics:
         """What a card says of them."""

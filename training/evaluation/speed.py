@@ -12,7 +12,7 @@ import numpy as np
 
 from classifier import provenance
 from classifier.card import Precision, Sha256
-from classifier.engines import Engine, EngineOptions, Probabilities
+from classifier.engines import Answers, Engine, EngineOptions
 from classifier.errors import BrokenModel
 from classifier.loaded_model import LoadedModel
 from classifier.store import ONNX, ModelStore
@@ -90,13 +90,13 @@ def _open(folder: Path) -> LoadedModel:
 def _rate(engine: Engine, shape: tuple[int, int, int], seconds: float) -> float:
     """Images per second with one batch more queued than the engine has streams, so that no stream waits."""
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, *shape), np.uint8)
-    waiting: list[Future[Probabilities]] = []
+    waiting: list[Future[Answers]] = []
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         waiting.append(engine.submit(pixels))
         if len(waiting) > engine.streams:
-            done += len(waiting.pop(0).result())
-    done += sum(len(future.result()) for future in waiting)
+            done += len(waiting.pop(0).result().probabilities)
+    done += sum(len(future.result().probabilities) for future in waiting)
     return done / (time.perf_counter() - began)
 
 

@@ -42,12 +42,20 @@ def keep_record(found: Comparison, to: Path) -> str:
 
 
 def sign_off(
-    models: store.ModelStore, card: Card, found: Comparison, sha256: str, broken: Sequence[str], forced: str | None
+    models: store.ModelStore,
+    card: Card,
+    found: Comparison,
+    sha256: str,
+    broken: Sequence[str],
+    forced: str | None,
+    keep: float | None = None,
 ) -> Card:
     """Write into the card that it was released, when, and by which comparison. Returns the card as written.
 
-    `forced` is a person's reason to release it in spite of the `broken` rules.
+    `forced` is a person's reason to release it in spite of the `broken` rules. `keep` is the share of genuine images
+    that are to count as familiar; None leaves the card's. Raises NotReleasable for one that the card does not know.
     """
+    check_keep(card, keep)
     baseline = found.baseline
     released = ReleaseRecord(
         date=found.date,
@@ -64,8 +72,21 @@ def sign_off(
         forced=forced,
     )
     signed = card.model_copy(update={"format": NEWEST_FORMAT, "released": released})
+    if keep is not None and card.familiarity is not None:
+        signed = signed.model_copy(update={"familiarity": card.familiarity.model_copy(update={"keep": keep})})
     models.update(signed)
     return signed
+
+
+def check_keep(card: Card, keep: float | None) -> None:
+    """Raise NotReleasable for a share that the card has no threshold for."""
+    if keep is None:
+        return
+    if card.familiarity is None:
+        raise NotReleasable(f"{card.name} version {card.version} does not say which images are unfamiliar: no --keep")
+    known = [point.keep for point in card.familiarity.points]
+    if keep not in known:
+        raise NotReleasable(f"the card has no threshold that keeps {keep:g}; there is: {', '.join(map(str, known))}")
 
 
 def name_version(models: Path, card: Card, alias: str) -> Path:

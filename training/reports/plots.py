@@ -64,8 +64,17 @@ def draw_confusion(confusion: npt.NDArray[np.int64], labels: Sequence[str], path
         _save(figure, path)
 
 
-def draw_reliability(bins: Sequence[CalibrationBin], error: float, path: Path, title: str) -> None:
-    """How often answers of some confidence are right, beside the diagonal they should lie on; below, their share."""
+def draw_reliability(
+    bins: Sequence[CalibrationBin],
+    error: float,
+    path: Path,
+    title: str,
+    before: Sequence[CalibrationBin] | None = None,
+) -> None:
+    """How often answers of some confidence are right, beside the diagonal they should lie on; below, their share.
+
+    `before` are the bins of the same answers without calibration.
+    """
     with fonts_for((title,)):
         figure, (panel, shares) = plt.subplots(
             2, 1, figsize=(5, 6.5), height_ratios=(3, 1), sharex=True, layout="constrained"
@@ -81,6 +90,8 @@ def draw_reliability(bins: Sequence[CalibrationBin], error: float, path: Path, t
             clip_on=False,
             label="mean confidence and accuracy of a bin",
         )
+        if before and (was := [(b.confidence, b.accuracy) for b in before if b.images]):
+            panel.plot(*zip(*was, strict=True), "x--", color=_KEPT, clip_on=False, label="before calibration")
         panel.plot((0, 1), (0, 1), color=_TRAINING, linestyle=":", label="neither too sure nor too modest")
         panel.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
         panel.set_title(f"{drawable(title)}\nexpected calibration error {error:.4f}")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from classifier.card import Card
-from classifier.engines import EngineOptions, openvino
+from classifier.engines import Answers, EngineOptions, openvino
 from classifier.engines.agreement import close_enough
 
 REAL = openvino.OpenVinoEngine
@@ -40,8 +40,8 @@ class StrayingEngine(REAL):  # type: ignore[misc,valid-type]
         self.precision = "bfloat16" if reduced else "float32"
         self.strays.opened.append(self.precision)
 
-    def infer(self, pixels_u8: Any) -> Any:
-        return strayed(super().infer(pixels_u8), self._off_by[0])
+    def answer(self, pixels_u8: Any) -> Any:
+        return strayed(super().answer(pixels_u8), self._off_by[0])
 
     def submit(self, pixels_u8: Any, *, alone: bool = False) -> Future[Any]:
         future: Future[Any] = Future()
@@ -49,13 +49,13 @@ class StrayingEngine(REAL):  # type: ignore[misc,valid-type]
         return future
 
 
-def strayed(rows: Any, off_by: float) -> Any:
-    """Rows whose most probable label has lost `off_by` to another one."""
-    rows, each = rows.copy(), np.arange(len(rows))
+def strayed(answers: Answers, off_by: float) -> Answers:
+    """Answers whose most probable label has lost `off_by` to another one."""
+    rows, each = answers.probabilities.copy(), np.arange(len(answers.probabilities))
     top = rows.argmax(axis=1)
     rows[each, top] -= off_by
     rows[each, (top + 1) % rows.shape[1]] += off_by
-    return rows
+    return answers._replace(probabilities=rows)
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> Strays:

@@ -107,7 +107,7 @@ def test_every_thread_gets_the_answers_to_its_own_pixels(engine):
     alone = [engine.infer(pixels) for pixels in batches]
     with ThreadPoolExecutor(16) as threads:
         together = list(threads.map(engine.infer, batches))
-        submitted = [future.result(10) for future in threads.map(engine.submit, batches)]
+        submitted = [future.result(10).probabilities for future in threads.map(engine.submit, batches)]
     for expected, inferred, later in zip(alone, together, submitted, strict=True):
         np.testing.assert_allclose(inferred, expected, atol=1e-6)
         np.testing.assert_allclose(later, expected, atol=1e-6)
@@ -133,7 +133,7 @@ def test_a_caller_who_loses_interest_disturbs_nobody(engine):
     for future in futures[::2]:
         future.cancel()
     for future in futures[1::2]:
-        assert future.result(10).shape == (2, 3)
+        assert future.result(10).probabilities.shape == (2, 3)
     assert engine.infer(batch(1)).shape == (1, 3)
 
 
@@ -188,7 +188,7 @@ def test_black_pictures_after_a_batch_change_none_of_its_answers(engine):
 def test_closing_lets_running_batches_finish(own_engine):
     futures = [own_engine.submit(batch(8, seed)) for seed in range(20)]
     own_engine.close()
-    assert all(future.done() and future.result().shape == (8, 3) for future in futures)
+    assert all(future.done() and future.result().probabilities.shape == (8, 3) for future in futures)
 
 
 def test_closing_twice_is_closing_once(own_engine):

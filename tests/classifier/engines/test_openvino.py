@@ -97,8 +97,10 @@ def test_a_batch_alone_gets_the_answers_of_one_in_company(models, images):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), options(streams=2))
     pixels = RNG.integers(0, 256, (images, 8, 8, 3), np.uint8)
     in_company = [engine.submit(pixels) for _ in range(2)]
-    np.testing.assert_allclose(engine.submit(pixels, alone=True).result(), in_company[0].result(), atol=1e-6)
-    np.testing.assert_array_equal(in_company[0].result(), in_company[1].result())
+    np.testing.assert_allclose(
+        engine.submit(pixels, alone=True).result().probabilities, in_company[0].result().probabilities, atol=1e-6
+    )
+    np.testing.assert_array_equal(in_company[0].result().probabilities, in_company[1].result().probabilities)
     engine.close()
 
 
@@ -115,7 +117,7 @@ def test_a_full_engine_makes_the_next_caller_wait(models):
     first = engine.submit(pixels)
     second = engine.submit(pixels[:1])
     assert first.done()
-    assert second.result(10).shape == (1, 3)
+    assert second.result(10).probabilities.shape == (1, 3)
     engine.close()
 
 
@@ -362,8 +364,8 @@ def test_batches_in_turn_have_one_stream_of_one_thread_and_one_waits_in_the_engi
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     both = [engine.submit(pixels), engine.submit(pixels[::-1])]
     expected = engine.infer(pixels)
-    np.testing.assert_allclose(both[0].result(), expected, atol=1e-5)
-    np.testing.assert_allclose(both[1].result(), expected[::-1], atol=1e-5)
+    np.testing.assert_allclose(both[0].result().probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(both[1].result().probabilities, expected[::-1], atol=1e-5)
     engine.close()
 
 

@@ -141,7 +141,7 @@ def test_the_engine_is_warm_when_it_is_handed_out(models, monkeypatch):
     from classifier.engines.tensorflow import TensorFlowEngine
 
     sizes = []
-    monkeypatch.setattr(TensorFlowEngine, "infer", lambda _, pixels: sizes.append(pixels.shape))
+    monkeypatch.setattr(TensorFlowEngine, "answer", lambda _, pixels: sizes.append(pixels.shape))
     open_engine(models.card(COLOUR), models.folder(COLOUR), options(warm_batch_sizes=(1, 4))).close()
     assert sizes == [(1, 8, 8, 3), (4, 8, 8, 3)]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classifier.engines import Engine
+from classifier.engines import Answers, Engine
 from classifier.engines.throughput import Throughput
 from classifier.errors import ImageTooLarge, NotAnImage, TooSlowToDecode, UndecodableImage
 from classifier.images import OpenedImage, from_array
@@ -211,7 +211,7 @@ async def test_a_full_queue_refuses_before_anything_is_decoded(held: Classifier,
     with pytest.raises(QueueFull):
         await held.classify(TEXT, soon())  # a decoder would have said that this is no image
     for _ in range(3):
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     assert len(await asyncio.gather(*work)) == 6
 
 
@@ -224,7 +224,7 @@ async def test_of_many_pictures_only_those_that_will_soon_run_are_decoded(
     await asyncio.sleep(0.2)
     at_first = pool.jobs
     while not all(task.done() for task in work):  # how many travel together is left to chance
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
         await asyncio.sleep(0.01)
     assert (at_first, pool.jobs) == ((AHEAD + 1) * 2, 20)
 
@@ -252,7 +252,7 @@ async def test_callers_who_leave_give_their_room_back(held: Classifier, engine: 
             await work
     work = asyncio.create_task(held.classify_each([jpeg()] * 4, soon()))
     for _ in range(2):
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     assert len(await work) == 4
 
 
@@ -262,7 +262,7 @@ async def test_a_batch_has_all_processors_unless_others_wait(held: Classifier, e
         work += [asyncio.create_task(held.classify(jpeg(), soon())) for _ in range(images)]
         await asyncio.sleep(0.01)
     for _ in range(3):
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
     assert engine.alone == [True, False, True]
 
@@ -274,7 +274,7 @@ async def test_a_batch_is_not_alone_beside_one_of_another_model(
     models = [LoadedModel(offline.card, engine, offline.sample) for engine in engines]  # type: ignore[arg-type]
     work = [asyncio.create_task(Classifier(m, scheduler, pool, settings).classify(jpeg(), soon())) for m in models]
     for engine in engines:
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
     assert [engine.alone for engine in engines] == [[False], [False]]
 
@@ -293,7 +293,7 @@ async def test_an_explanation_beside_a_fast_networks_batch_does_not_wait_for_its
         task.cancel()
     await asyncio.gather(*work, return_exceptions=True)
     for _ in range(2):
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     await classifier.close()
 
 
@@ -319,7 +319,7 @@ async def test_where_batches_run_in_turn_only_a_full_one_is_brought_while_anothe
     while not all(task.done() for task in work):
         pixels, running = await one_stream.batches.get()
         sizes.append(len(pixels))
-        running.set_result(np.array([[0.2, 0.3, 0.5]] * len(pixels), np.float32))
+        running.set_result(Answers(np.array([[0.2, 0.3, 0.5]] * len(pixels), np.float32)))
         await asyncio.sleep(0.01)
     assert sizes == [1, 4, 1]
     assert not any(one_stream.alone)
@@ -335,11 +335,11 @@ class PromptEngine(HeldEngine):
         super().__init__()
         self.ran_here: list[int] = []
 
-    def infer(self, pixels_u8: Any) -> Any:
+    def answer(self, pixels_u8: Any) -> Any:
         self.ran_here.append(len(pixels_u8))
         if not pixels_u8.any():
             raise RuntimeError("out of luck")
-        return np.array([[0.2, 0.3, 0.5]] * len(pixels_u8), np.float32)
+        return Answers(np.array([[0.2, 0.3, 0.5]] * len(pixels_u8), np.float32))
 
 
 async def test_an_image_alone_of_less_than_a_millisecond_runs_on_the_loop(
@@ -362,12 +362,12 @@ async def test_an_image_alone_of_less_than_a_millisecond_runs_on_the_loop(
     assert (engine.ran_here, engine.alone) == ([1], [])
     for model, its, count in ((fast, engine, 2), (slower, slow, 1)):  # two are better off in a thread, as is a slow one
         work = [asyncio.create_task(model.classify(jpeg(), soon())) for _ in range(count)]
-        await its.answer(0.2, 0.3, 0.5)
+        await its.give(0.2, 0.3, 0.5)
         await asyncio.gather(*work)
     assert (engine.ran_here, engine.alone, slow.ran_here, slow.alone) == ([1], [True], [], [True])
     work = [asyncio.create_task(model.classify(jpeg(), soon())) for model in (other, fast)]
     for held in (beside, engine):
-        await held.answer(0.2, 0.3, 0.5)
+        await held.give(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
     assert (engine.ran_here, engine.alone, beside.alone) == ([1], [True, False], [False])
 
@@ -386,7 +386,20 @@ async def test_a_batch_that_fails_on_the_loop_is_run_again_image_by_image(
 
 async def test_an_answer_that_is_no_number_is_the_servers_fault(held: Classifier, engine: HeldEngine) -> None:
     work = asyncio.create_task(held.classify(jpeg(), soon()))
-    await engine.answer(0.5, float("nan"), 0.5)
+    await engine.give(0.5, float("nan"), 0.5)
+    with pytest.raises(BrokenForward, match="NaN or infinity"):
+        await work
+
+
+async def test_an_image_comes_with_its_familiarity_where_the_version_has_one(
+    held: Classifier, engine: HeldEngine
+) -> None:
+    for familiarity in (0.25, None):
+        work = asyncio.create_task(held.classify(jpeg(), soon()))
+        await engine.give(0.2, 0.3, 0.5, familiarity=familiarity)
+        assert (await work).familiarity == familiarity
+    work = asyncio.create_task(held.classify(jpeg(), soon()))
+    await engine.give(0.2, 0.3, 0.5, familiarity=float("nan"))
     with pytest.raises(BrokenForward, match="NaN or infinity"):
         await work
 
@@ -435,7 +448,7 @@ async def test_close_answers_those_who_wait(held: Classifier, engine: HeldEngine
     closing = asyncio.create_task(held.close())
     with pytest.raises(Closing):
         await queued
-    await engine.answer(0.2, 0.3, 0.5)
+    await engine.give(0.2, 0.3, 0.5)
     assert (await running).row.tolist() == pytest.approx([0.2, 0.3, 0.5])
     await closing
 
@@ -444,7 +457,7 @@ async def test_the_time_of_each_step_comes_with_the_row(held: Classifier, engine
     work = asyncio.create_task(held.classify(jpeg(600, 400), soon()))
     batch = await engine.batches.get()
     await asyncio.sleep(0.02)
-    batch[1].set_result(np.array([[0.2, 0.3, 0.5]], np.float32))
+    batch[1].set_result(Answers(np.array([[0.2, 0.3, 0.5]], np.float32)))
     image = await work
     assert image.infer_ns >= 15_000_000  # the loop counts whole milliseconds
     assert image.decode_ns > 0
@@ -486,7 +499,7 @@ async def test_images_worth_less_than_a_stream_wait_for_the_batch_that_runs(
     await asyncio.sleep(0.01)
     assert len(engine.alone) == 2
     for _ in range(2):
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
     await classifier.close()
 

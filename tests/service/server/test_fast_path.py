@@ -14,6 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
+from classifier.engines import Answers
 from classifier.images import OpenedImage
 from classifier.loaded_model import LoadedModel
 from service.api.hot_routes import HotRoutes
@@ -289,7 +290,7 @@ async def test_what_is_sent_ahead_waits_also_behind_an_error(caller: Caller, hel
     caller.send(post(x_request_id="1"), post(body=TEXT, x_request_id="2"))
     await asyncio.sleep(0.01)
     assert not caller.wire.written
-    await held.answer(*[np.nan] * 3)
+    await held.give(*[np.nan] * 3)
     answers = await caller.answers(2)
     assert [(answer.headers["x-request-id"], answer.status) for answer in answers] == [("1", 500), ("2", 415)]
 
@@ -339,7 +340,7 @@ async def test_a_deadline_that_passes_in_the_queue_is_504(app: Starlette, catalo
     assert (answer.status, answer.body["code"]) == (504, "deadline-passed")
     assert not caller.traffic.tasks
     assert caller.traffic.held_bytes == 0
-    await held.answer(0.2, 0.3, 0.5)
+    await held.give(0.2, 0.3, 0.5)
 
 
 async def test_who_hangs_up_is_not_computed(caller: Caller, app: Starlette, catalog: Catalog, held: HeldEngine) -> None:
@@ -350,7 +351,7 @@ async def test_who_hangs_up_is_not_computed(caller: Caller, app: Starlette, cata
     await asyncio.sleep(0)
     gone = counted(catalog, 499)
     caller.connection.connection_lost(None)
-    running.set_result(np.array([[0.2, 0.3, 0.5]], np.float32))
+    running.set_result(Answers(np.array([[0.2, 0.3, 0.5]], np.float32)))
     assert [answer.status for answer in await other.answers()] == [200]
     await asyncio.sleep(0.02)
     assert held.batches.empty()
@@ -367,7 +368,7 @@ async def test_who_is_cut_off_at_the_end_gets_a_503(caller: Caller, held: HeldEn
     caller.traffic.cut_off()
     (answer,) = await caller.answers()
     assert (answer.status, answer.body["code"], answer.headers["connection"]) == (503, "closing", "close")
-    await held.answer(0.2, 0.3, 0.5)
+    await held.give(0.2, 0.3, 0.5)
 
 
 async def test_what_was_accepted_before_the_end_is_answered_and_the_connection_closed(
@@ -376,7 +377,7 @@ async def test_what_was_accepted_before_the_end_is_answered_and_the_connection_c
     caller.send(post())
     await asyncio.sleep(0.01)
     caller.traffic.close()
-    await held.answer(0.2, 0.3, 0.5)
+    await held.give(0.2, 0.3, 0.5)
     (answer,) = await caller.answers()
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert caller.wire.closed.is_set()
@@ -450,7 +451,7 @@ class FailingEngine(HeldEngine):
         if self._error:
             future.set_exception(self._error)
         else:
-            future.set_result(np.full((len(pixels_u8), 3), np.nan, np.float32))
+            future.set_result(Answers(np.full((len(pixels_u8), 3), np.nan, np.float32)))
         return future
 
 
@@ -522,7 +523,7 @@ async def test_an_error_is_written_byte_for_byte_as_the_app_writes_it(
             held = fail(Failing(catalog, traffic, patch))
             answer = await caller.answer(post(body=body, x_request_id="mine", **headers))
             if held:
-                await held.answer(*[0.0] * 3)
+                await held.give(*[0.0] * 3)
         assert (answer.status, caller.asked) == (status, asked)
         assert caller.wire.closed.is_set() == (answer.headers.get("connection") == "close")
         assert (traffic.tasks, traffic.held_bytes) == (set(), 0)
@@ -552,5 +553,5 @@ async def test_the_heads_timer_ends_with_the_head_however_long_the_body_takes(
             caller.send(sent[at : at + 50] if at < -50 else sent[at:])
         await asyncio.sleep(0.05)
         assert not caller.wire.closed.is_set()
-        await held.answer(0.2, 0.3, 0.5)
+        await held.give(0.2, 0.3, 0.5)
         assert [answer.status for answer in await caller.answers()] == [200]

@@ -1,7 +1,7 @@
 """Release a version: verify it, compare it with the one that is served, and give it the alias if it keeps the policy.
 
-The policy is release.toml beside the models; without one the defaults hold. A version that breaks a rule is refused
-with a line for each, and exit code 1. What is found is kept in the card, and in runs/MODEL-VERSION/.
+The policy is release.toml beside the models. A version that breaks a rule is refused with exit code 1. The card keeps
+what is found.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def run(
     force: Annotated[
         str | None, typer.Option(metavar="REASON", help="Release it all the same; the card keeps the reason.")
     ] = None,
+    keep: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Of genuine images, to count as familiar: 0.99.")
+    ] = None,
     bento: Annotated[bool, typer.Option("--bento/--no-bento", help="Pack it, in a checkout.")] = True,
     runs: Runs = Path("runs"),
 ) -> int:
@@ -43,13 +46,14 @@ def run(
     from training.progress import ProgressLines
     from training.releasing.bento import build
     from training.releasing.policy import FILE, read_policy
-    from training.releasing.release import served_version
+    from training.releasing.release import check_keep, served_version
     from training.releasing.rules import broken_rules
     from training.reports.comparison.text import lines
 
     _check_words(alias, force)
     store = ModelStore(models)
     card = store.card(*model)
+    check_keep(card, keep)
     limits = read_policy(policy or models / FILE, card.name)
     packs = bento and _can_pack(models)
     _verify(store, card)
@@ -61,7 +65,7 @@ def run(
     if broken and force is None:
         _refuse(card, broken)
         return 1
-    _release(store, card, compared, broken, force, runs / f"{card.name}-{card.version}")
+    _release(store, card, compared, broken, force, keep, runs / f"{card.name}-{card.version}")
     _name(store, card, alias)
     if packs:
         print(f"built {build(models)}")
@@ -99,7 +103,15 @@ def _refuse(card: Card, broken: list[str]) -> None:
     print(f"{card.name} version {card.version} is not released; --force REASON does it all the same", file=sys.stderr)
 
 
-def _release(store: ModelStore, card: Card, compared: Compared, broken: list[str], force: str | None, to: Path) -> None:
+def _release(
+    store: ModelStore,
+    card: Card,
+    compared: Compared,
+    broken: list[str],
+    force: str | None,
+    keep: float | None,
+    to: Path,
+) -> None:
     from training.releasing.release import keep_record, sign_off
     from training.reports.comparison.page import write_page
 
@@ -107,7 +119,7 @@ def _release(store: ModelStore, card: Card, compared: Compared, broken: list[str
     write_page(compared, to / "comparison.html")
     for rule in broken:
         print(f"released in spite of: {rule}")
-    sign_off(store, card, compared.record, sha256, broken, force if broken else None)
+    sign_off(store, card, compared.record, sha256, broken, force if broken else None, keep)
     print(f"released {card.name} version {card.version}; comparison: {to / 'comparison.html'}")
 
 

@@ -66,7 +66,7 @@ async def test_pixels_get_the_contrast_step_that_files_get(catalog: Catalog) -> 
 async def test_every_image_is_queued_on_its_own(held: Classifier, engine: HeldEngine) -> None:
     work = asyncio.create_task(held.classify_pixels(pictures(4), soon()))
     for _ in range(2):  # max_batch is 2
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     assert len(await work) == 4
     with pytest.raises(QueueFull, match="no room for 5 more"):
         await held.classify_pixels(pictures(5), soon())
@@ -80,7 +80,7 @@ async def test_pixels_and_files_share_the_queue_and_its_limit(held: Classifier, 
     with pytest.raises(QueueFull):
         await held.classify_pixels(pictures(2), soon())
     for _ in range(3):
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     assert len(await work) + len(await more) == 5
 
 
@@ -94,7 +94,7 @@ async def test_callers_who_leave_give_their_room_back(held: Classifier, engine: 
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
-    await engine.answer(0.2, 0.3, 0.5)
+    await engine.give(0.2, 0.3, 0.5)
     await running
     assert engine.batches.empty()
 
@@ -104,7 +104,7 @@ async def test_pixels_that_wait_past_their_deadline_are_dropped(held: Classifier
     await asyncio.sleep(0.01)
     work = asyncio.create_task(held.classify_pixels(pictures(2), soon(0.001)))
     await asyncio.sleep(0.01)
-    await engine.answer(0.2, 0.3, 0.5)
+    await engine.give(0.2, 0.3, 0.5)
     await running
     with pytest.raises(DeadlinePassed):
         await work
@@ -112,7 +112,7 @@ async def test_pixels_that_wait_past_their_deadline_are_dropped(held: Classifier
 
 async def test_an_answer_that_is_no_number_never_gets_out(held: Classifier, engine: HeldEngine) -> None:
     work = asyncio.create_task(held.classify_pixels(pictures(1), soon()))
-    await engine.answer(0.5, float("nan"), 0.5)
+    await engine.give(0.5, float("nan"), 0.5)
     with pytest.raises(BrokenForward, match="NaN or infinity"):
         await work
 
@@ -137,7 +137,7 @@ async def test_work_through_every_route_is_counted(held: Classifier, engine: Hel
         work.append(asyncio.create_task(ask()))
         await asyncio.sleep(0.01)
     for _ in range(2):
-        await engine.answer(0.2, 0.3, 0.5)
+        await engine.give(0.2, 0.3, 0.5)
     await asyncio.gather(*work)
     entry = held.statistics.as_json(COLOUR, 2)
     assert (entry["inference_count"], entry["execution_count"]) == (4, 2)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from classifier.card.honesty import CalibrationRecord, FamiliarityRecord, FamiliarityTrial, PredictionSetRecord
+from classifier.card.part import Part, Precision, Probability
 from classifier.errors import UnreadableCard
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"  # also a DNS label: usable in URLs, paths and host names as is
@@ -18,12 +20,10 @@ NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"  # also a DNS label: us
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, StringConstraints(min_length=1)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
-NEWEST_FORMAT: Final = 3
+NEWEST_FORMAT: Final = 4
 MOST_BYTES = 4_000_000  # of a card; one of 20,000 labels has a quarter of that, and reading takes a multiple of it
 FAULTS_NAMED = 10
 
@@ -31,11 +31,7 @@ FAULTS_NAMED = 10
 PROBABILITY_BOUNDS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class InputSpec(_Part):
+class InputSpec(Part):
     """The pixels a network takes: uint8, shape (height, width, channels), values 0..255."""
 
     height: int = Field(ge=1, le=4096)
@@ -49,7 +45,7 @@ class InputSpec(_Part):
         return (self.height, self.width, self.channels)
 
 
-class Article(_Part):
+class Article(Part):
     """Where the recipe comes from and the figure it states."""
 
     title: str
@@ -58,14 +54,14 @@ class Article(_Part):
     accuracy: Probability | None = None
 
 
-class FileRecord(_Part):
+class FileRecord(Part):
     """One file of the version's folder. `bytes` is its size."""
 
     sha256: Sha256
     bytes: int = Field(ge=1)
 
 
-class Metrics(_Part):
+class Metrics(Part):
     """Mean categorical cross-entropy in nats and accuracy in 0..1 over `images` images.
 
     `interval` is the 95 % Wilson interval of the accuracy. `balanced_accuracy` is the mean recall of the classes that
@@ -82,7 +78,7 @@ class Metrics(_Part):
     recall: tuple[Probability | None, ...] | None = None
 
 
-class DatasetRecord(_Part):
+class DatasetRecord(Part):
     """The images a training run saw. `fingerprint` is a SHA-256 over the decoded pixels and labels of all splits."""
 
     name: str
@@ -90,7 +86,7 @@ class DatasetRecord(_Part):
     images: dict[str, int]
 
 
-class BackboneRecord(_Part):
+class BackboneRecord(Part):
     """The pretrained network that training began from, and a SHA-256 over its weights.
 
     `seconds` is the wall-clock time it took to compute its features of the training and validation images.
@@ -101,7 +97,7 @@ class BackboneRecord(_Part):
     seconds: float = Field(ge=0.0)
 
 
-class TrainingRecord(_Part):
+class TrainingRecord(Part):
     """How the weights came to be. Epochs count from 1; `seconds` is wall-clock time spent in the epochs.
 
     `machine` is its processor and cores, `finished` an ISO date; cards of the first runs have neither. `backbone` is
@@ -128,10 +124,12 @@ class TrainingRecord(_Part):
     patience: Annotated[int, Field(ge=1)] | None = None
 
 
-class AgreementCheck(_Part):
+class AgreementCheck(Part):
     """One engine at one precision, held against the float32 Keras network on real images when the version was saved.
 
-    `sample_difference` is how far any probability of the answer to the sample picture is off; None: not looked at.
+    `sample_difference` is how far any number of the answer to the sample picture is off; None: not looked at.
+    `familiarity_difference` is how far any familiarity is off, `same_verdict` the share of images on the same side of
+    the threshold; both are None where the network has no such output.
     """
 
     engine: Literal["openvino", "tensorflow"]
@@ -143,9 +141,11 @@ class AgreementCheck(_Part):
     reference_accuracy: Probability
     largest_difference: Probability
     sample_difference: Probability | None = None
+    familiarity_difference: Probability | None = None
+    same_verdict: Probability | None = None
 
 
-class ReleaseRecord(_Part):
+class ReleaseRecord(Part):
     """That the version was released: `date` in UTC, and the comparison that it was judged by.
 
     `compared_with` is the version served before, None for the first one; `p_value` is McNemar's on the same images.
@@ -167,7 +167,7 @@ class ReleaseRecord(_Part):
     forced: str | None = None
 
 
-class Histogram(_Part):
+class Histogram(Part):
     """How many values, 0..1, each bucket holds: `counts[i]` are at most `bounds[i]` and above the bound before it."""
 
     bounds: tuple[Probability, ...] = PROBABILITY_BOUNDS
@@ -182,7 +182,7 @@ class Histogram(_Part):
         return self
 
 
-class ExpectedAnswers(_Part):
+class ExpectedAnswers(Part):
     """What the version answered about `images` held-out images, for `sightline drift` to compare later answers with.
 
     `labels` counts the images by the column of their most probable label, `confidence` by that label's probability.
@@ -202,18 +202,22 @@ class ExpectedAnswers(_Part):
         return self
 
 
-class Sample(_Part):
-    """A picture whose answer is known, in float32, by column; `label` is the most probable."""
+class Sample(Part):
+    """A picture whose answer is known, in float32, by column; `label` is the most probable.
+
+    `familiarity` is None where the network has no such output.
+    """
 
     file: Literal["sample.png"] = "sample.png"
     label: str
     probabilities: tuple[Probability, ...]
+    familiarity: Probability | None = None
 
 
-class Card(_Part):
+class Card(Part):
     """The contract of `models/NAME/VERSION/`. Labels are in column order."""
 
-    format: Literal[1, 2, 3] = NEWEST_FORMAT  # 1 and 2 are still read; 1 says less of metrics and training
+    format: Literal[1, 2, 3, 4] = NEWEST_FORMAT  # older ones are still read; 1 says less of metrics and training
     name: Name
     version: int = Field(ge=1)
     recipe: str
@@ -228,6 +232,10 @@ class Card(_Part):
     sample: Sample
     released: ReleaseRecord | None = None  # since format 3
     expected: ExpectedAnswers | None = None  # since format 3; None in cards saved before there was one
+    calibration: CalibrationRecord | None = None  # this and what follows since format 4
+    prediction_sets: PredictionSetRecord | None = None
+    familiarity: FamiliarityRecord | None = None  # None: the network has no such output
+    familiarity_trial: FamiliarityTrial | None = None  # what was tried, and why one of it or nothing was taken
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Card:
@@ -237,6 +245,8 @@ class Card(_Part):
             raise ValueError(f"{len(self.labels)} labels but {len(self.sample.probabilities)} sample probabilities")
         if self.expected and len(self.expected.labels) != len(self.labels):
             raise ValueError(f"{len(self.labels)} labels but {len(self.expected.labels)} counts of expected labels")
+        if (self.familiarity is None) != (self.sample.familiarity is None):
+            raise ValueError("the sample has a familiarity where the network has one, and else none")
         answers = dict(zip(self.labels, self.sample.probabilities, strict=True))
         if self.sample.label not in answers:
             raise ValueError(f"sample label {self.sample.label!r} is not one of the labels")

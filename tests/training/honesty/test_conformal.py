@@ -1,0 +1,63 @@
+"""Promises of `training.honesty.conformal`: sets hold the right label as often as asked, on images not fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from classifier.prediction_sets import prediction_set
+from training.evaluation.scores import Evaluation
+from training.honesty.conformal import COVERAGES, FEWEST_IMAGES, prediction_sets, share
+
+LABELS = tuple("abcde")
+
+
+def answers(count: int, seed: int) -> Evaluation:
+    """Answers that are too sure of themselves: the promise needs no calibrated ones."""
+    draw = np.random.default_rng(seed)
+    logits = draw.normal(0, 2, (count, len(LABELS)))
+    powers = np.exp(logits)
+    labels = (draw.random(count)[:, None] > (powers / powers.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+    powers = np.exp(2 * logits)
+    return Evaluation((powers / powers.sum(axis=1, keepdims=True)).astype(np.float32), np.minimum(labels, 4))
+
+
+def test_sets_hold_the_right_label_as_often_as_asked():
+    found = prediction_sets(answers(5_000, 1), answers(20_000, 2), "validation", "test")
+    assert found is not None
+    assert [each.coverage for each in found.quantiles] == list(COVERAGES)
+    for each in found.quantiles:
+        assert each.held.value == pytest.approx(each.coverage, abs=0.015)
+        assert each.held_served.value >= each.held.value
+    assert sorted(each.size for each in found.quantiles) == [each.size for each in found.quantiles]
+
+
+def test_the_card_counts_what_is_served():
+    checked = answers(400, 3)
+    found = prediction_sets(answers(500, 1), checked, "validation", "test")
+    assert found is not None
+    for each in found.quantiles:
+        sets = [prediction_set(row, LABELS, each) for row in checked.probabilities]
+        held = [
+            LABELS[label] in {one.label for one in members} for members, label in zip(sets, checked.labels, strict=True)
+        ]
+        assert each.held_served.value == pytest.approx(np.mean(held))
+        assert each.size == pytest.approx(np.mean([len(members) for members in sets]), abs=1e-4)
+
+
+def test_of_few_images_the_place_is_rounded_up_so_that_the_promise_holds():
+    few, many = answers(FEWEST_IMAGES, 1), answers(200, 2)
+    found = prediction_sets(few, many, "validation", "test")
+    assert found is not None
+    scores = np.sort(1.0 - few.probabilities[np.arange(len(few.labels)), few.labels].astype(np.float64))
+    assert found.quantiles[-1].quantile == scores[-1]  # the 100th of 100, for a coverage of 0.99
+
+
+def test_too_few_images_make_no_sets():
+    assert prediction_sets(answers(FEWEST_IMAGES - 1, 1), answers(10, 2), "validation", "test") is None
+
+
+def test_a_share_comes_with_its_number_of_images_and_interval():
+    found = share(5, 50)
+    assert (found.images, found.value) == (50, 0.1)
+    assert found.interval[0] < 0.1 < found.interval[1]

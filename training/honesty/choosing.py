@@ -1,0 +1,174 @@
+"""Chooses how a version tells unfamiliar images: by what tells made outliers from validation images best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.card import FamiliarityTrial, InputSpec, Method, MethodTrial
+from training.datasets.dataset import Dataset, Split
+from training.honesty import methods
+from training.honesty.detection import auroc, false_positive_rate
+from training.honesty.distance import Directions, Distance
+from training.honesty.features import LOGITS, Features, feature_sets, reader
+from training.honesty.outliers.made import to_choose
+from training.progress import Counted, Progress, silent
+
+RANKS = (64, 256)
+FEWEST_IMAGES = 100  # validation images, for a scale and a threshold that mean something
+TRAINING_IMAGES, GENUINE_IMAGES, OUTLIERS = 5_000, 2_000, 200  # at most, the last of each kind
+GOOD = 0.9  # mean AUROC; with less, a version rather says nothing
+AS_GOOD = 0.002  # of AUROC; the first, and cheapest, of those that are no further from the best is taken
+
+Rows = Mapping[str, Features]  # by feature
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A distance that a network can carry: on these features, side by side."""
+
+    features: tuple[str, ...]
+    distance: Distance
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A trial, and what it was of, where a network can carry that."""
+
+    trial: MethodTrial
+    chosen: Chosen | None
+
+
+def choose(
+    network: Any, dataset: Dataset, spec: InputSpec, progress: Progress = silent, seed: int = 0
+) -> tuple[Chosen | None, FamiliarityTrial | None]:
+    """The best distance and the record of all that was tried; no distance where none is good, no record without images.
+
+    `network` is a Keras network from pixels to probabilities.
+    """
+    validation = dataset.splits["validation"]
+    if len(validation) < FEWEST_IMAGES:
+        return None, None
+    train = _some(dataset.splits["train"], TRAINING_IMAGES, seed)
+    genuine = _some(validation, GENUINE_IMAGES, seed)
+    outliers = to_choose(spec, genuine, OUTLIERS, seed)
+    sets = feature_sets(network)
+    read = reader(network, dict.fromkeys(feature for names in sets.values() for feature in names))
+    counted = Counted(progress, "looking at made outliers", len(train) + len(genuine) + len(outliers) * OUTLIERS)
+    known, seen = read_counted(read, train.pixels, counted), read_counted(read, genuine.pixels, counted)
+    others = {kind: read_counted(read, pixels, counted) for kind, pixels in outliers.items()}
+    tried = list(_all_tried(sets, known, train.labels, seen, others))
+    best = max(each.trial.auroc for each in tried if each.chosen)
+    taken = next(each for each in tried if each.chosen and each.trial.auroc >= best - AS_GOOD)
+    is_good = taken.trial.auroc >= GOOD
+    record = FamiliarityTrial(
+        split="validation",
+        images=len(genuine),
+        outliers={kind: len(pixels) for kind, pixels in outliers.items()},
+        tried=tuple(each.trial for each in tried),
+        reason=_reason(taken.trial, is_good),
+    )
+    return taken.chosen if is_good else None, record
+
+
+def read_counted(read: Any, pixels: Any, counted: Counted) -> Rows:
+    """The features of all images, and progress."""
+    parts = []
+    for i in range(0, len(pixels), 256):
+        parts.append(read(pixels[i : i + 256]))
+        counted.add(len(pixels[i : i + 256]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def side_by_side(rows: Rows, features: Iterable[str]) -> Features:
+    """Several features of each image as one row."""
+    return np.concatenate([rows[feature] for feature in features], axis=1)
+
+
+def _some(split: Split, most: int, seed: int) -> Split:
+    drawn = np.random.default_rng([seed, 3]).permutation(len(split))[:most]
+    return split.take(np.sort(drawn))
+
+
+def _all_tried(
+    sets: Mapping[str, tuple[str, ...]],
+    train: Rows,
+    labels: npt.NDArray[np.int64],
+    genuine: Rows,
+    outliers: Mapping[str, Rows],
+) -> Iterator[_Tried]:
+    def tried(
+        method: Method,
+        features: tuple[str, ...],
+        score: Any,
+        rank: int | None = None,
+        chosen: Chosen | None = None,
+    ) -> _Tried:
+        familiar = score(genuine)
+        others = {kind: score(rows) for kind, rows in outliers.items()}
+        areas = {kind: auroc(familiar, each) for kind, each in others.items()}
+        by_mistake = [false_positive_rate(familiar, each) for each in others.values()]
+        trial = MethodTrial(
+            method=method,
+            features=features,
+            rank=rank,
+            auroc=round(float(np.mean(list(areas.values()))), 6),
+            false_positive_rate=round(float(np.mean(by_mistake)), 6),
+            worst=min(areas, key=areas.__getitem__),
+        )
+        return _Tried(trial, chosen)
+
+    yield tried("maximum probability", (LOGITS,), lambda rows: methods.maximum_probability(_softmax(rows[LOGITS])))
+    yield tried("energy", (LOGITS,), lambda rows: methods.energy(rows[LOGITS].astype(np.float64)))
+    yield tried("generalised entropy", (LOGITS,), lambda rows: methods.generalised_entropy(_softmax(rows[LOGITS])))
+    first = next(iter(sets.values()))
+    virtual = methods.VirtualLogit(side_by_side(train, first), train[LOGITS].astype(np.float64))
+    yield tried(
+        "virtual logit",
+        (*first, LOGITS),
+        lambda rows: virtual(side_by_side(rows, first), rows[LOGITS].astype(np.float64)),
+    )
+    for features in sets.values():
+        known = side_by_side(train, features)
+        stored = known[: methods.STORED]
+        yield tried(
+            "nearest neighbours",
+            features,
+            lambda rows, stored=stored, f=features: methods.nearest_neighbours(stored, side_by_side(rows, f)),
+        )
+        directions = Directions.of(known)
+        for rank in sorted({directions.supported(rank) for rank in RANKS}):
+            near, whole = directions.distance(labels, rank), directions.distance(None, rank)
+            yield tried(
+                "mahalanobis",
+                features,
+                lambda rows, near=near, f=features: -near.of(side_by_side(rows, f)),
+                rank,
+                Chosen(features, near),
+            )
+            yield tried(
+                "relative mahalanobis",
+                features,
+                lambda rows, near=near, whole=whole, f=features: (
+                    whole.of(side_by_side(rows, f)) - near.of(side_by_side(rows, f))
+                ),
+                rank,
+            )
+
+
+def _softmax(logits: Features) -> Features:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def _reason(taken: MethodTrial, is_good: bool) -> str:
+    found = (
+        f"{taken.method} of rank {taken.rank} on {len(taken.features)} features has a mean AUROC of {taken.auroc:.4f}"
+    )
+    if not is_good:
+        return f"none was taken: {found}, the best that a network can carry, and less than {GOOD}"
+    return f"{found}: of what a network can carry, the cheapest within {AS_GOOD} of the best"

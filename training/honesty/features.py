@@ -1,0 +1,103 @@
+"""What a network sees of an image, at several of its layers: the numbers that tell familiar images from others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+Features = npt.NDArray[np.float32]
+
+LAST = "last"  # what the layer of the logits reads
+LOGITS = "logits"
+MEAN, DEVIATION = "mean", "deviation"  # of a layer's channels over the picture
+
+WIDEST = 4_096  # of what the last layer reads
+SHRUNK = 1.4  # a picture with a side so many times as large has another size
+
+PREFIX = "familiarity_"  # of every layer that is added: reduced precision leaves these alone
+
+
+def last_layer(network: Any) -> Any:
+    """The Dense layer that gives the logits."""
+    return next(layer for layer in reversed(network.layers) if _gives_logits(layer))
+
+
+def _gives_logits(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.Dense) and not layer.name.startswith(PREFIX)
+
+
+def stages(network: Any) -> tuple[str, ...]:
+    """The layers after which the picture shrinks, and the last one: what has been seen at each size, largest first."""
+    found: list[tuple[int, str]] = []
+    for layer in network.layers:
+        shape: tuple[Any, ...] = () if isinstance(layer, keras.layers.InputLayer) else layer.output.shape
+        if len(shape) != 4 or layer.name.startswith(PREFIX):
+            continue
+        if found and shape[1] * SHRUNK > found[-1][0]:  # a rim that a convolution cuts off makes no other size
+            found[-1] = (found[-1][0], layer.name)
+        else:
+            found.append((shape[1], layer.name))
+    return tuple(name for _, name in found)
+
+
+def feature_sets(network: Any) -> dict[str, tuple[str, ...]]:
+    """Choices of features by name, the cheapest first. A feature is `last`, or `LAYER/mean` or `LAYER/deviation`.
+
+    What the last layer reads is left out where it is a whole picture.
+    """
+    means = tuple(f"{name}/{MEAN}" for name in stages(network))
+    deviations = tuple(f"{name}/{DEVIATION}" for name in stages(network))
+    sets = {"means of all stages": means, "means and deviations of all stages": means + deviations}
+    if last_layer(network).input.shape[-1] > WIDEST:
+        return sets
+    return {"the last layer": (LAST,)} | sets | {"all of these": (*means, *deviations, LAST)}
+
+
+def block(network: Any, feature: str) -> Any:
+    """One feature as a Keras tensor, float32 [n, width], of length 1."""
+    layer, _, statistic = feature.rpartition("/")
+    if feature == LAST:
+        value = last_layer(network).input
+    else:
+        value = network.get_layer(layer).output
+        over = keras.ops.mean if statistic == MEAN else keras.ops.std
+        value = over(value, axis=(1, 2))
+    return keras.layers.UnitNormalization(axis=-1, name=f"{PREFIX}unit_{feature.replace('/', '_')}")(value)
+
+
+def joined(network: Any, features: Iterable[str]) -> Any:
+    """Several features side by side."""
+    blocks = [block(network, feature) for feature in features]
+    return blocks[0] if len(blocks) == 1 else keras.layers.Concatenate(name=f"{PREFIX}features")(blocks)
+
+
+def logits(network: Any) -> Any:
+    """What the last layer's softmax reads, float32 [n, classes]; a sigmoid's two columns are 0 and its logit."""
+    layer = last_layer(network)
+    value = keras.ops.add(keras.ops.matmul(layer.input, layer.kernel), layer.bias)
+    return value if value.shape[-1] > 1 else keras.ops.concatenate([keras.ops.zeros_like(value), value], axis=-1)
+
+
+def reader(network: Any, features: Iterable[str]) -> Callable[[Any], dict[str, Features]]:
+    """A function from pixels, uint8 [n, height, width, channels], to each feature and LOGITS, float32 [n, width]."""
+    import tensorflow as tf
+
+    seen = keras.Model(network.inputs[0], {LOGITS: logits(network)} | {each: block(network, each) for each in features})
+    run = tf.function(
+        lambda pixels: seen(pixels, training=False),
+        input_signature=[tf.TensorSpec(network.input_shape, tf.uint8)],
+        jit_compile=False,
+    )
+
+    def read(pixels_u8: Any) -> dict[str, Features]:
+        rows: dict[str, list[Features]] = {}
+        for i in range(0, len(pixels_u8), 64):
+            for feature, value in run(tf.constant(pixels_u8[i : i + 64])).items():
+                rows.setdefault(feature, []).append(value.numpy())
+        return {feature: np.concatenate(parts) for feature, parts in rows.items()}
+
+    return read
