@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import urllib.error
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +201,28 @@ def test_metrics_that_cannot_be_had_are_one_line(
 ) -> None:
     assert main(["drift", "tiny", source, "--models", str(models)]) == 1
     assert f"{source}: cannot be read" in capsys.readouterr().err
+
+
+def test_metrics_may_come_by_stdin(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(scraped((CARD_OF_TINY, answers((0.5, 0.3, 0.2), 1_000)))))
+    assert main(["drift", "tiny", "-", "--models", str(models), "--json"]) == 0
+    assert verdicts(capsys.readouterr().out)["labels"] == "as expected"
+
+
+@pytest.mark.parametrize(("status", "hint"), [(401, "save the text with curl and the key"), (404, "answers 404")])
+def test_a_server_that_refuses_its_metrics_is_one_line(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int, hint: str
+) -> None:
+    def refuse(url: str, **_: object) -> None:
+        raise urllib.error.HTTPError(url, status, "no", Message(), None)
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    assert main(["drift", "tiny", "--models", str(models)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: http://127.0.0.1:3000/metrics: the server answers")
+    assert hint in said
 
 
 def test_a_card_without_expectations_says_how_to_get_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
