@@ -15,6 +15,7 @@ FEWEST_IMAGES = 50  # to fit a temperature on; of fewer the network stays as it 
 LARGEST = 10.0  # and its inverse is the smallest
 
 _SMALLEST_PROBABILITY = 1e-12
+_CHI_SQUARE = 3.841459  # with one degree of freedom, at a p of 0.05
 
 
 class NoLogits(SightlineError):
@@ -27,13 +28,13 @@ class NoLogits(SightlineError):
 def fit_temperature(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
     """The temperature with the lowest loss, found on a log scale; below 1 it makes answers surer.
 
-    `probabilities` is float32 [n, classes], `labels` [n]. The right label counts as right in all but one of n + 2 cases
-    (Platt, Probabilistic Outputs for Support Vector Machines, 1999): without a mistake among few images the temperature
-    would else fall without end. The most probable label stays the most probable one.
+    `probabilities` is float32 [n, classes], `labels` [n]. It is 1 where the images do not speak against that: where a
+    likelihood-ratio test gives it a p of 0.05 or more. Half a mistake is added to those there are: without one among
+    few images the temperature would else fall without end. The most probable label stays the most probable one.
     """
     logits = np.log(np.clip(probabilities.astype(np.float64), _SMALLEST_PROBABILITY, 1.0))
     count, classes = logits.shape
-    wrong = 1.0 / (count + 2)
+    wrong = 0.5 / (count + 1)
     targets = np.full(logits.shape, wrong / (classes - 1))
     targets[np.arange(count), labels] = 1.0 - wrong
 
@@ -42,7 +43,8 @@ def fit_temperature(probabilities: Probabilities, labels: npt.NDArray[np.int64])
         scaled -= scaled.max(axis=1, keepdims=True)
         return float((np.log(np.exp(scaled).sum(axis=1)) - (targets * scaled).sum(axis=1)).mean())
 
-    return math.exp(_lowest(loss, -math.log(LARGEST), math.log(LARGEST)))
+    lowest = _lowest(loss, -math.log(LARGEST), math.log(LARGEST))
+    return math.exp(lowest) if 2 * count * (loss(0.0) - loss(lowest)) > _CHI_SQUARE else 1.0
 
 
 def divide_logits(network: Any, temperature: float) -> None:
