@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from classifier.card import MOST_BYTES, Card, InputSpec, Metrics, Sample, read_card, write_card
 from classifier.errors import BrokenModel
-from tests.tiny_models import passed_check, tiny_card
+from tests.tiny_models import familiarity_of, passed_check, tiny_card
 
 MODELS = Path(__file__).parents[3] / "models"
 
@@ -159,3 +159,18 @@ def test_a_comparison_is_found_by_engine_and_precision():
     card = tiny_card(checks=(passed_check("tensorflow", "bfloat16"), check))
     assert card.check_of("openvino", "bfloat16") == check
     assert card.check_of("openvino", "float16") is None
+
+
+def test_a_card_says_how_familiar_its_sample_is_where_its_network_does():
+    fields = familiarity_of()
+    assert tiny_card(**fields).sample.familiarity == 0.5
+    with pytest.raises(ValidationError, match="the sample has a familiarity where the network has one"):
+        tiny_card(familiarity=fields["familiarity"])
+    with pytest.raises(ValidationError, match="the sample has a familiarity where the network has one"):
+        tiny_card(sample=fields["sample"])
+
+
+def test_a_threshold_in_force_is_one_of_the_cards_own():
+    record = familiarity_of()["familiarity"].model_dump() | {"keep": 0.5}
+    with pytest.raises(ValidationError, match="no operating point keeps"):
+        tiny_card(**familiarity_of() | {"familiarity": record})

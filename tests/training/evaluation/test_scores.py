@@ -233,3 +233,14 @@ def test_a_folder_without_images_is_refused_with_the_layout_expected(tmp_path: P
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DatasetError, match=r"PHOTOS/CLASS"):
         read_images(tmp_path / "nothing", card_for(("cup", "plate")), "test")
+
+
+def test_answers_at_a_temperature_can_be_seen_as_they_were_before() -> None:
+    logits = np.random.default_rng(0).normal(0, 2, (50, 3))
+
+    def at(temperature: float) -> Evaluation:
+        powers = np.exp(logits / temperature)
+        rows = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return Evaluation(rows, np.zeros(50, np.int64))
+
+    np.testing.assert_allclose(at(2.5).before_temperature(2.5).probabilities, at(1.0).probabilities, atol=1e-5)
