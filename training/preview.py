@@ -12,7 +12,7 @@ from training.backbones.features import cached_features
 from training.datasets.dataset import Dataset, Split
 from training.fitting.batches import Batches
 from training.fitting.class_weights import class_weights
-from training.fitting.flip_check import asks_about_flip, without_harmful_flip
+from training.fitting.on_features.flip_check import asks_about_flip, without_harmful_flip
 from training.fitting.options import FitOptions
 from training.layers.layer import Layer
 from training.recipes import RECIPES

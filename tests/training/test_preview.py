@@ -10,7 +10,7 @@ import pytest
 
 from classifier.card import InputSpec
 from tests.archives import picture
-from tests.training.fitting.test_flip_check import ramps
+from tests.training.fitting.on_features.test_flip_check import ramps
 from tests.training.tiny_backbone import on_tiny
 from training.datasets.dataset import Dataset, Split
 from training.fitting.fit import fit

@@ -43,11 +43,15 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features by split. `weights_sha256` is the backbone's, `seconds` the wall-clock time it took to compute them."""
+    """Features by split. `weights_sha256` is the backbone's, `seconds` the wall-clock time it took to compute them.
+
+    `frozen` is the backbone that sees them: to build it again takes seconds.
+    """
 
     splits: Mapping[str, Features]
     weights_sha256: str
     seconds: float
+    frozen: FrozenBackbone | None = None
 
 
 class FrozenBackbone:
@@ -57,7 +61,7 @@ class FrozenBackbone:
         import tensorflow as tf
 
         pixels = keras.Input(shape, dtype="uint8", name="pixels")
-        network = keras.Model(pixels, backbone.build(pixels, True))
+        self.network = network = keras.Model(pixels, backbone.build(pixels, True))
         self.name = backbone.name
         self.shape = shape
         self.weights_sha256 = weights_sha256(network)
@@ -113,7 +117,8 @@ def cached_features(
         with saving("features", cache):
             _write(path, *found)
     inputs, seconds = found
-    return FeatureSet({name: Features(inputs[name], labels[name]) for name in splits}, frozen.weights_sha256, seconds)
+    features = {name: Features(inputs[name], labels[name]) for name in splits}
+    return FeatureSet(features, frozen.weights_sha256, seconds, frozen)
 
 
 def _read(path: Path, labels: Mapping[str, npt.NDArray[np.int64]]) -> tuple[dict[str, Any], float] | None:

@@ -8,14 +8,15 @@ from typing import Any
 import keras
 
 from classifier.card import BackboneRecord, Precision
-from training.backbones.features import FeatureSet, cached_features
+from training.backbones.features import FeatureSet, FrozenBackbone, cached_features
 from training.datasets.dataset import Dataset, Examples
 from training.fitting.batches import Batches
 from training.fitting.class_weights import Weights, class_weights
 from training.fitting.epochs import train
 from training.fitting.fitted import Fitted
-from training.fitting.flip_check import without_harmful_flip
-from training.fitting.networks import copy_head, head_network, inference_network, training_network
+from training.fitting.networks import copy_head, head_network, inference_network, inference_network_on, training_network
+from training.fitting.on_features.flip_check import without_harmful_flip
+from training.fitting.on_features.l2_path import train_along
 from training.fitting.options import FitOptions, chosen_precision
 from training.fitting.run import Epoch, Run, best_epoch
 from training.recipes.recipe import Recipe, Statistics, statistics_of
@@ -105,16 +106,34 @@ class _Fitting:
         network = self.fine_tuned(head, after, after + epochs - planned) if epochs > planned else None
         best = best_epoch(self.run.history).epoch
         if network is None or best <= after:
-            network = self.with_head_of(head, best)
-        else:
-            self.run.restore(network, best)
+            self.run.restore(head, best)
+            return self.frozen_with(head, seen)
+        self.run.restore(network, best)
         return inference_network(self.recipe, self.classes, self.statistics, network)
 
+    def frozen_with(self, head: Any, seen: FeatureSet) -> Any:
+        """The inference network of a head on the backbone as it was."""
+        recipe = self.recipe
+        assert recipe.backbone is not None  # noqa: S101  (there are features)
+        frozen = seen.frozen or FrozenBackbone(recipe.backbone, recipe.input.shape)
+        return inference_network_on(frozen.network, recipe, self.classes, self.statistics, head)
+
     def head(self, seen: FeatureSet, epochs: int) -> tuple[Any, int]:
-        """The head after its epochs, trained on features, and the last of them."""
+        """The head after its epochs, trained on features or along the path of the recipe, and the last of them."""
         recipe, splits = self.recipe, seen.splits
         keras.utils.set_random_seed(self.options.seed)
         head = head_network(recipe, self.classes, self.statistics, width=splits["train"].inputs.shape[1])
+        if recipe.l2:
+            return head, train_along(
+                recipe.l2,
+                head,
+                seen,
+                self.run,
+                self.weights,
+                until=epochs,
+                patience=_patience(recipe, self.options),
+                progress=self.options.progress,
+            )
         batches = Batches(splits["train"], recipe.batch_size, seed=self.options.seed, steps=recipe.steps_per_epoch)
         return head, self.train(head, batches, splits["validation"], until=epochs)
 
@@ -179,4 +198,5 @@ def _settings(
         "flip": options.flip,
         "class_weights": list(weights) if weights else None,
         **({"backbone": recipe.backbone.name} if recipe.backbone else {}),
+        **({"l2": [recipe.l2.strongest, recipe.l2.ratio]} if recipe.l2 else {}),
     }

@@ -36,10 +36,11 @@ def training_network(recipe: Recipe, classes: int, statistics: Statistics, preci
 
 
 def head_network(recipe: Recipe, classes: int, statistics: Statistics, width: int) -> Any:
-    """The compiled head alone, on features float32 [n, width]."""
+    """The head alone, on features float32 [n, width]; compiled where it is trained in epochs."""
     features = keras.Input((width,), dtype="float32", name=FEATURES)
     network = keras.Model(features, _apply(recipe.network(classes, statistics), features))
-    _compile(network, recipe.optimizer())
+    if recipe.l2 is None:
+        _compile(network, recipe.optimizer())
     return network
 
 
@@ -62,6 +63,14 @@ def inference_network(recipe: Recipe, classes: int, statistics: Statistics, trai
     body = keras.Model(pixels, answer)
     body.set_weights(trained.get_weights())
     return keras.Model(pixels, _columns(answer), name=recipe.name.replace("-", "_"))
+
+
+def inference_network_on(frozen: Any, recipe: Recipe, classes: int, statistics: Statistics, head: Any) -> Any:
+    """The network that is served, of a backbone that stayed as it was and a head that was trained on its features."""
+    answer = _apply(recipe.network(classes, statistics), frozen.output)
+    network = keras.Model(frozen.input, _columns(answer), name=recipe.name.replace("-", "_"))
+    copy_head(head, network)
+    return network
 
 
 def inference_head(trained: Any) -> Any:

@@ -28,6 +28,14 @@ class Epoch(NamedTuple):
     val_accuracy: float
 
 
+DECIMALS = 6  # of a figure in the file
+
+
+def as_kept(row: Epoch) -> Epoch:
+    """The row as the file has it, so that a run and a resumed one compare the same figures."""
+    return Epoch(row.epoch, *(round(value, DECIMALS) for value in row[1:]))
+
+
 def read_history(path: Path) -> list[Epoch]:
     """The rows of a `history.csv`; none when there is no such file."""
     if not path.exists():
@@ -41,7 +49,7 @@ def write_history(history: Sequence[Epoch], path: Path) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Epoch._fields)
-    writer.writerows((row.epoch, *(round(value, 6) for value in row[1:])) for row in history)
+    writer.writerows(as_kept(row) for row in history)
     replace_bytes(path, text.getvalue().encode())
 
 
@@ -116,7 +124,7 @@ class Run:
         """Keep an epoch: weights with the optimiser's state first, then the history. Raises NotSaved."""
         with saving(f"epoch {row.epoch}", self.folder):
             write_weights(network, self.weights(row.epoch))
-            self.history.append(row)
+            self.history.append(as_kept(row))
             write_history(self.history, self.folder / HISTORY)
         kept = {self.weights(row.epoch), self.weights(best_epoch(self.history).epoch)}
         for path in set(self.folder.glob(f"epoch-*{SUFFIX}")) - kept:

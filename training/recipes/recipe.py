@@ -58,6 +58,22 @@ class FineTuning:
 
 
 @dataclass(frozen=True)
+class L2Path:
+    """A head of one dense layer, fitted to convergence at one strength of L2 after the other, from strong to weak.
+
+    Each strength counts as an epoch, so the kept one has the lowest validation loss too. The first is `strongest`, in
+    parts of the features' mean square for each training image, and each is `ratio` of the one before.
+    """
+
+    strongest: float
+    ratio: float
+
+    def strength(self, epoch: int) -> float:
+        """That of an epoch, which count from 1."""
+        return self.strongest * self.ratio ** (epoch - 1)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How one network of one article is built and trained.
 
@@ -67,7 +83,8 @@ class Recipe:
 
     With a `backbone`, `network` is the head: it takes the backbone's features in place of pixels, and is trained on
     features computed once. With `fine_tuning` the last of the `epochs` train the top of the backbone too, and only
-    these see augmented images.
+    these see augmented images. With `l2` the head's epochs are the strengths of that path, instead of passes over the
+    features with `optimizer`.
 
     `patience` ends the head's epochs, and those of fine-tuning, once so many in turn have not lowered the validation
     loss; None trains to the last, as the articles do.
@@ -89,11 +106,14 @@ class Recipe:
     baseline: str | None = None  # the same recipe without augmentation, for the comparison in the report
     backbone: Backbone | None = None
     fine_tuning: FineTuning | None = None
+    l2: L2Path | None = None
     patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.fine_tuning and not (self.backbone and 0 < self.fine_tuning.after < self.epochs):
             raise RecipeError(f"{self.name}: fine-tuning needs a backbone, and epochs before and after it begins")
+        if self.l2 and not self.backbone:
+            raise RecipeError(f"{self.name}: a path of L2 strengths needs a backbone, whose features it is fitted on")
 
     def head_epochs(self, epochs: int) -> int:
         """How many of `epochs` train the head on the backbone's features; 0 without a backbone."""

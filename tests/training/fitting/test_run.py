@@ -54,6 +54,12 @@ def test_a_history_is_read_as_it_was_written(tmp_path: Path):
     assert read_history(tmp_path / "history.csv") == history
 
 
+def test_a_run_compares_losses_as_its_file_has_them(tmp_path: Path):
+    run = recorded(tmp_path, 0.5000004, 0.4999996)
+    assert run.history == read_history(tmp_path / "history.csv")
+    assert best_epoch(run.history).epoch == 1
+
+
 def test_the_kept_epoch_is_the_first_with_the_lowest_validation_loss():
     assert best_epoch([epoch(1, 0.9), epoch(2, 0.5), epoch(3, 0.5)]).epoch == 2
 

@@ -137,7 +137,7 @@ def never_better() -> Recipe:
     recipe = on_tiny("finetuned")
     assert recipe.fine_tuning is not None
     tuning = replace(recipe.fine_tuning, after=6, optimizer=lambda: _sgd(0.0))
-    return replace(recipe, optimizer=lambda: _sgd(0.0), epochs=10, fine_tuning=tuning, patience=1)
+    return replace(recipe, l2=None, optimizer=lambda: _sgd(0.0), epochs=10, fine_tuning=tuning, patience=1)
 
 
 def test_head_and_fine_tuning_end_each_when_patience_does(data: Dataset, tmp_path: Path):
@@ -237,7 +237,7 @@ def test_the_parts_that_fine_tuning_thaws_end_before_the_features():
 
 def test_recipes_for_any_images_have_patience_and_those_of_articles_keep_their_schedules():
     assert all(recipe.patience for recipe in FOR_ANY_IMAGES.values())
-    assert not any(recipe.patience for recipe in RECIPES.values())
+    assert not any(recipe.patience or recipe.l2 for recipe in RECIPES.values())
 
 
 def test_a_stopped_fit_is_either_resumed_or_begun_anew(photos: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,4 +1,4 @@
-"""`training.fitting.flip_check`: a mirrored left arrow points right, a mirrored stripe is a stripe."""
+"""`training.fitting.on_features.flip_check`: a mirrored left arrow points right, a mirrored stripe is a stripe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.training.tiny_backbone import SPEC, on_tiny
 from training.datasets.dataset import Dataset, Split
 from training.export import save_version
 from training.fitting.fit import fit
-from training.fitting.flip_check import compare
+from training.fitting.on_features.flip_check import compare
 from training.fitting.options import FitOptions
 
 SIDE = SPEC.height

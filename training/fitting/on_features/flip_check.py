@@ -76,7 +76,8 @@ def check_flip(backbone: Backbone, shape: tuple[int, int, int], dataset: Dataset
     )
     chosen = spread(features.labels, max(MOST_IMAGES, len(dataset.labels)))
     plain = features.take(chosen)
-    flipped = FrozenBackbone(backbone, shape).features(_mirrored(dataset, chosen))
+    frozen = seen.frozen or FrozenBackbone(backbone, shape)
+    flipped = frozen.features(_mirrored(dataset, chosen))
     margins, mirrored = _margins_by_others(plain, flipped)
     every = np.ones(len(chosen), bool)
     groups = [every, *(plain.labels == column for column in range(len(dataset.labels)))]
