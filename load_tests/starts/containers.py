@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 import uuid
@@ -17,6 +18,8 @@ HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-o
 LIMITED = ("--cpus", "2", "--memory", "512m", "--pids-limit", "256")
 STOPS_WITHIN_S = 40
 LOOK_EVERY_S = 0.05
+
+_BINARY = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class Container:
@@ -42,6 +45,14 @@ class Container:
     def log(self) -> str:
         done = subprocess.run([_docker(), "logs", self.name], check=False, capture_output=True, text=True)
         return done.stdout + done.stderr
+
+    def memory_bytes(self) -> int:
+        """What counts against its limit: of all its processes, without file pages that the kernel gives back first."""
+        shown = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", self.name)
+        used = re.match(r"([\d.]+)(\w+) /", shown)
+        if used is None:
+            raise SystemExit(f"docker stats says {shown!r} of the memory; expected a number with a unit, then `/`")
+        return round(float(used[1]) * _BINARY[used[2]])
 
     def start(self) -> None:
         docker("start", self.name)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import textwrap
 import time
 from collections import Counter
@@ -208,6 +209,21 @@ def test_a_killed_server_is_restarted_by_policy(engine: Engine, ours: str) -> No
             time.sleep(0.2)
         assert engine.inspect(there.name)["RestartCount"] == 1
         there.wait_until_ready()
+
+
+def test_how_long_starts_take_is_kept_of_the_checkout_and_of_a_container(
+    engine: Engine, ours: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "starts.json"
+    words = ("--times", "1", "--ways", "alone", "--image", ours, "--out", str(out))
+    environ = {"DOCKER": engines.DOCKER, "PYTHONPATH": str(ROOT)}
+    engine.run(sys.executable, "-m", "load_tests.starts", *words, timeout_s=300, environ=environ)
+    found = json.loads(out.read_text())
+    assert [one["way"] for one in found["starts"]] == ["alone", "container"]
+    for one in found["starts"]:
+        assert min(one["wall_s"], one["cpu_s"], one["pss_mb"]) > 0
+    assert found["starts"][1]["working_set_mb"] > 100
+    assert found["medians"].keys() == {"alone", "container"}
 
 
 def test_the_same_inputs_give_the_same_layers(engine: Engine, bento: Bento, ours: str) -> None:
