@@ -236,7 +236,7 @@ class Sightline:
         async with deadline_after(allowed_ms) as deadline:
             with while_present(request):
                 row = await classifier.classify(image, deadline)
-        answer = responses.prediction(classifier.card, row, top_k)
+        answer = responses.prediction(classifier.card, row, responses.Wanted(top_k))
         answer.headers[endpoints.VERSION_HEADER] = str(classifier.card.version)
         return answer
 

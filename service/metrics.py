@@ -45,6 +45,7 @@ class Series(NamedTuple):
 
 # Finer than the default buckets, the smallest of which would hold every thumbnail.
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_FAMILIARITIES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _IMAGES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 _SERVICE = "sightline"
@@ -71,6 +72,16 @@ CONFIDENCE = Series(
     _MODEL,
     "Probability of the most probable label; a drift of the images shows here first",
     PROBABILITY_BOUNDS,
+)
+FAMILIARITY = Series(
+    "sightline_familiarity",
+    "histogram",
+    _MODEL,
+    "How familiar each image looks, 0 to 1, of versions that say so; evenly spread over images as in training",
+    _FAMILIARITIES,
+)
+UNFAMILIAR = Series(
+    "sightline_unfamiliar_total", "counter", _MODEL, "Images that look like nothing the version was trained on"
 )
 DECODE_SECONDS = Series("sightline_decode_seconds", "histogram", _MODEL, "Seconds to decode one image", _SECONDS)
 QUEUE_SECONDS = Series(
@@ -224,6 +235,9 @@ class ModelMetrics:
         self._images = Histogram(BATCH_IMAGES)
         self._confidence = Histogram(CONFIDENCE)
         self._predictions = np.zeros(len(card.labels), np.int64)
+        self._record = card.familiarity
+        self._familiarity = Histogram(FAMILIARITY)
+        self._unfamiliar = 0
         self._rows: list[npt.NDArray[np.float32]] = []
 
     def ran(
@@ -232,8 +246,13 @@ class ModelMetrics:
         queue_ns: Sequence[int],
         infer_ns: int,
         probabilities: npt.NDArray[np.float32],
+        familiarity: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        """Count a batch: the times of each image, and the rows that are answers, float32 [images, classes]."""
+        """Count a batch: the times of each image, and what are answers.
+
+        These are rows of probabilities, float32 [images, classes], and float32 [images] where the version has a
+        familiarity.
+        """
         for decoding in decode_ns:
             self._decode.observe(decoding / 1e9)
         for queueing in queue_ns:
@@ -241,6 +260,10 @@ class ModelMetrics:
         self._infer.observe(infer_ns / 1e9)
         self._images.observe(len(decode_ns))
         self._rows.append(probabilities)
+        if familiarity is not None and self._record is not None:
+            for score in familiarity.tolist():
+                self._familiarity.observe(score)
+                self._unfamiliar += not self._record.is_familiar(score)
         if len(self._rows) >= self.MOST_KEPT:
             self._count_rows()
 
@@ -255,6 +278,9 @@ class ModelMetrics:
         }
         for series, histogram in histograms.items():
             yield series, self._model, histogram
+        if self._record is not None:
+            yield FAMILIARITY, self._model, self._familiarity
+            yield UNFAMILIAR, self._model, self._unfamiliar
         for label, images in zip(self._labels, self._predictions.tolist(), strict=True):
             if images:
                 yield PREDICTIONS, (*self._model, label), images

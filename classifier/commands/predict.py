@@ -6,7 +6,7 @@ import contextlib
 import json as json_text
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -64,26 +64,45 @@ def read(image: Path) -> bytes:
         raise UnreadableFile(f"cannot be read ({error.strerror})") from error
 
 
-def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> list[Prediction] | SightlineError:
+class Seen(NamedTuple):
+    """What a version says of one image. `familiarity` is None where it does not say."""
+
+    predictions: list[Prediction]
+    familiarity: float | None
+    familiar: bool
+
+
+def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> Seen | SightlineError:
+    from classifier.ranking import rank
+
     try:
-        return loaded.predict(read(image), top_k)
+        answers = loaded.answer([read(image)])
     except ImageError as error:
         return error
+    predictions, record = rank(answers.probabilities[0], loaded.card.labels, top_k), loaded.card.familiarity
+    if record is None or answers.familiarity is None:
+        return Seen(predictions, None, familiar=True)
+    familiarity = float(answers.familiarity[0])
+    return Seen(predictions, familiarity, record.is_familiar(familiarity))
 
 
-def _answered(card: Card, answer: list[Prediction] | SightlineError) -> dict[str, Any]:
+def _answered(card: Card, answer: Seen | SightlineError) -> dict[str, Any]:
     head = {"model": card.name, "version": card.version}
     if isinstance(answer, SightlineError):
         return head | {"error": {"code": answer.code, "title": answer.title, "detail": str(answer)}}
-    return head | {"predictions": [prediction._asdict() for prediction in answer]}
+    said: dict[str, Any] = {"predictions": [prediction._asdict() for prediction in answer.predictions]}
+    if answer.familiarity is not None:
+        said |= {"familiar": answer.familiar, "familiarity": answer.familiarity}
+    return head | said
 
 
-def _print_answer(image: Path, answer: list[Prediction] | SightlineError) -> None:
+def _print_answer(image: Path, answer: Seen | SightlineError) -> None:
     if isinstance(answer, SightlineError):
         print(f"error: {image}: {answer}", file=sys.stderr)
         return
-    print(image)
-    width = max(len(label) for label, _ in answer)
-    for label, probability in answer:
+    familiarity = "" if answer.familiarity is None else f"  familiarity {answer.familiarity:.2f}"
+    print(f"{image}{familiarity}{'' if answer.familiar else ': this looks like nothing the model was trained on'}")
+    width = max(len(label) for label, _ in answer.predictions)
+    for label, probability in answer.predictions:
         bar = "  " + "\u2588" * round(BAR_WIDTH * probability) if sys.stdout.isatty() else ""
         print(f"  {label:{width}}  {probability:6.1%}{bar}".rstrip())

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.responses import Response
 
-from classifier.card import Card
+from classifier.card import Card, SetQuantile
 from classifier.engines import Probabilities
 from classifier.errors import SightlineError
 from classifier.explanation import Heat, overlay
+from classifier.prediction_sets import prediction_set
 from classifier.ranking import ranked
 from service.errors import is_oip, problem, problem_headers
 from service.inference.catalog import Catalog
@@ -59,22 +60,27 @@ def error_response(path: str, error: BaseException) -> Response:
     return protocol_error(error) if is_oip(path) else problem_response(error)
 
 
-def prediction(card: Card, image: Classified, top_k: int | None) -> Response:
-    """`predict`: labels and probabilities, most probable first."""
-    return timed(Response(prediction_body(card, image.row, top_k), media_type=JSON), [image])
+class Wanted(NamedTuple):
+    """What a caller wants to read of each image: the `top_k` most probable labels, and the labels of a set."""
+
+    top_k: int | None = None
+    quantile: SetQuantile | None = None
 
 
-def prediction_body(card: Card, row: Probabilities, top_k: int | None) -> bytes:
+def prediction(card: Card, image: Classified, wanted: Wanted) -> Response:
+    """`predict`: labels and probabilities, most probable first, and whether the image looks familiar."""
+    return timed(Response(prediction_body(card, image, wanted), media_type=JSON), [image])
+
+
+def prediction_body(card: Card, image: Classified, wanted: Wanted) -> bytes:
     """What `prediction` has to say, as JSON."""
-    return orjson.dumps(_head(card) | {"predictions": _ranked(card, row, top_k)})
+    return orjson.dumps(_head(card) | _answer(card, image, wanted))
 
 
-def prediction_of_each(card: Card, images: Sequence[Classified | SightlineError], top_k: int | None) -> Response:
+def prediction_of_each(card: Card, images: Sequence[Classified | SightlineError], wanted: Wanted) -> Response:
     """`predict-batch`: in the order of the images, predictions or what is wrong with the image."""
     results = [
-        {"error": problem(image)}
-        if isinstance(image, SightlineError)
-        else {"predictions": _ranked(card, image.row, top_k)}
+        {"error": problem(image)} if isinstance(image, SightlineError) else _answer(card, image, wanted)
         for image in images
     ]
     answer = json_response(_head(card) | {"results": results})
@@ -118,6 +124,17 @@ def model(catalog: Catalog, name: str, version: int) -> Response:
 
 def _head(card: Card) -> dict[str, Any]:
     return {"model": card.name, "version": card.version}
+
+
+def _answer(card: Card, image: Classified, wanted: Wanted) -> dict[str, Any]:
+    answer: dict[str, Any] = {"predictions": _ranked(card, image.row, wanted.top_k)}
+    if card.familiarity is not None and image.familiarity is not None:
+        answer["familiar"] = card.familiarity.is_familiar(image.familiarity)
+        answer["familiarity"] = image.familiarity
+    if (quantile := wanted.quantile) is not None:
+        labels = [label for label, _ in prediction_set(image.row, card.labels, quantile)]
+        answer["prediction_set"] = {"coverage": quantile.coverage, "labels": labels}
+    return answer
 
 
 def _ranked(card: Card, row: Probabilities, top_k: int | None) -> list[dict[str, Any]]:

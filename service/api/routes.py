@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
@@ -10,12 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from classifier.errors import RolloutFileError
+from classifier.prediction_sets import quantile_for
 from service import metrics
 from service.api import bodies, page, responses
 from service.api.deadlines import deadline_after, time_for, while_present
 from service.api.endpoints import WHOLE_NUMBER, Endpoint, answered, catalog_of, classifier_of, which_of
 from service.api.oip import routes as oip
 from service.api.openapi import document
+from service.api.responses import Wanted
 from service.errors import MalformedRequest, MethodNotAllowed, NoSuchPath, NotReady
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
@@ -35,6 +38,7 @@ HOT = tuple(f"{model}{step}" for model in MODEL_PATHS for step in ("/predict", "
     f"/v2/models/{{model}}{version}/infer" for version in ("", "/versions/{version}")
 )
 
+_COVERAGE = re.compile(r"0?\.[0-9]{1,6}")
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -90,26 +94,26 @@ async def describe_model(request: Request) -> Response:
 
 async def predict(request: Request) -> Response:
     catalog, classifier = catalog_of(request), classifier_of(request)
-    top_k = _top_k(request, classifier)
+    wanted = _wanted(request, classifier)
     allowed_ms = time_for(request, catalog.settings)
     sent = await bodies.receive_image(request, catalog.settings.max_body_bytes)
     async with deadline_after(allowed_ms) as deadline:
         with while_present(request):
             image = await bodies.image_of(request, sent)
             del sent  # JSON takes more than its image, which may wait
-            row = await classifier.classify(image, deadline)
-    return responses.prediction(classifier.card, row, top_k)
+            classified = await classifier.classify(image, deadline)
+    return responses.prediction(classifier.card, classified, wanted)
 
 
 async def predict_batch(request: Request) -> Response:
     catalog, classifier = catalog_of(request), classifier_of(request)
-    top_k = _top_k(request, classifier)
+    wanted = _wanted(request, classifier)
     allowed_ms = time_for(request, catalog.settings)
     images = await bodies.read_images(request, catalog.settings.max_body_bytes, catalog.settings.max_images)
     async with deadline_after(allowed_ms) as deadline:
         with while_present(request):
             rows = await classifier.classify_each(images, deadline)
-    return responses.prediction_of_each(classifier.card, rows, top_k)
+    return responses.prediction_of_each(classifier.card, rows, wanted)
 
 
 async def explain(request: Request) -> Response:
@@ -155,29 +159,41 @@ def read_top_k(text: str, classes: int) -> int:
     return int(text)
 
 
+def read_coverage(text: str) -> float:
+    """A `coverage` parameter. Raises MalformedRequest naming the range."""
+    if not _COVERAGE.fullmatch(text):
+        raise MalformedRequest(f"coverage must be a decimal between 0 and 1, as 0.95, not {text!r}")
+    return float(text)
+
+
 def _answered(endpoint: Endpoint) -> Endpoint:
     return answered(endpoint, responses.problem_response)
 
 
-def _top_k(request: Request, classifier: Classifier) -> int | None:
-    text = _parameter(request, "top_k")
-    return None if text is None else read_top_k(text, len(classifier.card.labels))
+def _wanted(request: Request, classifier: Classifier) -> Wanted:
+    """What `predict` is to say of an image. Raises MalformedRequest or UnknownCoverage."""
+    given, card = _parameters(request, "top_k", "coverage"), classifier.card
+    top_k, coverage = given.get("top_k"), given.get("coverage")
+    return Wanted(
+        None if top_k is None else read_top_k(top_k, len(card.labels)),
+        None if coverage is None else quantile_for(card.prediction_sets, read_coverage(coverage)),
+    )
 
 
 def _label(request: Request, classifier: Classifier) -> int | None:
-    text = _parameter(request, "label")
+    text = _parameters(request, "label").get("label")
     if text is not None and text not in classifier.card.labels:
         raise MalformedRequest(f"no label {text!r}; there is: {', '.join(classifier.card.labels)}")
     return None if text is None else classifier.card.labels.index(text)
 
 
-def _parameter(request: Request, name: str) -> str | None:
-    """The one query parameter that a route takes. Raises MalformedRequest for another one and for a second one."""
+def _parameters(request: Request, *names: str) -> dict[str, str]:
+    """The query parameters that a route takes. Raises MalformedRequest for another one and for a second one."""
     if not request.scope["query_string"]:
-        return None
+        return {}
     parameters = request.query_params
-    if unknown := sorted(set(parameters) - {name}):
-        raise MalformedRequest(f"no parameter {', '.join(unknown)}; there is: {name}")
-    if len(given := parameters.getlist(name)) > 1:
-        raise MalformedRequest(f"{name} is given more than once")
-    return given[0]
+    if unknown := sorted(set(parameters) - set(names)):
+        raise MalformedRequest(f"no parameter {', '.join(unknown)}; there is: {', '.join(names)}")
+    if twice := sorted(name for name in parameters if len(parameters.getlist(name)) > 1):
+        raise MalformedRequest(f"{', '.join(twice)} is given more than once")
+    return dict(parameters)

@@ -21,11 +21,17 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The answer for one image: at least one label, most probable first."""
+    """The answer for one image: at least one label, most probable first.
+
+    `familiarity` is 0..1, low where the image looks like nothing that the model was trained on; `familiar` is whether
+    the model's threshold is reached. Both are None of versions that do not say so.
+    """
 
     model: str
     version: int
     predictions: tuple[Prediction, ...]
+    familiar: bool | None = None
+    familiarity: float | None = None
 
     @property
     def top(self) -> Prediction:
@@ -70,7 +76,7 @@ class Model(ModelSummary):
 
 def read_predictions(content: Any) -> Predictions:
     """`predict`'s JSON. Raises KeyError, TypeError or ValueError where it has another form."""
-    return Predictions(*_name_and_version(content), _ranked(content))
+    return Predictions(*_name_and_version(content), _ranked(content), *_familiarity(content))
 
 
 def read_results(content: Any, images: int, request_id: str | None) -> list[Predictions | ClientError]:
@@ -81,7 +87,7 @@ def read_results(content: Any, images: int, request_id: str | None) -> list[Pred
     return [
         error_of_problem(result["error"], request_id)
         if "error" in result
-        else Predictions(model, version, _ranked(result))
+        else Predictions(model, version, _ranked(result), *_familiarity(result))
         for result in results
     ]
 
@@ -104,6 +110,15 @@ def _ranked(content: Any) -> tuple[Prediction, ...]:
         if type(label) is not str or not 0 <= probability <= _MOST_PROBABLE:  # written so that NaN fails
             raise ValueError("a label that is no text, or a probability that is not from 0 to 1")
     return ranked
+
+
+def _familiarity(content: Any) -> tuple[bool | None, float | None]:
+    if (familiar := content.get("familiar")) is None:
+        return None, None
+    familiarity = content["familiarity"]
+    if not isinstance(familiar, bool) or not 0 <= familiarity <= 1:  # written so that NaN fails
+        raise ValueError("familiar that is neither true nor false, or a familiarity that is not from 0 to 1")
+    return familiar, familiarity
 
 
 def _name_and_version(content: Any) -> tuple[str, int]:

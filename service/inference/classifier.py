@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import repeat
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -312,11 +312,11 @@ class Classifier:
             decode_ns, queue_ns = [i.decode_ns for i in images], [began - i.came_at_ns for i in images]
             infer_ns = inferred - stacked
             finite = np.asarray(np.isfinite(rows).all(axis=1))
-            scores: Iterable[float | None] = repeat(None, len(images))
-            if answers.familiarity is not None:
-                familiarity = answers.familiarity[: len(images)]
+            familiarity, scores = answers.familiarity, cast("Iterable[float | None]", repeat(None, len(images)))
+            if familiarity is not None:
+                familiarity = familiarity[: len(images)]
                 finite &= np.isfinite(familiarity)
-                scores = familiarity.tolist()
+                scores, familiarity = familiarity.tolist(), familiarity[finite]
             answer = [
                 Classified(row, decode, queue, infer_ns, score) if good else self._no_number()
                 for row, good, decode, queue, score in zip(
@@ -325,7 +325,7 @@ class Classifier:
             ]
             output_ns = time.perf_counter_ns() - inferred
             self.statistics.ran(BatchTimes(decode_ns, queue_ns, stacked - began, infer_ns, output_ns))
-            self.metrics.ran(decode_ns, queue_ns, infer_ns, rows[finite])
+            self.metrics.ran(decode_ns, queue_ns, infer_ns, rows[finite], familiarity)
             return answer
 
         return RunningBatch(self._start(pixels), read)

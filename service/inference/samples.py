@@ -1,4 +1,4 @@
-"""Pictures that a model was unsure of, kept for somebody to sort: a bounded sample of what callers send.
+"""Pictures that a model was unsure of, or that look unfamiliar, kept for somebody to sort: a bounded sample.
 
 Off unless a folder is set. They lie in `FOLDER/MODEL/LABEL/`, by the label that was the most probable. Somebody moves
 those that are wrong into the right folder; `sightline fit` reads `FOLDER/MODEL` then like any other photos.
@@ -96,7 +96,7 @@ class SampleKeeper:
 
 
 class Samples:
-    """Hears of one version's images, and offers those that it was unsure of."""
+    """Hears of one version's images, and offers those that it was unsure of or that look unfamiliar."""
 
     def __init__(self, keeper: SampleKeeper, card: Card) -> None:
         self._keeper = keeper
@@ -108,9 +108,10 @@ class Samples:
     def _look(self, body: bytes | None, pixels: Pixels, row: asyncio.Future[Classified]) -> None:
         if row.cancelled() or row.exception() is not None:
             return
-        probabilities = row.result().row
-        column = int(probabilities.argmax())
-        if self._keeper.is_unsure(float(probabilities[column])):
+        image, record = row.result(), self._card.familiarity
+        column = int(image.row.argmax())
+        is_strange = record is not None and image.familiarity is not None and not record.is_familiar(image.familiarity)
+        if is_strange or self._keeper.is_unsure(float(image.row[column])):
             self._keeper.offer(self._card, self._card.labels[column], body, pixels)
 
 

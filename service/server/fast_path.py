@@ -21,6 +21,7 @@ from service.api import bodies, responses
 from service.api.deadlines import TIMEOUT_HEADER, deadline_error
 from service.api.endpoints import LONGEST_CACHED, VERSION_HEADER, of_caller
 from service.api.middleware import CUT_OFF
+from service.api.responses import Wanted
 from service.errors import CallerGone, Closing, QueueFull, problem
 from service.inference import timing
 from service.inference.classifier import Classifier
@@ -55,7 +56,7 @@ class Asked(NamedTuple):
     path: str
     model: str
     which: int | str | None
-    top_k: int | None
+    wanted: Wanted
 
 
 class FastPathProtocol(ConnectionProtocol):
@@ -123,7 +124,8 @@ class FastPathProtocol(ConnectionProtocol):
                 self._let_canary_take_it()
         except SightlineError:
             return None
-        return asked if asked.top_k is None or asked.top_k <= len(self._classifier.card.labels) else None
+        top_k = asked.wanted.top_k
+        return asked if top_k is None or top_k <= len(self._classifier.card.labels) else None
 
     def _let_canary_take_it(self) -> None:
         scope, proxies = cast("dict[str, Any]", self.scope), self.context.traffic.proxies
@@ -199,7 +201,7 @@ class Exchange:
 
     def _answer(self, image: Classified) -> None:
         connection, asked = self._connection, self._asked
-        body = responses.prediction_body(self._classifier.card, image.row, asked.top_k)
+        body = responses.prediction_body(self._classifier.card, image, asked.wanted)
         self.keep_alive = self.keep_alive and not self._traffic.is_draining
         head = (
             _first_lines(tuple(connection.server_state.default_headers)),
@@ -247,7 +249,7 @@ def asked_by(url: bytes) -> Asked | None:
         return None
     found = {name: text.decode() for name, text in match.groupdict().items() if text is not None}
     version, top_k = (int(found[name]) if name in found else None for name in ("version", "top_k"))
-    return Asked(found["path"], found["model"], found.get("alias", version), top_k)
+    return Asked(found["path"], found["model"], found.get("alias", version), Wanted(top_k))
 
 
 def _image_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -42,11 +42,14 @@ async function predict(model, image) {
   const began = performance.now();
   const type = image.type || "application/octet-stream";
   const answer = await ask(`v1/models/${model}/predict`, { method: "POST", body: image, headers: { "Content-Type": type } });
-  const { predictions } = await answer.json();
-  return { predictions, total: performance.now() - began, stages: stages(answer.headers.get("Server-Timing")) };
+  const { predictions, familiar = true } = await answer.json();
+  return { predictions, familiar, total: performance.now() - began, stages: stages(answer.headers.get("Server-Timing")) };
 }
 
-function drawBars(into, predictions) {
+/** Bars of the most probable labels, paler where the image looks unfamiliar, with a sentence above that says so. */
+function drawBars(into, strange, { predictions, familiar }) {
+  strange.hidden = familiar;
+  into.classList.toggle("guess", !familiar);
   into.replaceChildren(
     ...predictions.slice(0, SHOWN).map(({ label, probability }) => {
       const bar = document.createElement("div");
@@ -88,10 +91,11 @@ async function classify(image, name) {
   const model = $("model").value;
   try {
     const answer = await predict(model, image);
-    drawBars(item.querySelector(".bars"), answer.predictions);
+    drawBars(item.querySelector(".bars"), item.querySelector(".strange"), answer);
     drawTimes(item.querySelector(".times"), answer);
     const [best] = answer.predictions;
-    announce(`${name}: ${best.label}, ${percent.format(best.probability)}`);
+    const said = `${best.label}, ${percent.format(best.probability)}`;
+    announce(answer.familiar ? `${name}: ${said}` : `${name}: nothing the model was trained on; its guess is ${said}`);
     if ($("heat").checked) await overlayHeat(item, model, image);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
@@ -176,8 +180,8 @@ async function watch() {
     const began = performance.now();
     try {
       const answer = await predict($("model").value, await frame());
-      drawBars($("live-bars"), answer.predictions);
-      $("letter").textContent = answer.predictions[0].label;
+      drawBars($("live-bars"), $("live-strange"), answer);
+      $("letter").textContent = answer.familiar ? answer.predictions[0].label : "?";
       rate = 0.8 * rate + (0.2 * 1000) / (performance.now() - began);
       $("rate").textContent = `${rate.toFixed(0)} images per second, answer after ${milliseconds(answer.total)}`;
     } catch (error) {

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from service.api.oip.protocol import INPUT, OUTPUT
+from classifier.card import Card
+from service.api.oip.protocol import FAMILIARITY, INPUT, OUTPUT
 from service.client.version import VERSION
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
@@ -31,7 +32,7 @@ def model(classifier: Classifier, versions: list[int]) -> dict[str, Any]:
         "versions": [str(version) for version in versions],
         "platform": _platform(classifier),
         "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, *card.input.shape]}],
-        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(card.labels)]}],
+        "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, columns]} for name, columns in _outputs(card)],
         "properties": _properties(classifier),
     }
 
@@ -48,7 +49,7 @@ def config(classifier: Classifier, settings: Settings) -> dict[str, Any]:
         "input": [
             {"name": INPUT, "data_type": "TYPE_UINT8", "format": "FORMAT_NHWC", "dims": list(card.input.shape)},
         ],
-        "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [len(card.labels)]}],
+        "output": [{"name": name, "data_type": "TYPE_FP32", "dims": [columns]} for name, columns in _outputs(card)],
         "instance_group": [{"name": engine.device, "kind": _kind(classifier), "count": engine.streams}],
         "dynamic_batching": {
             "preferred_batch_size": [classifier.max_batch],
@@ -77,6 +78,11 @@ def repository(catalog: Catalog, ready_only: bool) -> list[dict[str, str]]:
     ]
 
 
+def _outputs(card: Card) -> list[tuple[str, int]]:
+    """The outputs and how many numbers each has for an image."""
+    return [(OUTPUT, len(card.labels)), *([(FAMILIARITY, 1)] if card.familiarity is not None else [])]
+
+
 def _platform(classifier: Classifier) -> str:
     engine = classifier.model.engine.name
     return f"{engine}_{_FORMAT[engine]}"
@@ -98,6 +104,7 @@ def _properties(classifier: Classifier) -> dict[str, str]:
             f"{INPUT}: UINT8 [n, {pixels}] pixels, or FP32 [n, {pixels}] in 0..255, rounded to whole numbers, or "
             "BYTES [n] or [n, 1], image files of any size"
         ),
+        **({"familiarity_threshold": f"{card.familiarity.point.threshold:g}"} if card.familiarity else {}),
         "resize": card.input.resize,
         "contrast": card.input.contrast,
         "recipe": card.recipe,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +12,7 @@ from service.errors import MalformedRequest
 
 INPUT = "image"
 OUTPUT = "probabilities"
+FAMILIARITY = "familiarity"  # of versions that have one
 
 LENGTH_HEADER = "inference-header-content-length"
 
@@ -65,13 +66,32 @@ class InferRequest(_Part):
     outputs: list[RequestedOutput] | None = Field(default=None, max_length=8)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """How the one output is to be returned. `classification` is how many classes, 0 the probabilities themselves."""
+class Output(NamedTuple):
+    """How one output is to be returned. `classification` is how many classes, 0 the probabilities themselves."""
 
+    name: str = OUTPUT
     binary: bool = False
     classification: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outputs that are to be returned; None for all that the version has, `binary` as it says."""
+
+    outputs: tuple[Output, ...] | None = None
+    binary: bool = False
     id: str | None = None
+
+    def outputs_of(self, *, has_familiarity: bool) -> tuple[Output, ...]:
+        """Those to be returned by a version. Raises MalformedRequest for one that it lacks."""
+        offered = (OUTPUT, FAMILIARITY) if has_familiarity else (OUTPUT,)
+        if self.outputs is None:
+            return tuple(Output(name, self.binary) for name in offered)
+        if unknown := [output.name for output in self.outputs if output.name not in offered]:
+            raise MalformedRequest(
+                f"this version's outputs are {', '.join(map(repr, offered))}, not {', '.join(map(repr, unknown))}"
+            )
+        return self.outputs
 
 
 @dataclass(frozen=True)
@@ -134,11 +154,17 @@ def _the_input(request: InferRequest) -> InputTensor:
 def _answer(request: InferRequest) -> Answer:
     binary = bool(request.parameters and request.parameters.binary_data_output)
     if not request.outputs:
-        return Answer(binary, id=request.id)
+        return Answer(binary=binary, id=request.id)
     names = [output.name for output in request.outputs]
-    if names != [OUTPUT]:
-        raise MalformedRequest(f"the only output is {OUTPUT!r}, asked for were {', '.join(map(repr, names))}")
-    wanted = request.outputs[0].parameters or OutputParameters()
+    if len(set(names)) < len(names):
+        raise MalformedRequest(f"each output is returned once, asked for were {', '.join(map(repr, names))}")
+    return Answer(tuple(_output(output, binary) for output in request.outputs), id=request.id)
+
+
+def _output(asked: RequestedOutput, binary: bool) -> Output:
+    wanted = asked.parameters or OutputParameters()
     if wanted.shared_memory_region is not None:
         raise MalformedRequest("shared memory is not offered; the output comes in the body")
-    return Answer(binary if wanted.binary_data is None else wanted.binary_data, wanted.classification, request.id)
+    if wanted.classification and asked.name != OUTPUT:
+        raise MalformedRequest(f"classification is offered for {OUTPUT!r}, not for {asked.name!r}")
+    return Output(asked.name, binary if wanted.binary_data is None else wanted.binary_data, wanted.classification)

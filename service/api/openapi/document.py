@@ -21,6 +21,7 @@ from classifier.errors import (
     UndecodableImage,
     UnknownModel,
 )
+from classifier.prediction_sets import UnknownCoverage
 from classifier.rollout_file import ALIAS_PATTERN
 from service import errors
 from service.api.openapi import limits
@@ -43,6 +44,7 @@ OF_RELOAD = (RolloutFileError, errors.NoSuchPath, errors.NotReady)
 OF_IMAGE: tuple[type[SightlineError], ...] = (
     *(NotAnImage, UndecodableImage, ImageTooLarge, TooComplexImage, TooSlowToDecode, TooMuchToDecode),
 )
+_SHOWN = (schemas.TOP_K, schemas.COVERAGE)  # of an answer
 OF_WORK = (errors.QueueFull, errors.DecodersBusy, errors.NotServed, errors.BrokenForward, OutOfMemory)
 
 
@@ -89,18 +91,19 @@ def _paths(catalog: Catalog) -> dict[str, Any]:
     for at, parameters in (*_both_paths("/v1/models/{model}", catalog), _alias_path(catalog)):
         paths[at] = {"get": _operation("Labels, input, accuracy, engine", "ModelState", parameters, OF_MODEL)}
         for name, text, schema, query, bodies in (
-            ("predict", "Classify one image", "Predictions", schemas.TOP_K, schemas.IMAGE_BODIES),
+            ("predict", "Classify one image", "Predictions", _SHOWN, schemas.IMAGE_BODIES),
             (
                 "predict-batch",
                 f"Classify up to {most} images, each on its own",
                 "Results",
-                schemas.TOP_K,
+                _SHOWN,
                 schemas.IMAGES_BODY,
             ),
-            ("explain", "What a decision rests on", "Explanation", schemas.LABEL, schemas.IMAGE_BODIES),
+            ("explain", "What a decision rests on", "Explanation", (schemas.LABEL,), schemas.IMAGE_BODIES),
         ):
             faults = (*OF_MODEL, *WITH_BODY, *(() if name == "predict-batch" else OF_IMAGE), *OF_WORK)
-            operation = _operation(text, schema, (*parameters, query, schemas.TIMEOUT, schemas.KEY), faults, bodies)
+            faults = faults if name == "explain" else (*faults, UnknownCoverage)
+            operation = _operation(text, schema, (*parameters, *query, schemas.TIMEOUT, schemas.KEY), faults, bodies)
             if name == "explain":
                 operation["responses"]["200"]["content"]["image/png"] = {"schema": {}}
             paths[f"{at}/{name}"] = {"post": operation}

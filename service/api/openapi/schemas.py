@@ -45,13 +45,29 @@ def ref(schema: str) -> dict[str, str]:
 
 _VERSION: dict[str, Any] = {"model": _TEXT, "version": {"type": "integer", "minimum": 1}}  # which one has answered
 
+# Beside the predictions of an image: of versions that have a familiarity, and where a coverage was asked for.
+_BESIDE: dict[str, Any] = {
+    "familiar": {"type": "boolean", "description": "whether the image looks like those the version was trained on"},
+    "familiarity": _PROBABILITY
+    | {"description": "the share of genuine images that look no more familiar; low where nothing like it was seen"},
+    "prediction_set": _object(coverage=_PROBABILITY, labels=_list_of(_TEXT, minItems=1))
+    | {"description": "the labels that together hold the right one at least that often"},
+}
+
 SCHEMAS: dict[str, Any] = {
     "Prediction": _object(label=_TEXT, probability=_PROBABILITY),
-    "Predictions": _object(**_VERSION, predictions=_list_of(ref("Prediction"), minItems=1)),
+    "Predictions": _object(
+        **_VERSION, predictions=_list_of(ref("Prediction"), minItems=1), **_BESIDE, optional=tuple(_BESIDE)
+    ),
     "Results": _object(
         **_VERSION,
         results=_list_of(
-            {"oneOf": [_object(predictions=_list_of(ref("Prediction"))), _object(error=ref("Problem"))]},
+            {
+                "oneOf": [
+                    _object(predictions=_list_of(ref("Prediction")), **_BESIDE, optional=tuple(_BESIDE)),
+                    _object(error=ref("Problem")),
+                ]
+            },
         ),
     ),
     "Problem": _object(type=_TEXT, title=_TEXT, status={"type": "integer"}, detail=_TEXT, code=_TEXT)
@@ -146,6 +162,12 @@ TOP_K = {
     "in": "query",
     "description": "how many labels, most probable first; all where it is not given",
     "schema": {"type": "integer", "minimum": 1},
+}
+COVERAGE = {
+    "name": "coverage",
+    "in": "query",
+    "description": "also give the labels that hold the right one at least that often; one of the card's, as 0.95",
+    "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
 }
 LABEL = {"name": "label", "in": "query", "description": "by default the most probable", "schema": _TEXT}
 TIMEOUT = {

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from service.api.oip import protocol
-from service.api.oip.protocol import Answer, header_length
+from service.api.oip.protocol import FAMILIARITY, OUTPUT, Answer, Output, header_length
 from service.errors import MalformedRequest
 
 IMAGE: dict[str, Any] = {"name": "image", "shape": [1, 2], "datatype": "UINT8", "data": [1, 2]}
@@ -37,17 +37,38 @@ def test_json_data_and_raw_bytes_are_distinguished() -> None:
 @pytest.mark.parametrize(
     ("outputs", "parameters", "answer"),
     [
-        (None, {}, Answer()),
-        ([], {"binary_data_output": True}, Answer(binary=True)),
-        ([{"name": "probabilities"}], {"binary_data_output": True}, Answer(binary=True)),
-        ([{"name": "probabilities", "parameters": {"binary_data": False}}], {"binary_data_output": True}, Answer()),
-        ([{"name": "probabilities", "parameters": {"binary_data": True}}], {}, Answer(binary=True)),
-        ([{"name": "probabilities", "parameters": {"classification": 3}}], None, Answer(classification=3)),
+        (None, {}, Output()),
+        ([], {"binary_data_output": True}, Output(binary=True)),
+        ([{"name": "probabilities"}], {"binary_data_output": True}, Output(binary=True)),
+        ([{"name": "probabilities", "parameters": {"binary_data": False}}], {"binary_data_output": True}, Output()),
+        ([{"name": "probabilities", "parameters": {"binary_data": True}}], {}, Output(binary=True)),
+        ([{"name": "probabilities", "parameters": {"classification": 3}}], None, Output(classification=3)),
     ],
     ids=["nothing said", "all binary", "one of all", "one is not", "one is", "classes"],
 )
-def test_the_request_says_how_the_output_comes(outputs: Any, parameters: Any, answer: Answer) -> None:
-    assert parsed({"inputs": [IMAGE], "outputs": outputs, "parameters": parameters}).answer == answer
+def test_the_request_says_how_the_output_comes(outputs: Any, parameters: Any, answer: Output) -> None:
+    asked = parsed({"inputs": [IMAGE], "outputs": outputs, "parameters": parameters}).answer
+    assert asked.outputs_of(has_familiarity=False) == (answer,)
+
+
+def test_a_version_with_a_familiarity_returns_both_outputs_unless_one_is_asked_for() -> None:
+    both = [Output(OUTPUT), Output(FAMILIARITY)]
+    assert [*parsed({"inputs": [IMAGE]}).answer.outputs_of(has_familiarity=True)] == both
+    wanted = [{"name": FAMILIARITY, "parameters": {"binary_data": True}}]
+    one = parsed({"inputs": [IMAGE], "outputs": wanted}).answer.outputs_of(has_familiarity=True)
+    assert one == (Output(FAMILIARITY, binary=True),)
+
+
+@pytest.mark.parametrize(
+    ("name", "has_familiarity", "offered"),
+    [("scores", True, "'probabilities', 'familiarity'"), (FAMILIARITY, False, "'probabilities'")],
+)
+def test_an_output_that_the_version_lacks_is_refused_naming_those_there_are(
+    name: str, has_familiarity: bool, offered: str
+) -> None:
+    answer = parsed({"inputs": [IMAGE], "outputs": [{"name": name}]}).answer
+    with pytest.raises(MalformedRequest, match=f"this version's outputs are {offered}, not '{name}'"):
+        answer.outputs_of(has_familiarity=has_familiarity)
 
 
 def test_what_is_not_known_is_left_alone() -> None:
@@ -82,8 +103,12 @@ SHARED = {"shared_memory_region": "x"}
         ({"inputs": [IMAGE]}, b"1", "binary_data_size is 0 bytes, but 1 bytes follow"),
         ({"inputs": [RAW | {"parameters": {"binary_data_size": -2}}]}, b"12", "binary_data_size"),
         ({"inputs": [IMAGE | {"parameters": SHARED}]}, b"", "shared memory is not offered"),
-        ({"inputs": [IMAGE], "outputs": [{"name": "scores"}]}, b"", "the only output is 'probabilities'"),
-        ({"inputs": [IMAGE], "outputs": [{"name": "probabilities"}] * 2}, b"", "the only output is 'probabilities'"),
+        ({"inputs": [IMAGE], "outputs": [{"name": "probabilities"}] * 2}, b"", "each output is returned once"),
+        (
+            {"inputs": [IMAGE], "outputs": [{"name": FAMILIARITY, "parameters": {"classification": 1}}]},
+            b"",
+            "classification is offered for 'probabilities', not for 'familiarity'",
+        ),
         (
             {"inputs": [IMAGE], "outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
             b"",
