@@ -17,8 +17,9 @@ from PIL import Image
 from classifier import store
 from classifier.__main__ import main
 from classifier.commands.parameters import folder_to_save_in, models_folder
+from classifier.store import ModelStore
 from tests import pictures
-from tests.tiny_models import COLOUR, GREY
+from tests.tiny_models import COLOUR, GREY, save_tiny_model
 
 
 class Run(NamedTuple):
@@ -182,6 +183,19 @@ def test_predict_speaks_the_json_of_the_http_api(run, picture):
     assert list(answer) == ["image", "model", "version", "predictions"]
     assert (answer["image"], answer["model"], answer["version"]) == (str(picture), COLOUR, 1)
     assert [list(prediction) for prediction in answer["predictions"]] == [["label", "probability"]] * 2
+
+
+def test_predict_says_how_familiar_an_image_looks_where_the_version_knows(run, tmp_path):
+    models = ModelStore(tmp_path / "models")
+    save_tiny_model(models, "tiny-knowing", ("red", "green", "blue"), (8, 8, 3), seed=1, with_familiarity=True)
+    black, white = tmp_path / "black.png", tmp_path / "white.png"
+    for path, grey in ((black, 0), (white, 255)):
+        Image.new("L", (8, 8), grey).save(path)
+    said = run("predict", "tiny-knowing", black, white, models=models.root).out
+    assert f"{black}  familiarity 0.00: this looks like nothing the model was trained on\n" in said
+    assert f"{white}  familiarity 1.00\n" in said
+    answers = json.loads(run("predict", "tiny-knowing", black, white, "--json", models=models.root).out)
+    assert [(answer["familiar"], answer["familiarity"]) for answer in answers] == [(False, 0.0), (True, 1.0)]
 
 
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])

@@ -101,6 +101,26 @@ def test_an_uploaded_picture_is_answered_with_labels_and_percentages(page: sync_
     assert faults == []
 
 
+def test_of_a_picture_unlike_all_others_the_page_says_so_and_shows_no_confident_bar(page: sync_api.Page):
+    ranked = [{"label": label, "probability": share} for label, share in (("red", 0.98), ("green", 0.02))]
+    answer = {"model": COLOUR, "version": 2, "predictions": ranked, "familiar": False, "familiarity": 0.001}
+    page.route("**/predict", lambda route: route.fulfill(json=answer))
+    upload(page, ("truck.jpg", jpeg()))
+    result = page.locator(".result")
+    sync_api.expect(result.locator(".strange")).to_contain_text("nothing the model was trained on")
+    sync_api.expect(result.locator(".bars.guess .bar")).to_have_count(2)
+    sync_api.expect(page.locator("#news")).to_contain_text("nothing the model was trained on; its guess is red")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "strange.png")
+    check_accessible(page)
+
+
+def test_of_a_version_that_does_not_judge_the_page_says_nothing(page: sync_api.Page):
+    upload(page, ("cup.jpg", jpeg()))
+    sync_api.expect(page.locator(".result .bar").first).to_contain_text("%")
+    sync_api.expect(page.locator(".result .strange")).to_be_hidden()
+
+
 def test_several_pictures_make_a_grid(page: sync_api.Page):
     upload(page, *((f"{i}.jpg", jpeg(60 + i, 50)) for i in range(6)))
     sync_api.expect(page.locator(".result .bar:first-child")).to_have_count(6)

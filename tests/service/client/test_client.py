@@ -69,6 +69,13 @@ def test_an_image_travels_as_the_raw_body_and_the_answer_is_typed(client_of: Mak
     assert "authorization" not in request.headers
 
 
+def test_whether_the_image_is_familiar_is_typed_and_none_of_versions_that_do_not_say(client_of: Make) -> None:
+    known = client_of(Server(answer(familiar=False, familiarity=0.03))).predict("pets", b"jpeg")
+    assert (known.familiar, known.familiarity) == (False, 0.03)
+    unknown = client_of(Server()).predict("pets", b"jpeg")
+    assert (unknown.familiar, unknown.familiarity) == (None, None)
+
+
 def test_top_is_the_most_probable_label(client_of: Make) -> None:
     top = client_of(Server()).predict("pets", b"jpeg").top
     assert (top.label, top.probability) == ("cat", 0.75)

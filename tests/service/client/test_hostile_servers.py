@@ -28,6 +28,7 @@ from service.client.retrying import LONGEST_ASKED_S
 from tests.service.client.doubles import URL, Clock, Make
 
 ANSWER = json.dumps({"model": "pets", "version": 2, "predictions": [{"label": "cat", "probability": 0.75}]}).encode()
+SURE = {"model": "pets", "version": 1, "predictions": [{"label": "cat", "probability": 1}]}
 
 
 class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -185,6 +186,10 @@ def test_gzip_that_is_none_is_named(client_of: Make) -> None:
         b'{"model": "pets", "version": 1, "predictions": [{"label": ["cat"], "probability": 1}]}',
         b'{"model": "pets", "version": 1, "predictions": [{"label": "cat", "probability": "1"}]}',
         b'{"model": "pets", "version": 1, "predictions": {"label": "cat"}}',
+        json.dumps(SURE | {"familiar": "yes"}).encode(),
+        json.dumps(SURE | {"familiar": 1, "familiarity": 1}).encode(),
+        json.dumps(SURE | {"familiar": True, "familiarity": 2}).encode(),
+        json.dumps(SURE | {"familiar": True, "familiarity": "0.5"}).encode(),
         b'"\xff\xfe\xfd"',
         b"\xff\xfe{\x00",
         b"",

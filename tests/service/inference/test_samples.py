@@ -14,7 +14,7 @@ from service.inference.samples import SampleKeeper
 from service.inference.timing import Classified
 from service.settings import Settings
 from tests.service.pictures import jpeg
-from tests.tiny_models import COLOUR, tiny_card
+from tests.tiny_models import COLOUR, familiarity_of, tiny_card
 
 pytestmark = pytest.mark.anyio
 
@@ -36,10 +36,16 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-async def show(kept: SampleKeeper, body: bytes | None, *row: float, card: Card | None = None) -> None:
+async def show(
+    kept: SampleKeeper,
+    body: bytes | None,
+    *row: float,
+    card: Card | None = None,
+    familiarity: float | None = None,
+) -> None:
     answered: asyncio.Future[Classified] = asyncio.get_running_loop().create_future()
     kept.of(card or tiny_card()).follow(body, PIXELS, answered)
-    answered.set_result(Classified(np.array(row, np.float32), 0, 0, 0))
+    answered.set_result(Classified(np.array(row, np.float32), 0, 0, 0, familiarity))
     await asyncio.sleep(0)
     await kept.written()
 
@@ -52,6 +58,13 @@ async def test_pictures_that_a_model_is_unsure_of_lie_by_label_as_fit_reads_them
     assert only.parent == tmp_path / "tiny" / "b"
     assert only.suffix == ".jpg"
     assert only.read_bytes() == body
+
+
+async def test_pictures_that_look_unfamiliar_are_kept_however_sure_the_model_is(tmp_path: Path) -> None:
+    kept, knowing = keeper(tmp_path), tiny_card(**familiarity_of())
+    await show(kept, jpeg(), 0.99, 0.01, 0.0, card=knowing, familiarity=0.001)
+    await show(kept, jpeg(seed=1), 0.99, 0.01, 0.0, card=knowing, familiarity=0.5)
+    assert len(files(tmp_path)) == 1
 
 
 async def test_pixels_without_a_file_are_kept_as_png(tmp_path: Path) -> None:
