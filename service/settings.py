@@ -170,7 +170,7 @@ class Settings:
     ] = "text"
     keep_samples: Annotated[
         str,
-        "folder for pictures that look unfamiliar or that a model was unsure of, for somebody to sort; none: none is kept",
+        "folder for pictures that look unfamiliar or that a model was unsure of, for somebody to sort; none: off",
     ] = ""
     keep_samples_below: Annotated[float, "a picture is kept where its most probable label is less probable, 0 to 1"] = (
         0.6

@@ -13,7 +13,7 @@ _FOLDER = Path(__file__).parents[1] / "web"
 _HTML = (_FOLDER / "page.html").read_bytes()
 
 _NOTICE_COMMENT = b"<!-- notice -->"
-_NOTICE = b'<p class="notice">This server keeps some of the pictures that look unfamiliar or that it is unsure of, to learn from them.</p>'
+_NOTICE = b'<p class="notice">This server keeps some of the pictures it is unsure of or does not know, to learn.</p>'
 
 # Nothing inline, nothing from elsewhere, no forms sent, no frames. Pictures that a person chose are blob: URLs.
 _POLICY = "; ".join(

@@ -146,7 +146,7 @@ async def test_a_canary_that_fails_is_shut_off(
         raise ValueError("it does not work")
 
     monkeypatch.setattr(canary.model.engine, "submit", failing)
-    monkeypatch.setattr(canary.model.engine, "infer", failing)
+    monkeypatch.setattr(canary.model.engine, "answer", failing)
     monkeypatch.setattr(running.loader, "mend", _never)
     for number in range(60):
         canary.reason = ""  # as if it was mended in vain each time
