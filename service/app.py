@@ -193,8 +193,7 @@ class Sightline:
             await self._catalog.loaded()
         except Exception:  # the catalog has logged it
             return
-        finally:
-            process.spare_the_collector()
+        process.spare_the_collector()
         if SETTINGS.reload != "off":
             await self._reloader.start(SETTINGS.reload)
 

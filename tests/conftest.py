@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.tiny_models import save_tiny_models
 NOT_QUICK = ("slow", "e2e")
 QUICK_S = 1.0  # a quick test takes less, on a machine that does nothing else
 LIMIT_S = 600.0  # of a test that is not quick; pyproject.toml has the limit of all others
+
+# Whoever starts the tests in the background has them ignore Ctrl-C. Programs that they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

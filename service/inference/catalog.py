@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from classifier import rollout_file
 from classifier.errors import SightlineError, UnknownModel
@@ -84,22 +84,14 @@ class Catalog:
             name: {version: Loading() if version in wanted[name] else Retired() for version in versions}
             for name, versions in known.items()
         }
-        ranked = sorted((rank, name, version) for name in known for rank, version in enumerate(wanted[name]))
         # The defaults of all models come before anybody's older versions.
-        await self._load_each((name, version) for rank, name, version in ranked if rank == 0)
-        await self._load_each((name, version) for rank, name, version in ranked if rank > 0)
+        ranked = sorted((rank, name, version) for name in known for rank, version in enumerate(wanted[name]))
+        for _, name, version in ranked:
+            self.put(name, version, await self.proved(name, version))
         await self._load_others_of_broken()
         self.is_loaded = True
         served = [f"{classifier.card.name} {classifier.card.version}" for classifier in self.served()]
         log.info("serving %s from %s", ", ".join(served) or "nothing", self.settings.models)
-
-    async def _load_each(self, wanted: Iterable[tuple[str, int]]) -> None:
-        """Load versions side by side, as far as the loader does; each answers as soon as it is proved."""
-
-        async def load(name: str, version: int) -> None:
-            self.put(name, version, await self.proved(name, version))
-
-        await asyncio.gather(*(load(name, version) for name, version in wanted))
 
     async def _load_others_of_broken(self) -> None:
         """Where what was to be kept is broken, and the file names nothing that is to answer, an older version does."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from classifier.card import Precision
-from classifier.engines import EngineOptions, chosen_engine, throughput
+from classifier.engines import EngineOptions, throughput
 from classifier.engines.processors import usable_processors
 from classifier.engines.throughput import Throughput
 from classifier.errors import WrongAnswer
@@ -28,14 +28,16 @@ log = logging.getLogger(__name__)
 
 MENDING_PAUSES_S = (1, 5, 25, 125)  # between attempts to load an engine that failed
 
-MOST_AT_ONCE = 4  # versions that are read and compiled side by side: each holds memory of its own meanwhile
+
+class Opened(NamedTuple):
+    """A version that is loaded, how many images its batches may hold, and how fast it is."""
+
+    model: LoadedModel
+    throughput: Throughput
 
 
 class Loader:
     """What all versions of a server share, and how one is opened. Belongs to one event loop.
-
-    Several may be opened at a time. They are read and compiled side by side. They are measured and proved one after the
-    other, while nothing is compiled, for what is measured is a version's own speed. docs/tuning.md#loading
 
     `failed` is called with a classifier whose engine failed.
     """
@@ -48,10 +50,6 @@ class Loader:
         self._scheduler = BatchScheduler(max(1, settings.streams))
         self.samples = SampleKeeper(settings) if settings.keep_samples else None
         self.pool = DecodePool(settings.decode_threads or usable_processors())
-        # TensorFlow compiles on all processors by itself, and fills a GPU's memory.
-        self._at_once = min(MOST_AT_ONCE, usable_processors()) if chosen_engine(settings.engine) == "openvino" else 1
-        self._turns = asyncio.Semaphore(self._at_once)
-        self._last_turn = asyncio.Lock()
 
     async def open(self, name: str, version: int, *, apart_first: bool = False) -> Classifier:
         """Load a version that answers its sample rightly; in float32 where a precision that nobody asked for does not.
@@ -91,28 +89,11 @@ class Loader:
         return False
 
     async def _open_as(self, name: str, version: int, options: EngineOptions, found: Proof | None = None) -> Classifier:
+        """Load a version and send its sample the way every image goes: decoder, batch, engine."""
         if found is None:
-            async with self._turns:
-                model = await asyncio.to_thread(LoadedModel.open, self.store, name, version, options)
-            async with self._alone():
-                return await self._proved(*await asyncio.to_thread(self._measured, model))
-        measured = self._allowed(Throughput(found.max_batch, found.images_per_s))  # the server's work would disturb it
-        async with self._turns:
-            model = await asyncio.to_thread(
-                self._opened_anew, name, version, measured, found.precision, one_stream=found.one_stream
-            )
-        return await self._proved(model, measured)
-
-    @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
-        """While no version is read, compiled or measured; those that wait already come first."""
-        async with self._last_turn, AsyncExitStack() as turns:
-            for _ in range(self._at_once):
-                await turns.enter_async_context(self._turns)
-            yield
-
-    async def _proved(self, model: LoadedModel, measured: Throughput) -> Classifier:
-        """Send a version's sample the way every image goes: decoder, batch, engine."""
+            model, measured = await asyncio.to_thread(self._opened, name, version, options)
+        else:
+            model, measured = await asyncio.to_thread(self._opened_as_found, name, version, found)
         self._scheduler.allow(model.engine.max_in_flight)
         counted = self._metrics.of(model.card)
         settings = self._settings
@@ -129,19 +110,26 @@ class Loader:
             classifier.followers = (self.samples.of(model.card),)
         return classifier
 
-    def _measured(self, model: LoadedModel) -> tuple[LoadedModel, Throughput]:
-        """The model, compiled as its speed asks for, and that speed. Blocks, so it belongs into a thread."""
-        set_to, card = self._settings.max_batch, model.card
+    def _opened(self, name: str, version: int, options: EngineOptions) -> Opened:
+        """Blocks, so it belongs into a thread."""
+        set_to = self._settings.max_batch
+        model = LoadedModel.open(self.store, name, version, options)
         try:
-            best, images_per_s = throughput.measure(model.engine, card.input.shape, set_to or None)
+            best, images_per_s = throughput.measure(model.engine, model.card.input.shape, set_to or None)
         except BaseException:
             model.close()
             raise
         measured = self._allowed(Throughput(best, images_per_s))
         if is_faster_than_http(model.engine, measured):
             model.close()
-            model = self._opened_anew(card.name, card.version, measured, model.engine.precision, one_stream=True)
-        return model, measured
+            model = self._opened_anew(name, version, measured, model.engine.precision, one_stream=True)
+        return Opened(model, measured)
+
+    def _opened_as_found(self, name: str, version: int, found: Proof) -> Opened:
+        """Without measuring, which the server's own work would disturb. Blocks, so it belongs into a thread."""
+        measured = self._allowed(Throughput(found.max_batch, found.images_per_s))
+        model = self._opened_anew(name, version, measured, found.precision, one_stream=found.one_stream)
+        return Opened(model, measured)
 
     def _allowed(self, measured: Throughput) -> Throughput:
         """With as many images a batch as are set, or as were measured and may wait."""

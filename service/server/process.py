@@ -45,20 +45,11 @@ async def trim_heaps_regularly(every_s: float = TRIM_EVERY_S) -> None:
         await asyncio.to_thread(trim_heaps)
 
 
-def hold_the_collector() -> None:
-    """No garbage collections until `spare_the_collector`. For a start, which mostly makes what stays.
-
-    docs/tuning.md#loading
-    """
-    gc.disable()
-
-
 def spare_the_collector() -> None:
     """Have garbage collections pass over everything that lives now, and come less often.
 
     Call it once the models are loaded: they stay until the process ends. docs/tuning.md#garbage-collection
     """
-    gc.enable()
     gc.collect()
     trim_heaps()
     gc.freeze()

@@ -7,7 +7,6 @@ import socket
 import click
 
 from service.errors import SettingsError
-from service.server import process
 
 BACKLOG = 2048  # connections that wait to be accepted, as with BentoML
 
@@ -27,7 +26,6 @@ def serve(service: str, listener: socket.socket) -> None:
     It is the program that BentoML's supervisor would start, run here: that spares a second interpreter and its imports.
     Raises SettingsError where the service says what is wrong, and KeyboardInterrupt after Ctrl-C.
     """
-    process.hold_the_collector()
     from _bentoml_impl.worker.service import main  # only now: it is slow to import
 
     words = [service, "--fd", str(listener.detach()), "--backlog", str(BACKLOG), "--worker-id", "1"]

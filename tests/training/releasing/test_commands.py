@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from classifier import rollout_file
+from classifier.card import NEWEST_FORMAT
 from classifier.store import ModelStore
 from tests.archives import photo_folders
 from tests.tiny_models import COLOUR, GREY
@@ -95,7 +96,12 @@ def test_a_release_signs_the_card_and_names_the_version(
     assert released(photos) == 0
     card = models.card(COLOUR, 2)
     assert card.released is not None
-    assert (card.format, card.released.compared_with, card.released.images, card.released.forced) == (3, 1, 90, None)
+    assert (card.format, card.released.compared_with, card.released.images, card.released.forced) == (
+        NEWEST_FORMAT,
+        1,
+        90,
+        None,
+    )
     assert stable(models) == 2
     said = capsys.readouterr().out
     assert f"released {COLOUR} version 2" in said

@@ -74,7 +74,7 @@ def case(fitted: tuple[ModelStore, str, Path], tmp_path: Path) -> Case:
     models, name, data = fitted
     copy = ModelStore(Path(shutil.copytree(models.root, tmp_path / "models")))
     rollout_file.set_alias(copy.root, name, "stable", 1)
-    return Case(copy, name, data, noise=2.0)
+    return Case(copy, name, data, noise=5.0)
 
 
 def refused(capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -26,6 +26,7 @@ PHASES = [
     "computing features",
     "epochs",
     "checking the network",
+    "checking what answers are worth",
     "checking what is served in float32",
 ]
 
