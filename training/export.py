@@ -159,8 +159,7 @@ def agreement_checks(
     """Run the saved ONNX file at every precision this processor has and compare with the Keras answers.
 
     `reference` and `familiarity` are the Keras answers. Raises BadExport where float32 differs, on the images or on the
-    sample. What a reduced precision changes is
-    recorded: `close_enough` judges it when a server chooses.
+    sample. What a reduced precision changes is recorded: `close_enough` judges it when a server chooses.
     """
     precisions: list[Precision] = ["float32", *(["bfloat16"] if supports_bfloat16() else [])]  # type: ignore[list-item]
     checks = []
@@ -196,7 +195,6 @@ def _agreement(
 ) -> AgreementCheck:
     found = answers_to(engine.answer, split, counted)
     answers = Evaluation(found.probabilities, split.labels)
-    scored = card.familiarity is not None and familiarity is not None and found.familiarity is not None
     loaded = LoadedModel(card, engine, (folder / store.SAMPLE).read_bytes())
     off_by = loaded.sample_difference(*loaded.sample_answer())  # as when it is loaded to be served
     return AgreementCheck(
@@ -209,11 +207,16 @@ def _agreement(
         reference_accuracy=reference.accuracy,
         largest_difference=float(np.abs(answers.probabilities - reference.probabilities).max()),
         sample_difference=off_by,
-        **(_familiarity_agreement(card.familiarity, found.familiarity, familiarity) if scored else {}),  # type: ignore[arg-type]
+        **_familiarity_agreement(card.familiarity, found.familiarity, familiarity),
     )
 
 
-def _familiarity_agreement(record: FamiliarityRecord, found: Familiarity, reference: Familiarity) -> dict[str, float]:
+def _familiarity_agreement(
+    record: FamiliarityRecord | None, found: Familiarity | None, reference: Familiarity | None
+) -> dict[str, float]:
+    """The check's fields about familiarity; none where the network has no such output."""
+    if record is None or found is None or reference is None:
+        return {}
     least = record.point.threshold
     return {
         "familiarity_difference": float(np.abs(found - reference).max()),

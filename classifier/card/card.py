@@ -254,6 +254,12 @@ class Card(Part):
             raise ValueError(f"sample label {self.sample.label!r} is not the most probable; are the labels in order?")
         return self
 
+    def is_familiar(self, familiarity: float | None) -> bool | None:
+        """Whether an image with this score looks like those that were trained on; None where nothing says so."""
+        if self.familiarity is None or familiarity is None:
+            return None
+        return self.familiarity.is_familiar(familiarity)
+
     def check_of(self, engine: str, precision: str) -> AgreementCheck | None:
         """The recorded comparison for this engine and precision, if one was made."""
         return next((c for c in self.checks if (c.engine, c.precision) == (engine, precision)), None)

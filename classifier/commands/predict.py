@@ -65,11 +65,11 @@ def read(image: Path) -> bytes:
 
 
 class Seen(NamedTuple):
-    """What a version says of one image. `familiarity` is None where it does not say."""
+    """What a version says of one image. `familiarity` and `familiar` are None where it does not say."""
 
     predictions: list[Prediction]
     familiarity: float | None
-    familiar: bool
+    familiar: bool | None
 
 
 def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> Seen | SightlineError:
@@ -79,11 +79,9 @@ def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> Seen | Sight
         answers = loaded.answer([read(image)])
     except ImageError as error:
         return error
-    predictions, record = rank(answers.probabilities[0], loaded.card.labels, top_k), loaded.card.familiarity
-    if record is None or answers.familiarity is None:
-        return Seen(predictions, None, familiar=True)
-    familiarity = float(answers.familiarity[0])
-    return Seen(predictions, familiarity, record.is_familiar(familiarity))
+    familiarity = None if answers.familiarity is None else float(answers.familiarity[0])
+    predictions = rank(answers.probabilities[0], loaded.card.labels, top_k)
+    return Seen(predictions, familiarity, loaded.card.is_familiar(familiarity))
 
 
 def _answered(card: Card, answer: Seen | SightlineError) -> dict[str, Any]:
@@ -91,7 +89,7 @@ def _answered(card: Card, answer: Seen | SightlineError) -> dict[str, Any]:
     if isinstance(answer, SightlineError):
         return head | {"error": {"code": answer.code, "title": answer.title, "detail": str(answer)}}
     said: dict[str, Any] = {"predictions": [prediction._asdict() for prediction in answer.predictions]}
-    if answer.familiarity is not None:
+    if answer.familiar is not None:
         said |= {"familiar": answer.familiar, "familiarity": answer.familiarity}
     return head | said
 
@@ -101,7 +99,7 @@ def _print_answer(image: Path, answer: Seen | SightlineError) -> None:
         print(f"error: {image}: {answer}", file=sys.stderr)
         return
     familiarity = "" if answer.familiarity is None else f"  familiarity {answer.familiarity:.2f}"
-    print(f"{image}{familiarity}{'' if answer.familiar else ': this looks like nothing the model was trained on'}")
+    print(f"{image}{familiarity}{': this looks like nothing the model was trained on' * (answer.familiar is False)}")
     width = max(len(label) for label, _ in answer.predictions)
     for label, probability in answer.predictions:
         bar = "  " + "\u2588" * round(BAR_WIDTH * probability) if sys.stdout.isatty() else ""

@@ -16,6 +16,7 @@ from load_tests import servers
 USER = "12345:0"  # whom the image has never heard of
 HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
 LIMITED = ("--cpus", "2", "--memory", "512m", "--pids-limit", "256")
+MEMORY_ONLY = ("--no-stream", "--format", "{{.MemUsage}}")  # of what `docker stats` knows
 STOPS_WITHIN_S = 40
 LOOK_EVERY_S = 0.05
 
@@ -48,11 +49,7 @@ class Container:
 
     def memory_bytes(self) -> int:
         """What counts against its limit: of all its processes, without file pages that the kernel gives back first."""
-        shown = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", self.name)
-        used = re.match(r"([\d.]+)(\w+) /", shown)
-        if used is None:
-            raise SystemExit(f"docker stats says {shown!r} of the memory; expected a number with a unit, then `/`")
-        return round(float(used[1]) * _BINARY[used[2]])
+        return used_bytes(docker("stats", *MEMORY_ONLY, self.name))
 
     def start(self) -> None:
         docker("start", self.name)
@@ -72,6 +69,14 @@ class Container:
             if time.monotonic() > until:
                 raise SystemExit(f"the container did not become ready; its log ends:\n{self.log[-2000:]}")
             time.sleep(LOOK_EVERY_S)
+
+
+def used_bytes(shown: str) -> int:
+    """The memory that `docker stats` says is used. Ends the run where it says something else."""
+    used = re.match(r"([\d.]+)(\w+) /", shown)
+    if used is None:
+        raise SystemExit(f"docker stats says {shown!r} of the memory; expected a number with a unit, then `/`")
+    return round(float(used[1]) * _BINARY[used[2]])
 
 
 def docker(*words: str) -> str:

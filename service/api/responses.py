@@ -128,9 +128,8 @@ def _head(card: Card) -> dict[str, Any]:
 
 def _answer(card: Card, image: Classified, wanted: Wanted) -> dict[str, Any]:
     answer: dict[str, Any] = {"predictions": _ranked(card, image.row, wanted.top_k)}
-    if card.familiarity is not None and image.familiarity is not None:
-        answer["familiar"] = card.familiarity.is_familiar(image.familiarity)
-        answer["familiarity"] = image.familiarity
+    if (familiar := card.is_familiar(image.familiarity)) is not None:
+        answer |= {"familiar": familiar, "familiarity": image.familiarity}
     if (quantile := wanted.quantile) is not None:
         labels = [label for label, _ in prediction_set(image.row, card.labels, quantile)]
         answer["prediction_set"] = {"coverage": quantile.coverage, "labels": labels}

@@ -6,11 +6,10 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from itertools import repeat
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -312,8 +311,8 @@ class Classifier:
             decode_ns, queue_ns = [i.decode_ns for i in images], [began - i.came_at_ns for i in images]
             infer_ns = inferred - stacked
             finite = np.asarray(np.isfinite(rows).all(axis=1))
-            familiarity, scores = answers.familiarity, cast("Iterable[float | None]", repeat(None, len(images)))
-            if familiarity is not None:
+            scores: list[float | None] = [None] * len(images)
+            if (familiarity := answers.familiarity) is not None:
                 familiarity = familiarity[: len(images)]
                 finite &= np.isfinite(familiarity)
                 scores, familiarity = familiarity.tolist(), familiarity[finite]

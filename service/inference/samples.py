@@ -108,10 +108,9 @@ class Samples:
     def _look(self, body: bytes | None, pixels: Pixels, row: asyncio.Future[Classified]) -> None:
         if row.cancelled() or row.exception() is not None:
             return
-        image, record = row.result(), self._card.familiarity
+        image = row.result()
         column = int(image.row.argmax())
-        is_strange = record is not None and image.familiarity is not None and not record.is_familiar(image.familiarity)
-        if is_strange or self._keeper.is_unsure(float(image.row[column])):
+        if self._card.is_familiar(image.familiarity) is False or self._keeper.is_unsure(float(image.row[column])):
             self._keeper.offer(self._card, self._card.labels[column], body, pixels)
 
 

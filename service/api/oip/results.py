@@ -14,20 +14,21 @@ from classifier.card import Card
 from classifier.engines import Probabilities
 from classifier.ranking import rank
 from service.api.oip.compression import fold
-from service.api.oip.protocol import FAMILIARITY, LENGTH_HEADER, OUTPUT, Answer, Output
+from service.api.oip.protocol import FAMILIARITY, LENGTH_HEADER, OUTPUT, Output
 from service.inference.timing import Classified
 
 _Tensor = tuple[dict[str, Any], bytes]  # what the JSON has of it, and the bytes that follow the JSON
 
 
-def response(card: Card, images: Sequence[Classified], answer: Answer, accepted_encoding: str) -> Response:
-    """The outputs that were asked for, one row per image in their order. Raises as `Answer.outputs_of` does."""
-    outputs = answer.outputs_of(has_familiarity=card.familiarity is not None)
+def response(
+    card: Card, images: Sequence[Classified], outputs: Sequence[Output], id_: str | None, accepted_encoding: str
+) -> Response:
+    """These outputs, one row per image in their order. `id_` is the caller's name of the request."""
     tensors = [_tensor(card, images, output) for output in outputs]
     content: dict[str, Any] = {"model_name": card.name, "model_version": str(card.version)}
     content["outputs"] = [about for about, _ in tensors]
-    if answer.id is not None:
-        content["id"] = answer.id
+    if id_ is not None:
+        content["id"] = id_
     head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     body, headers = fold(head + b"".join(raw for _, raw in tensors), accepted_encoding)
     if not any(output.binary for output in outputs):

@@ -117,11 +117,11 @@ async def infer(request: Request) -> Response:
         with while_present(request), Held(request) as held:
             wanted = _Wanted(request.headers, classifier.card.input, settings)
             images, answer, timeout_us = await _read(sent, wanted, held)
-            answer.outputs_of(has_familiarity=classifier.card.familiarity is not None)  # before the network runs
+            outputs = answer.outputs_of(has_familiarity=classifier.card.familiarity is not None)
             async with deadline_after(timeout_us / 1000 or settings.request_timeout_ms) as sooner:
                 classified = await _classified(classifier, images, min(deadline, sooner))
     accepted = request.headers.get("accept-encoding", "")
-    return timed(results.response(classifier.card, classified, answer, accepted), classified)
+    return timed(results.response(classifier.card, classified, outputs, answer.id, accepted), classified)
 
 
 class _Wanted(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from load_tests.starts.containers import HARDENED, LIMITED, MEMORY_ONLY, used_bytes
 from tests.e2e.servers import free_port
 
 # Debian's client, of the same version as its daemon; another one may come first on the path.
@@ -29,11 +29,6 @@ BASE = "python:3.11-slim"
 HOST_CERTIFICATES = "/etc/ssl/host-ca.crt"
 BASE_VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 BASE_VARIABLES |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), HOST_CERTIFICATES)
-
-HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
-LIMITED = ("--cpus", "2", "--memory", "512m", "--pids-limit", "256")
-
-_BINARY = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class NoEngine(Exception):
@@ -92,10 +87,7 @@ class Container:
 
     def memory_bytes(self) -> int:
         """What the engine counts against its limit, without file pages that the kernel gives back first."""
-        shown = self.engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", self.name)
-        used = re.match(r"([\d.]+)(\w+) /", shown)
-        assert used, shown
-        return round(float(used[1]) * _BINARY[used[2]])
+        return used_bytes(self.engine.docker("stats", *MEMORY_ONLY, self.name))
 
     def process_ids(self) -> list[int]:
         """The host's ids of its processes, the first of the container first."""
