@@ -128,8 +128,8 @@ def _head(card: Card) -> dict[str, Any]:
 
 def _answer(card: Card, image: Classified, wanted: Wanted) -> dict[str, Any]:
     answer: dict[str, Any] = {"predictions": _ranked(card, image.row, wanted.top_k)}
-    if (familiar := card.is_familiar(image.familiarity)) is not None:
-        answer |= {"familiar": familiar, "familiarity": image.familiarity}
+    if image.familiarity is not None:
+        answer |= {"familiar": card.is_familiar(image.familiarity), "familiarity": image.familiarity}
     if (quantile := wanted.quantile) is not None:
         labels = [label for label, _ in prediction_set(image.row, card.labels, quantile)]
         answer["prediction_set"] = {"coverage": quantile.coverage, "labels": labels}
