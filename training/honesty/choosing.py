@@ -21,7 +21,7 @@ from training.progress import Counted, Progress, silent
 RANKS = (64, 256)
 FEWEST_IMAGES = 100  # validation images, for a scale and a threshold that mean something
 TRAINING_IMAGES, GENUINE_IMAGES, OUTLIERS = 5_000, 2_000, 200  # at most, the last of each kind
-GOOD = 0.9  # mean AUROC; with less, a version rather says nothing
+GOOD = 0.9  # AUROC on more than half of the kinds of outliers; with less, a version rather says nothing
 AS_GOOD = 0.002  # of AUROC; the first, and cheapest, of those that are no further from the best is taken
 
 Rows = Mapping[str, Features]  # by feature
@@ -37,10 +37,19 @@ class Chosen:
 
 @dataclass(frozen=True)
 class _Tried:
-    """A trial, and what it was of, where a network can carry that."""
+    """A trial, what it was of where a network can carry that, and the AUROC of each kind of outlier."""
 
     trial: MethodTrial
     chosen: Chosen | None
+    areas: tuple[float, ...]
+
+    @property
+    def good_kinds(self) -> int:
+        return sum(area >= GOOD for area in self.areas)
+
+    @property
+    def is_good(self) -> bool:
+        return 2 * self.good_kinds > len(self.areas)
 
 
 def choose(
@@ -64,15 +73,14 @@ def choose(
     tried = list(_all_tried(sets, known, train.labels, seen, others))
     best = max(each.trial.auroc for each in tried if each.chosen)
     taken = next(each for each in tried if each.chosen and each.trial.auroc >= best - AS_GOOD)
-    is_good = taken.trial.auroc >= GOOD
     record = FamiliarityTrial(
         split="validation",
         images=len(genuine),
         outliers={kind: len(pixels) for kind, pixels in outliers.items()},
         tried=tuple(each.trial for each in tried),
-        reason=_reason(taken.trial, is_good),
+        reason=_reason(taken),
     )
-    return taken.chosen if is_good else None, record
+    return taken.chosen if taken.is_good else None, record
 
 
 def read_counted(read: Any, pixels: Any, counted: Counted) -> Rows:
@@ -120,7 +128,7 @@ def _all_tried(
             false_positive_rate=round(float(np.mean(by_mistake)), 6),
             worst=min(areas, key=areas.__getitem__),
         )
-        return _Tried(trial, chosen)
+        return _Tried(trial, chosen, tuple(areas.values()))
 
     yield tried("maximum probability", (LOGITS,), lambda rows: methods.maximum_probability(_softmax(rows[LOGITS])))
     yield tried("energy", (LOGITS,), lambda rows: methods.energy(rows[LOGITS].astype(np.float64)))
@@ -165,10 +173,12 @@ def _softmax(logits: Features) -> Features:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def _reason(taken: MethodTrial, is_good: bool) -> str:
+def _reason(taken: _Tried) -> str:
+    trial = taken.trial
     found = (
-        f"{taken.method} of rank {taken.rank} on {len(taken.features)} features has a mean AUROC of {taken.auroc:.4f}"
+        f"{trial.method} of rank {trial.rank} on {len(trial.features)} features has a mean AUROC of {trial.auroc:.4f}, "
+        f"and at least {GOOD} on {taken.good_kinds} of {len(taken.areas)} kinds of outliers"
     )
-    if not is_good:
-        return f"none was taken: {found}, the best that a network can carry, and less than {GOOD}"
+    if not taken.is_good:
+        return f"none was taken: {found}, the best that a network can carry, and not on most kinds"
     return f"{found}: of what a network can carry, the cheapest within {AS_GOOD} of the best"

@@ -63,6 +63,25 @@ def test_where_nothing_tells_outliers_none_is_taken_and_the_record_says_so(netwo
     assert "none was taken" in record.reason
 
 
+def test_one_kind_that_nothing_tells_does_not_speak_against_a_method_that_tells_the_others(
+    network: Any, monkeypatch: Any
+) -> None:
+    from training.honesty import choosing
+
+    made = choosing.to_choose
+
+    def one_hard_kind(spec: InputSpec, split: Split, count: int, seed: int = 0) -> dict[str, Any]:
+        more = np.asarray(dataset(9, count).splits["test"].pixels)
+        return {**made(spec, split, count, seed), "more of the same": more}
+
+    monkeypatch.setattr(choosing, "to_choose", one_hard_kind)
+    chosen, record = choosing.choose(network, dataset(1), SPEC)
+    assert chosen is not None
+    assert record is not None
+    assert {trial.worst for trial in record.tried if trial.method == "mahalanobis"} == {"more of the same"}
+    assert "5 of 6 kinds" in record.reason
+
+
 def test_too_few_images_are_left_as_they_are(network: Any):
     from training.honesty.honest import make_honest
 
