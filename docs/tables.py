@@ -13,6 +13,7 @@ from pathlib import Path
 from classifier.card import Card
 from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
+from classifier.ranking import rank
 from classifier.store import ModelStore
 from load_tests.reporting import page
 from load_tests.reporting.figures import Results
@@ -69,16 +70,15 @@ def models() -> Iterable[str]:
 def answer() -> Iterable[str]:
     """What the README's first request is answered with, in float32."""
     model = LoadedModel.open(STORE, "cats-vs-dogs", options=EngineOptions(engine="openvino", precision="float32"))
-    predictions = [
-        {"label": label, "probability": round(probability, 2)}
-        for label, probability in model.predict((ROOT / "docs" / "chelsea.jpg").read_bytes())
-    ]
+    answers = model.answer([(ROOT / "docs" / "chelsea.jpg").read_bytes()])
     model.close()
-    return [
-        "```json",
-        json.dumps({"model": model.card.name, "version": model.card.version, "predictions": predictions}),
-        "```",
-    ]
+    card, ranked = model.card, rank(answers.probabilities[0], model.card.labels)
+    predictions = [{"label": label, "probability": round(probability, 2)} for label, probability in ranked]
+    said: dict[str, object] = {"model": card.name, "version": card.version, "predictions": predictions}
+    if card.familiarity is not None and answers.familiarity is not None:
+        score = float(answers.familiarity[0])
+        said |= {"familiar": card.familiarity.is_familiar(score), "familiarity": round(score, 2)}
+    return ["```json", json.dumps(said), "```"]
 
 
 def peers() -> Iterable[str]:

@@ -12,7 +12,7 @@ from classifier import exporting, store
 from classifier.errors import BrokenModel, EngineUnavailable, UnknownModel
 from classifier.exporting import BadExport, OutputExists, export
 from tests.classifier.engines.test_keras_archive import first_layer, rewritten
-from tests.tiny_models import COLOUR, GREY
+from tests.tiny_models import COLOUR, GREY, save_tiny_model
 
 
 @pytest.fixture
@@ -40,6 +40,21 @@ def test_a_tflite_file_takes_pixels_and_gives_probabilities(models, tmp_path, tf
     assert run.get_input_details()["pixels"]["dtype"] == np.uint8
     (probabilities,) = run(pixels=np.zeros((2, 8, 8, 3), np.uint8)).values()
     assert (probabilities.dtype, probabilities.shape) == (np.float32, (2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated:UserWarning")
+@pytest.mark.parametrize("kind", ["savedmodel", "tflite"])
+def test_a_version_that_says_what_is_familiar_is_exported_with_that_beside_the_probabilities(tmp_path, tf, kind):
+    models = store.ModelStore(tmp_path / "models")
+    save_tiny_model(models, "scored", with_familiarity=True)
+    out = export(models, "scored", None, kind, tmp_path / "out")
+    pixels = np.zeros((2, 8, 8, 3), np.uint8)
+    if kind == "savedmodel":
+        answers = tf.saved_model.load(str(out)).signatures["serving_default"](pixels=pixels)
+    else:
+        answers = tf.lite.Interpreter(str(out)).get_signature_runner()(pixels=pixels)
+    assert sorted(tuple(answer.shape) for answer in answers.values()) == [(2, 1), (2, 3)]
 
 
 @pytest.mark.slow

@@ -27,14 +27,21 @@ def test_files_and_card_agree(name, version):
 def test_both_engines_give_the_same_float32_answers(name, version):
     card = SHIPPED.card(name, version)
     noise = np.random.default_rng(0).integers(0, 256, (4, *card.input.shape), np.uint8)
-    answers = []
+    answers, scores = [], []
     for engine_name in ("openvino", "tensorflow"):
         loaded = LoadedModel.open(SHIPPED, name, version, EngineOptions(engine=engine_name, precision="float32"))
         pixels = np.concatenate([loaded.decode(loaded.sample)[None], noise])
-        answers.append(loaded.engine.infer(pixels))
+        found = loaded.engine.answer(pixels)
+        answers.append(found.probabilities)
+        scores.append(found.familiarity)
         loaded.close()
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
     np.testing.assert_allclose(answers[0][0], card.sample.probabilities, atol=1e-4)
+    if card.familiarity is None:
+        assert scores == [None, None]
+    else:
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-3)
+        assert scores[0][0] == pytest.approx(card.sample.familiarity, abs=1e-3)
 
 
 @every_version

@@ -14,6 +14,7 @@ from classifier.errors import BrokenModel
 from tests.tiny_models import familiarity_of, passed_check, tiny_card
 
 MODELS = Path(__file__).parents[3] / "models"
+FORMAT_1 = Path(__file__).parent / "format_1.json"
 
 
 def test_a_written_card_reads_back_equal(tmp_path: Path):
@@ -23,10 +24,16 @@ def test_a_written_card_reads_back_equal(tmp_path: Path):
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*/*/card.json")), ids=lambda path: "-".join(path.parts[-3:-1]))
-def test_a_card_of_the_first_format_is_still_read(path: Path):
+def test_a_shipped_card_is_read_in_the_format_it_has(path: Path):
     card = read_card(path)
     assert card.format == json.loads(path.read_text())["format"]
     assert all(0 < metrics.accuracy <= 1 for metrics in card.metrics.values())
+
+
+def test_a_card_of_the_first_format_is_still_read():
+    card = read_card(FORMAT_1)
+    assert (card.format, card.name, card.metrics["test"].images) == (1, "asl", 1195)
+    assert (card.calibration, card.prediction_sets, card.familiarity, card.familiarity_trial) == (None,) * 4
 
 
 def test_cards_are_text_for_people(tmp_path: Path):
