@@ -11,7 +11,8 @@ PACKAGES := classifier training service
 CODE := $(PACKAGES) tests load_tests requirements docs deploy
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes
 PROJECT := $(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .  # `sightline`
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder  # tests/conftest.py orders the files
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')  # many tests wait for a server
+PYTEST := $(BIN)/python -m pytest -q -n $(strip $(WORKERS)) --dist loadfile --no-loadscope-reorder  # tests/conftest.py orders the files
 
 export BENTOML_DO_NOT_TRACK := True
 
