@@ -83,7 +83,7 @@ class OpenVinoEngine:
         self.max_in_flight = self.streams + 1 if self.streams > 1 or self.one_stream else 1
         self._together = _InferRequestPool(together, self.max_in_flight)
         self._compiled: ov.CompiledModel | None = together
-        alone = _compile(_for_one(network, path), path, precision, "LATENCY")
+        alone = _compile_for_one(network, path, precision)
         self._alone = _InferRequestPool(alone, 1)
         self._here = _CallersRequest(alone)
         self._closing = threading.Lock()
@@ -307,14 +307,25 @@ def _names_external_data(body: bytes) -> bool:
     return False
 
 
-def _for_one(network: ov.Model, path: Path) -> ov.Model:
-    """The same network for a single image; what was compiled before stays as it is."""
-    shape = network.inputs[0].partial_shape
+def _compile_for_one(network: ov.Model, path: Path, precision: Precision) -> ov.CompiledModel:
+    """Compile the same network for a single image; what was compiled before stays as it is.
+
+    OpenVINO 2026.4 cannot compile some networks for just one image and one thread: those that multiply a single number
+    by a matrix twice. They are compiled for any number of images then, and take a little longer to answer one.
+    """
+    at_will = network.inputs[0].partial_shape
+    _reshape(network, path, ov.PartialShape([1, *list(at_will)[1:]]))
+    with suppress(UnusableNetwork):
+        return _compile(network, path, precision, "LATENCY")
+    _reshape(network, path, at_will)
+    return _compile(network, path, precision, "LATENCY")
+
+
+def _reshape(network: ov.Model, path: Path, shape: ov.PartialShape) -> None:
     try:
-        network.reshape(ov.PartialShape([1, *list(shape)[1:]]))
+        network.reshape(shape)
     except RuntimeError as error:
         raise UnusableNetwork(f"{path}: OpenVINO cannot load it for one image: {_said(error)}") from error
-    return network
 
 
 def _compile(

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -269,7 +270,26 @@ def save_network_for_pairs(path: Path) -> None:
     save_onnx(path, steps, numbers)
 
 
-def save_onnx(path: Path, steps: list[tuple[str, str, str, dict[str, int]]], numbers: dict[str, list[int]]) -> None:
+def save_network_of_one_number(path: Path) -> None:
+    """Multiplies the mean of all pixels with 2, and that with a row of which the first three numbers count: 0, 1, 2."""
+    steps = [
+        ("Cast", "x", "floats", {"to": 1}),
+        ("Reshape", "floats images", "each", {}),
+        ("ReduceMean", "each", "mean", {"axes": [1]}),
+        ("Cast", "two", "number", {"to": 1}),
+        ("Reshape", "number one_number", "factor", {}),
+        ("MatMul", "mean factor", "twice", {}),
+        ("Cast", "weights", "row", {"to": 1}),
+        ("Reshape", "row one_row", "matrix", {}),
+        ("MatMul", "twice matrix", "products", {}),
+        ("Slice", "products first third columns", "scores", {}),
+        ("Softmax", "scores", "y", {"axis": 1}),
+    ]
+    numbers = {"images": [-1, 192], "two": [2], "one_number": [1, 1], "weights": list(range(145)), "one_row": [1, 145]}
+    save_onnx(path, steps, numbers | {"first": [0], "third": [3], "columns": [1]})
+
+
+def save_onnx(path: Path, steps: list[tuple[str, str, str, dict[str, Any]]], numbers: dict[str, list[int]]) -> None:
     """From x, uint8 [n, 8, 8, 3], to y, float32 [n, 3], by steps: operator, inputs, output, attributes."""
     onnx = pytest.importorskip("onnx")
     helper, types = onnx.helper, onnx.TensorProto
@@ -340,6 +360,20 @@ def test_a_network_that_no_single_image_fits_is_broken(tmp_path):
     save_network_for_pairs(tmp_path / store.ONNX)
     with pytest.raises(BrokenModel, match=r"model\.onnx: OpenVINO cannot load it for one image: "):
         open_engine(tiny_card(), tmp_path, options(warm_batch_sizes=(2,)))
+
+
+def test_on_one_processor_a_network_that_multiplies_one_number_with_a_row_answers_too(tmp_path, monkeypatch, compiled):
+    monkeypatch.setattr(module, "usable_processors", lambda: 1)
+    save_network_of_one_number(tmp_path / store.ONNX)
+    engine = open_engine(tiny_card(), tmp_path, options(warm_batch_sizes=(1, 2)))
+    assert {made.get_property("INFERENCE_NUM_THREADS") for _, made in compiled} == {1}
+    pixels = np.repeat(np.array([0, 1, 2], np.uint8), 192).reshape(3, 8, 8, 3)
+    powers = np.exp(2.0 * np.arange(3)[:, None] * np.arange(3))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(engine.infer(pixels), expected, atol=1e-6)
+    for i in range(3):
+        np.testing.assert_allclose(engine.infer(pixels[i : i + 1]), expected[i : i + 1], atol=1e-6)
+    engine.close()
 
 
 def test_a_closed_engine_leaves_no_memory_and_no_thread_behind(models):
