@@ -67,12 +67,19 @@ class UnsupportedMediaType(RequestError):
 
 
 class Unauthorized(RequestError):
-    """The caller showed no key, or none that we know. The challenges go into WWW-Authenticate."""
+    """The caller showed no key, or none that we know. Each challenge becomes a header WWW-Authenticate.
+
+    Who shows a Bearer key is not asked for a password: a browser would ask for it over the page that sent the key.
+    """
 
     status = 401
     code = "unauthorized"
     title = "An API key is needed"
-    challenges = ('Bearer realm="sightline"', 'Basic realm="sightline"')
+
+    def __init__(self, message: str, *, shown_as_bearer: bool = False) -> None:
+        super().__init__(message)
+        invalid = ('Bearer realm="sightline", error="invalid_token"',)  # RFC 6750, section 3
+        self.challenges = invalid if shown_as_bearer else ('Bearer realm="sightline"', 'Basic realm="sightline"')
 
 
 class HostNotAllowed(RequestError):
@@ -222,12 +229,10 @@ def is_oip(path: str) -> bool:
 
 
 def problem_headers(error: BaseException) -> dict[str, str]:
-    """The headers that belong to a problem."""
+    """The headers that belong to a problem, but for the challenges of Unauthorized, which are several."""
     headers = {CODE_HEADER: problem(error)["code"]}
     if isinstance(error, TryLater):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    if isinstance(error, Unauthorized):
-        headers["www-authenticate"] = ", ".join(error.challenges)
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = error.allowed
     return headers

@@ -23,6 +23,10 @@ _KUBERNETES = re.compile(r"SIGHTLINE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PO
 
 _HOST = re.compile(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
+_ORIGIN = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+)
+
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
 # True of a checkout and of a built Bento alike.
@@ -155,6 +159,11 @@ class Settings:
         "names and addresses that a Host header may have, with commas between; others get 421. `*` is any. None: those "
         "of loopback where callers without a key are answered on loopback, else any",
     ] = ()
+    cors_origins: Annotated[
+        tuple[str, ...],
+        "origins of pages elsewhere that may read answers, as `https://shop.example`, with commas between. `*` is any. "
+        "None: only the page of this server",
+    ] = ()
     trusted_proxies: Annotated[
         tuple[str, ...],
         "addresses and networks of proxies, with commas between, whose `X-Forwarded-For` names the caller in the log",
@@ -187,6 +196,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}ALLOWED_HOSTS must be {expected}, not {wrong[0]!r}")
         for entry in self.trusted_proxies:
             _check_network(entry)
+        for origin in self.cors_origins:
+            _check_origin(origin)
         if bool(self.tls_cert) != bool(self.tls_key):
             raise SettingsError(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY belong together; set both or none")
         self._check_numbers()
@@ -247,6 +258,13 @@ class Settings:
         """How an engine is to be opened whose batches will hold up to `max_batch` images."""
         sizes = batch_sizes(max_batch)
         return EngineOptions(engine=self.engine, precision=self.precision, streams=self.streams, warm_batch_sizes=sizes)
+
+
+def _check_origin(text: str) -> None:
+    """Raise SettingsError unless a browser would send this origin as it stands. Another one would open nothing."""
+    if text != "*" and not _ORIGIN.fullmatch(text):
+        expected = "* or origins as https://shop.example:8443: lower case, no path, no usual port, no / at the end"
+        raise SettingsError(f"{PREFIX}CORS_ORIGINS must be {expected}; got {text!r}")
 
 
 def _check_network(text: str) -> None:

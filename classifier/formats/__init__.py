@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from classifier.errors import NotAnImage
 from classifier.formats import bmp, gif, heif, jpeg, png, tiff, webp
 from classifier.formats.outline import Outline
+from classifier.formats.wrappings import remedy_for
 
 # Pillow's own sniffing accepts dozens of formats, some of which run external programs; these are all we open.
 MAGICS = {
@@ -57,6 +58,8 @@ def identify(body: bytes) -> str:
         )
     if kind is not None:
         return kind
+    if remedy := remedy_for(body):
+        raise NotAnImage(f"expected a {', '.join(FORMATS)} image, got {remedy}")
     came = f"{len(body)} bytes beginning {body[:8].hex(' ')}" if body else "no bytes at all"
     raise NotAnImage(f"expected a {', '.join(FORMATS)} image, got {came}; send the file itself, unwrapped")
 

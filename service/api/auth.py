@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from service.api.browsers.page import PATHS as PAGE
 from service.errors import HostNotAllowed, SettingsError, Unauthorized
 from service.settings import PREFIX, Settings
 
@@ -45,7 +46,7 @@ class Access:
         self._settings = settings
         self._digests = [_digest(key) for key in read_keys(settings)]
         self._admin_digests = [_digest(key) for key in read_admin_keys(settings)]
-        self._open_paths = PROBES | ({METRICS} if settings.open_metrics else set())
+        self._open_paths = PROBES | PAGE | ({METRICS} if settings.open_metrics else set())
         self._allow_anonymous = settings.allow_anonymous
         self._allowed_hosts = settings.allowed_hosts
         self._addresses = addresses
@@ -86,8 +87,7 @@ class Access:
 
     def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Raise HostNotAllowed or Unauthorized unless this path is open, or the ASGI headers show host and key."""
-        if self.hosts is not None and path not in PROBES:
-            self._check_host(headers, self.hosts)
+        self.check_host(path, headers)
         if path.startswith(ADMIN):
             _check_key(headers, self._admin_digests, "an admin key")
             return
@@ -97,7 +97,11 @@ class Access:
             raise Unauthorized(f"this server has no API keys and can be reached from other machines; {_REMEDY}")
         _check_key(headers, self._digests, "an API key")
 
-    def _check_host(self, headers: Iterable[tuple[bytes, bytes]], hosts: frozenset[bytes]) -> None:
+    def check_host(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raise HostNotAllowed where the ASGI headers name another host. A probe may name any."""
+        hosts = self.hosts
+        if hosts is None or path in PROBES:
+            return
         for name, value in headers:
             if name == b"host" and host_without_port(value) not in hosts:
                 shown = value[:100].decode("latin-1")
@@ -111,7 +115,8 @@ def _check_key(headers: Iterable[tuple[bytes, bytes]], digests: Sequence[bytes],
         raise Unauthorized(f"send {kind}: the header `Authorization: Bearer KEY`, or curl -u :KEY")
     digest = _digest(key)
     if not sum(hmac.compare_digest(digest, known) for known in digests):  # a sum looks at every key
-        raise Unauthorized(f"this is not {kind} of the server's")
+        is_bearer = shown[0][:6].lower() == b"bearer"
+        raise Unauthorized(f"this is not {kind} of the server's", shown_as_bearer=is_bearer)
 
 
 def host_without_port(host: bytes) -> bytes:

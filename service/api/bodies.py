@@ -24,6 +24,8 @@ _RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _FORM = "multipart/form-data"
 _JSON = "application/json"
 
+_PLAIN_ALPHABET = bytes.maketrans(b"-_", b"+/")  # from base64url
+
 INLINE_JSON_BYTES = 65_536  # more is parsed in a thread, for it would hold the event loop
 
 # It would write a line of its own, with what it did not expect, for each broken form.
@@ -207,14 +209,35 @@ def _image_of_json(body: bytes) -> bytes:
     if not isinstance(content, dict) or set(content) != {"image"} or not isinstance(content["image"], str):
         came = f"an object with {_listed(content)}" if isinstance(content, dict) else "no object"
         raise MalformedRequest(f'expected {{"image": "<base64>"}} and nothing else, got {came}')
+    text: str = content.pop("image")
     try:
-        return binascii.a2b_base64(content["image"], strict_mode=True)
-    except ValueError as error:  # binascii.Error, or a character outside ASCII
-        raise MalformedRequest(f"`image` is not base64 (RFC 4648, no line breaks, no data: prefix): {error}") from error
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # binascii.Error, or a character outside ASCII
+        encoded = text.encode(errors="replace")
+    del text  # so that no more than two copies are there at a time
+    return _decoded(encoded)
+
+
+def _decoded(encoded: bytes) -> bytes:
+    """The bytes of a data: URL, or of base64 or base64url, with line breaks and without padding too.
+
+    Raises MalformedRequest.
+    """
+    if encoded[:5].lower() == b"data:":
+        head, comma, encoded = encoded.partition(b",")
+        if not comma or not head.lower().rstrip().endswith(b";base64"):
+            raise MalformedRequest("`image` is a data: URL without base64; it begins data:image/jpeg;base64,")
+    encoded = encoded.translate(_PLAIN_ALPHABET, b" \t\r\n").rstrip(b"=")
+    encoded += b"=" * (-len(encoded) % 4)
+    try:
+        return binascii.a2b_base64(encoded, strict_mode=True)
+    except ValueError as error:
+        raise MalformedRequest(f"`image` is not base64 (RFC 4648), bare or in a data: URL: {error}") from error
 
 
 def _named(files: Files, fields: Fields) -> str:
-    names = [f"the file {name!r}" for name, _ in files] + [f"the text field {name!r}" for name in fields]
+    names = [f"the file {name!r}" for name, _ in files]
+    names += [f"the text field {name!r} (its part has no filename, which makes a file)" for name in fields]
     return _listed(names, "none")
 
 

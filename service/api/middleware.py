@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from classifier.errors import SightlineError
 from service.api.auth import PROBES
+from service.api.browsers.cors import is_preflight, preflight_answer
 from service.api.endpoints import CHOSEN_VERSION, VERSION_HEADER
 from service.api.responses import SECURITY_HEADERS, TIMING_HEADER, error_response
 from service.api.traffic import Traffic
@@ -69,6 +70,9 @@ class RequestMiddleware:
 
     async def _answer(self, exchange: _Exchange) -> None:
         try:
+            if self._is_preflight(exchange.scope):
+                await exchange.allow()
+                return
             self._check(exchange.scope)
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except SightlineError as error:  # ours, or of a body that a route of BentoML's own has read
@@ -82,6 +86,14 @@ class RequestMiddleware:
             await exchange.refuse(Closing(CUT_OFF))
         finally:
             exchange.end()
+
+    def _is_preflight(self, scope: Scope) -> bool:
+        """Whether a page that may read our answers asks to send a request. It shows no key with that."""
+        cors = self._traffic.cors
+        if cors is None or not is_preflight(scope["method"], scope["headers"]) or not cors.allows(scope["headers"]):
+            return False
+        self._traffic.access.check_host(scope["path"], scope["headers"])
+        return True
 
     def _check(self, scope: Scope) -> None:
         """Raise HostNotAllowed, Unauthorized, NoSuchPath or Closing where nothing of the request is to be read."""
@@ -142,6 +154,10 @@ class _Exchange:
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
+    async def allow(self) -> None:
+        """Answer a preflight."""
+        await preflight_answer(self.scope["headers"])(self.scope, self._receive, self.send)
+
     async def refuse(self, error: BaseException) -> None:
         response = error_response(self.scope["path"], error)
         if CHOSEN_VERSION in self.scope:
@@ -181,6 +197,8 @@ class _Exchange:
                 self._traffic.shed(self.scope.get("raw_path", b""))
         added = [header for header in SECURITY_HEADERS if header[0] not in headers]
         added += self._ids.headers()
+        if self._traffic.cors is not None:
+            added += self._traffic.cors.headers_for(self.scope["headers"])
         if self._span is not None:
             self._timing = headers.get(_TIMING_HEADER, b"").decode("latin-1")
         self._lingers = self._more_body and self._unread() > LINGER_FROM_BYTES

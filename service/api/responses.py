@@ -16,7 +16,7 @@ from classifier.errors import SightlineError
 from classifier.explanation import Heat, overlay
 from classifier.prediction_sets import prediction_set
 from classifier.ranking import ranked
-from service.errors import is_oip, problem, problem_headers
+from service.errors import Unauthorized, is_oip, problem, problem_headers
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
 from service.inference.states import Broken, Entry
@@ -46,13 +46,21 @@ def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | 
 def problem_response(error: BaseException) -> Response:
     """The answer to a request that failed, as RFC 9457 has it."""
     content = problem(error)
-    return Response(orjson.dumps(content), content["status"], problem_headers(error), PROBLEM_JSON)
+    return _challenging(Response(orjson.dumps(content), content["status"], problem_headers(error), PROBLEM_JSON), error)
 
 
 def protocol_error(error: BaseException) -> Response:
     """The same on /v2, in the words of the Open Inference Protocol."""
     content = problem(error)
-    return json_response({"error": content["detail"]}, content["status"], problem_headers(error))
+    return _challenging(json_response({"error": content["detail"]}, content["status"], problem_headers(error)), error)
+
+
+def _challenging(response: Response, error: BaseException) -> Response:
+    """The response with a line for each challenge: Chromium reads no second one in a line."""
+    if isinstance(error, Unauthorized):
+        for challenge in error.challenges:
+            response.headers.append("www-authenticate", challenge)
+    return response
 
 
 def error_response(path: str, error: BaseException) -> Response:

@@ -13,7 +13,8 @@ from starlette.routing import Match, Route
 from classifier.errors import RolloutFileError
 from classifier.prediction_sets import quantile_for
 from service import metrics
-from service.api import bodies, page, responses
+from service.api import bodies, responses
+from service.api.browsers import page
 from service.api.deadlines import deadline_after, time_for, while_present
 from service.api.endpoints import WHOLE_NUMBER, Endpoint, answered, catalog_of, classifier_of, which_of
 from service.api.oip import routes as oip
@@ -38,6 +39,10 @@ HOT = tuple(f"{model}{step}" for model in MODEL_PATHS for step in ("/predict", "
     f"/v2/models/{{model}}{version}/infer" for version in ("", "/versions/{version}")
 )
 
+_INSTEAD = (
+    "POST /v1/models/MODEL/predict classifies an image, GET /v1/models lists the models, /docs describes every path"
+)
+
 _COVERAGE = re.compile(r"0?\.[0-9]{1,6}")
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -59,7 +64,7 @@ def create_app() -> Starlette:
         Route("/v1/{rest:path}", _answered(no_such_path), methods=_ALL_METHODS),
         *oip.routes(no_such_path, _ALL_METHODS),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={404: in_our_words, 405: in_our_words})
 
 
 def serve_catalog(app: Starlette, catalog: Catalog, reloader: Reloader | None = None) -> None:
@@ -142,6 +147,15 @@ async def reload(request: Request) -> Response:
     return responses.json_response({"loading": reloader.loading})
 
 
+async def in_our_words(request: Request, error: Exception) -> Response:
+    """What Starlette itself says of a path or a method, as a problem with what to ask instead."""
+    path, methods = request.scope["path"], (getattr(error, "headers", None) or {}).get("Allow", "")
+    allowed = ", ".join(sorted(methods.split(", ")))
+    if allowed:
+        return responses.problem_response(MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed))
+    return responses.problem_response(NoSuchPath(f"nothing is served under {path}; {_INSTEAD}"))
+
+
 async def no_such_path(request: Request) -> Response:
     """What every path under /v1 comes to that no route above takes with this method."""
     path = request.scope["path"]
@@ -149,7 +163,7 @@ async def no_such_path(request: Request) -> Response:
     if partial:
         allowed = ", ".join(sorted(partial[0].methods))
         raise MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed)
-    raise NoSuchPath(f"nothing is served under {path}; GET /v1/models lists the models")
+    raise NoSuchPath(f"nothing is served under {path}; {_INSTEAD}")
 
 
 def read_top_k(text: str, classes: int) -> int:

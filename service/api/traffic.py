@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.api.auth import Access
+from service.api.browsers.cors import Cors
 from service.api.endpoints import LONGEST_CACHED, Endpoints
 from service.errors import TooManyBytes
 from service.metrics import Metrics
@@ -50,6 +51,7 @@ class Traffic:
         self.endpoints = endpoints
         self.metrics = metrics
         self.spans = spans  # None: nobody records them
+        self.cors = Cors(settings.cors_origins) if settings.cors_origins else None
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.is_draining = False  # answers ask callers to leave, with `Connection: close`; everything is still answered
         self.is_closing = False  # new predictions are refused

@@ -211,7 +211,8 @@ class Exchange:
             b"\r\nx-model-version: %d\r\nx-request-id: " % self._classifier.card.version,
             self._ids.request_id.encode(),
             b"" if (trace := self._ids.trace) is None else b"\r\ntraceparent: " + trace.header.encode(),
-            b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n",
+            b"\r\n" if self._traffic.cors is None else b"\r\n" + self._traffic.cors.lines_for(connection.headers),
+            b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
         )
         self._write(b"".join((*head, body)), 200)
 
@@ -228,7 +229,8 @@ class Exchange:
         default_headers = self._connection.server_state.default_headers
         client = self._traffic.client_of(self._scope)
         self._traffic.reject(response.status_code, code, "POST", path, client, self._ids, version)
-        self._write(raw_response(response, default_headers, self._ids, self.keep_alive), response.status_code)
+        cors = () if (asked := self._traffic.cors) is None else asked.headers_for(self._connection.headers)
+        self._write(raw_response(response, default_headers, self._ids, self.keep_alive, cors), response.status_code)
 
     def _write(self, response: bytes, status: int) -> None:
         connection = self._connection

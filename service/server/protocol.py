@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from classifier.errors import SightlineError
 from service.api.auth import PROBES
+from service.api.browsers.cors import Headers, is_preflight
 from service.api.deadlines import HANG_UP
 from service.api.middleware import BODY_IS_HERE
 from service.api.responses import error_response
@@ -62,6 +63,7 @@ class ConnectionProtocol(HttpToolsProtocol):
         self.timeout_keep_alive = self.settings.keep_alive_ms / 1000  # type: ignore[assignment]  # BentoML asks for 5 s
         self._idle = context.open_connections.idle
         self.hang_up_listeners: set[Callable[[], None]] = set()
+        self._cors = context.traffic.cors
         self._extensions = {HANG_UP: self.hang_up_listeners}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -210,7 +212,7 @@ class ConnectionProtocol(HttpToolsProtocol):
             self.transport.close()
             raise ValueError("too many requests sent ahead")  # ends the parsing of what else has come
         is_idle = self.is_idle
-        if is_idle and self._is_overloaded():
+        if is_idle and self._is_overloaded() and not self._is_preflight():
             self._shed()
         else:
             self.begin(is_idle)
@@ -286,6 +288,16 @@ class ConnectionProtocol(HttpToolsProtocol):
         traffic = self.context.traffic
         return bool(traffic.shed_until) and traffic.is_shed(self.url.partition(b"?")[0])
 
+    def _is_preflight(self) -> bool:
+        """Whether a browser asks for leave. A refusal of that would hide from its page that the server is busy."""
+        if self._cors is None or not self._cors.allows(self.headers):
+            return False
+        return is_preflight(self.parser.get_method().decode("latin-1"), self.headers)
+
+    @property
+    def _cors_headers(self) -> Headers:
+        return () if self._cors is None else self._cors.headers_for(self.headers or ())  # None before the first request
+
     def _should_upgrade_to_ws(self) -> bool:
         return False  # nothing here speaks it
 
@@ -343,7 +355,7 @@ class ConnectionProtocol(HttpToolsProtocol):
         traffic.reject(OVERLOADED.status, OVERLOADED.code, method, path, client, ids)
         # Who asks whether to send his body (100-continue) may now send it or not. What comes next could be either.
         stays = self.parser.should_keep_alive() and not (self.expect_100_continue or traffic.is_draining)
-        self.transport.write(overloaded(path, self.server_state.default_headers, ids, stays))
+        self.transport.write(overloaded(path, self.server_state.default_headers, ids, stays, self._cors_headers))
         self.cycle = cast("RequestResponseCycle", _ANSWERED)
         self._leaves = not stays
         self.on_response_complete()
@@ -356,8 +368,8 @@ class ConnectionProtocol(HttpToolsProtocol):
         method, client = self.parser.get_method().decode("latin-1") if path else "", peer_of(self.client)
         self.context.traffic.reject(error.status, problem(error)["code"], method, path, client, RequestIds("-"))
         if self.is_idle:
-            response = error_response(path, error)
-            self.transport.write(raw_response(response, self.server_state.default_headers, None, keep_alive=False))
+            response, common = error_response(path, error), self.server_state.default_headers
+            self.transport.write(raw_response(response, common, None, keep_alive=False, cors=self._cors_headers))
         if len(self.connections) > self.context.most_connections + LINGERING or not self.transport.can_write_eof():
             self.transport.close()
         else:

@@ -21,8 +21,13 @@ _ITS_IDS = RequestIds("{its id}")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def raw_response(response: Response, default_headers: Headers, ids: RequestIds | None, keep_alive: bool) -> bytes:
-    """The bytes that uvicorn and our middleware would send for a response. Without ids it names none."""
+def raw_response(
+    response: Response, default_headers: Headers, ids: RequestIds | None, keep_alive: bool, cors: Headers = ()
+) -> bytes:
+    """The bytes that uvicorn and our middleware would send for a response. Without ids it names none.
+
+    `cors` are the headers that let a page of another origin read it.
+    """
     lines = [
         *(_line(header) for header in default_headers),
         *(_line(header) for header in response.raw_headers),
@@ -30,20 +35,23 @@ def raw_response(response: Response, default_headers: Headers, ids: RequestIds |
     ]
     if ids is not None:
         lines += map(_line, ids.headers())
+    lines += map(_line, cors)
     if not keep_alive:
         lines.append(b"connection: close\r\n")
     return b"".join((STATUS_LINE[response.status_code], *lines, b"\r\n", response.body))
 
 
-def overloaded(path: str, default_headers: Headers, ids: RequestIds, keep_alive: bool) -> bytes:
+def overloaded(path: str, default_headers: Headers, ids: RequestIds, keep_alive: bool, cors: Headers = ()) -> bytes:
     """`raw_response` of OVERLOADED in the words of the path's protocol; cached, since in a flood it is most answers."""
-    made = _overloaded("/v2" if is_oip(path) else "/v1", tuple(default_headers), keep_alive)
+    made = _overloaded("/v2" if is_oip(path) else "/v1", tuple(default_headers), keep_alive, tuple(cors))
     return made.replace(_ITS_ID_LINES, b"".join(map(_line, ids.headers())))
 
 
 @functools.lru_cache(maxsize=8)  # the default headers change every second, with the date
-def _overloaded(path: str, default_headers: tuple[tuple[bytes, bytes], ...], keep_alive: bool) -> bytes:
-    return raw_response(error_response(path, OVERLOADED), default_headers, _ITS_IDS, keep_alive)
+def _overloaded(
+    path: str, default_headers: tuple[tuple[bytes, bytes], ...], keep_alive: bool, cors: tuple[tuple[bytes, bytes], ...]
+) -> bytes:
+    return raw_response(error_response(path, OVERLOADED), default_headers, _ITS_IDS, keep_alive, cors)
 
 
 def _line(header: tuple[bytes, bytes]) -> bytes:

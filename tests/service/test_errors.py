@@ -44,8 +44,12 @@ def test_a_wrong_method_is_answered_with_the_right_ones() -> None:
 
 
 def test_a_caller_without_a_key_reads_how_to_show_one() -> None:
-    challenge = problem_headers(errors.Unauthorized("no key"))["www-authenticate"]
-    assert challenge == 'Bearer realm="sightline", Basic realm="sightline"'
+    assert errors.Unauthorized("no key").challenges == ('Bearer realm="sightline"', 'Basic realm="sightline"')
+
+
+def test_who_shows_a_wrong_bearer_key_is_not_asked_for_a_password() -> None:
+    (only,) = errors.Unauthorized("wrong key", shown_as_bearer=True).challenges
+    assert only == 'Bearer realm="sightline", error="invalid_token"'
 
 
 def test_the_code_stands_in_a_header_too() -> None:

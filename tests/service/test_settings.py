@@ -29,6 +29,11 @@ def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
     assert settings == Settings(models=tmp_path, engine="tensorflow", max_batch=8, max_lag_ms=2.5)
 
 
+def test_origins_are_read_as_browsers_send_them() -> None:
+    given = ("https://shop.example", "http://localhost:5173", "http://[::1]:8080", "capacitor://localhost", "*")
+    assert Settings.from_environment({"SIGHTLINE_CORS_ORIGINS": ", ".join(given)}).cors_origins == given
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
@@ -44,6 +49,12 @@ def test_each_kind_of_value_is_read_from_its_variable(tmp_path: Path) -> None:
         ("ALLOWED_HOSTS", "https://sightline.example", "without a port"),
         ("ALLOWED_HOSTS", "localhost, ::1", "IPv6 in brackets"),
         ("ALLOWED_HOSTS", "localhost:3000", "without a port"),
+        ("CORS_ORIGINS", "shop.example", "https://shop.example:8443"),
+        ("CORS_ORIGINS", "https://shop.example/", "no / at the end"),
+        ("CORS_ORIGINS", "https://Shop.example", "lower case"),
+        ("CORS_ORIGINS", "https://shop.example:443", "no usual port"),
+        ("CORS_ORIGINS", "http://shop.example:80", "no usual port"),
+        ("CORS_ORIGINS", "null", "lower case"),
         ("TRUSTED_PROXIES", "nginx", "addresses and networks such as 10.0.0.0/8"),
         ("TRUSTED_PROXIES", "10.0.0.0/99", "addresses and networks"),
         ("MODELS", "/nowhere/at/all", "a folder that exists"),

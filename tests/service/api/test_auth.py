@@ -58,6 +58,17 @@ def test_what_only_looks_like_a_probe_needs_a_key(path: str) -> None:
         access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
 
 
+@pytest.mark.parametrize("path", ["/", "/web/page.html", "/web/page.css"])
+def test_the_page_and_its_files_need_no_key_so_that_it_can_ask_for_one(path: str) -> None:
+    access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
+
+
+@pytest.mark.parametrize("path", ["/web", "/web/", "/web/../v1/models", "/web/nothing.js", "//", "/docs", "/?"])
+def test_what_only_looks_like_the_page_needs_a_key(path: str) -> None:
+    with pytest.raises(Unauthorized):
+        access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
+
+
 def test_metrics_need_a_key_unless_opened() -> None:
     with pytest.raises(Unauthorized):
         access(Settings(api_keys=(OLD,))).check("/metrics", [])

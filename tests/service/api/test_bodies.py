@@ -65,8 +65,10 @@ async def test_json_gives_its_base64() -> None:
     ("content", "says"),
     [
         ({"image": "not base64!"}, "not base64"),
-        ({"image": "data:image/png;base64,AAAA"}, "no data: prefix"),
-        ({"image": "QUJD\n"}, "no line breaks"),
+        ({"image": "data:image/png,AAAA"}, "a data: URL without base64"),
+        ({"image": "data:image/png;base64"}, "a data: URL without base64"),
+        ({"image": "data:image/png;base64,A"}, "not base64"),
+        ({"image": "QUJD=QUJD"}, "not base64"),
         ({"image": "\u00e4\u00f6"}, "not base64"),
         ({"image": 7}, "got an object with image"),
         ({"image": "QUJD", "model": "cats"}, "got an object with image, model"),
@@ -84,6 +86,37 @@ async def test_any_other_json_is_refused_saying_what_came(content: object, says:
 async def test_a_large_image_in_json_is_read_too() -> None:
     body = bytes(range(256)) * 1024
     assert await read_image(some_json({"image": base64.b64encode(body).decode()}), 1_000_000) == body
+
+
+@pytest.mark.parametrize(
+    "dressed",
+    [
+        "data:image/png;base64,{padded}",
+        "DATA:image/svg+xml;charset=utf-8;BASE64,{padded}",
+        "data:;base64,{unpadded}",
+        "{unpadded}",
+        "{url}",
+        "{url_unpadded}",
+        " {lines}\r\n",
+    ],
+)
+async def test_base64_is_read_in_every_usual_dress(dressed: str) -> None:
+    image = bytes(range(256)) + b"\xfb\xff\xfe" + b"x"  # with `+`, `/` and padding
+    padded, url = base64.b64encode(image).decode(), base64.urlsafe_b64encode(image).decode()
+    lines = "\r\n".join(padded[at : at + 76] for at in range(0, len(padded), 76))
+    forms = {
+        "padded": padded,
+        "unpadded": padded.rstrip("="),
+        "url": url,
+        "url_unpadded": url.rstrip("="),
+        "lines": lines,
+    }
+    assert await read_image(some_json({"image": dressed.format(**forms)}), LIMIT) == image
+
+
+async def test_a_form_field_without_a_file_name_is_named_as_that() -> None:
+    with pytest.raises(MalformedRequest, match=r"text field 'image' .its part has no filename.*-F image=@cat.jpg"):
+        await read_image(a_form(fields={"image": "bytes"}), LIMIT)
 
 
 @pytest.mark.parametrize(

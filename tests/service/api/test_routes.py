@@ -175,9 +175,22 @@ async def test_a_path_we_do_not_serve_is_a_problem(client: httpx.AsyncClient, pa
     check_problem(await client.get(path), 404, "no-such-path")
 
 
+@pytest.mark.parametrize("path", ["/predict", "/api/v1/predict", "/v3/models", "/web/nothing.js", "/favicon.ico"])
+async def test_any_other_path_is_a_problem_that_points_to_the_right_ones(client: httpx.AsyncClient, path: str) -> None:
+    for method in ("GET", "POST"):
+        said = (await client.request(method, path)).json()
+        if said["status"] == 405 and path.startswith("/web/"):  # files are only read
+            continue
+        assert (said["status"], said["code"]) == (404, "no-such-path")
+        for pointer in (path, "POST /v1/models/MODEL/predict", "GET /v1/models", "/docs"):
+            assert pointer in said["detail"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
+        ("POST", "/", "GET, HEAD"),
+        ("DELETE", "/docs", "GET, HEAD"),
         ("GET", PREDICT, "POST"),
         ("PUT", BATCH, "POST"),
         ("POST", "/v1/models", "GET, HEAD"),
@@ -214,23 +227,6 @@ async def test_a_model_says_what_its_card_says_and_how_it_runs(client: httpx.Asy
 
 async def test_an_older_version_describes_itself(client: httpx.AsyncClient) -> None:
     assert (await client.get(f"/v1/models/{COLOUR}/versions/1")).json()["version"] == 1
-
-
-async def test_the_page_comes_with_a_policy_that_allows_nothing_inline_and_nothing_foreign(
-    client: httpx.AsyncClient,
-) -> None:
-    page = await client.get("/")
-    assert page.headers["content-type"].startswith("text/html")
-    policy = page.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "http" not in policy
-
-
-@pytest.mark.parametrize("file", ["page.css", "page.js"])
-async def test_the_pages_files_come_from_this_server(client: httpx.AsyncClient, file: str) -> None:
-    assert f"web/{file}" in (await client.get("/")).text
-    assert (await client.get(f"/web/{file}")).status_code == 200
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The page at `/`: plain HTML, CSS and one ES module, from this server alone."""
+"""The page at `/`: plain HTML, CSS and ES modules, from this server alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-_FOLDER = Path(__file__).parents[1] / "web"
+_FOLDER = Path(__file__).parents[2] / "web"
 _HTML = (_FOLDER / "page.html").read_bytes()
 
 _NOTICE_COMMENT = b"<!-- notice -->"
-_NOTICE = b'<p class="notice">This server keeps some of the pictures it is unsure of or does not know, to learn.</p>'
+_NOTICE = (
+    b'<p class="notice" data-text="keeps">This server keeps some of the pictures it is unsure of or does not know, '
+    b"to learn.</p>"
+)
 
 # Nothing inline, nothing from elsewhere, no forms sent, no frames. Pictures that a person chose are blob: URLs.
 _POLICY = "; ".join(
@@ -36,6 +39,12 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Cache-Control": "no-cache",
 }
+
+
+# The page and its files, which say nothing of models. They need no key, so that the page can ask for one.
+PATHS = frozenset(
+    {"/", *(f"/web/{file.relative_to(_FOLDER).as_posix()}" for file in _FOLDER.rglob("*") if file.is_file())}
+)
 
 
 async def index(request: Request) -> Response:

@@ -1,0 +1,1 @@
+"""What only browsers need: the page at `/`, and leave for pages of other origins to read answers."""
