@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 
 from service.api.browsers.page import PATHS as PAGE
+from service.api.openapi.page import PATHS as REFERENCE
 from service.errors import HostNotAllowed, SettingsError, Unauthorized
 from service.settings import PREFIX, Settings
 
@@ -46,7 +47,7 @@ class Access:
         self._settings = settings
         self._digests = [_digest(key) for key in read_keys(settings)]
         self._admin_digests = [_digest(key) for key in read_admin_keys(settings)]
-        self._open_paths = PROBES | PAGE | ({METRICS} if settings.open_metrics else set())
+        self._open_paths = PROBES | PAGE | REFERENCE | ({METRICS} if settings.open_metrics else set())
         self._allow_anonymous = settings.allow_anonymous
         self._allowed_hosts = settings.allowed_hosts
         self._addresses = addresses

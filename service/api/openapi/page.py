@@ -1,58 +1,89 @@
-"""The OpenAPI document as a page."""
+"""`/docs`: the OpenAPI document as a page with navigation and a form to try each route, all of it from this server.
+
+RapiDoc draws it, a kept file of another project; `reference/vendored.json` says which. It writes style attributes,
+which our content security policy forbids. So `reference/styles.js`, which is read first, sets them as properties.
+"""
 
 from __future__ import annotations
 
-from html import escape
-from typing import Any
+import asyncio
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
 
-import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
 
-from service.api.openapi import limits
+_FOLDER = Path(__file__).parent / "reference"
+_VENDORED = json.loads((_FOLDER / "vendored.json").read_text(encoding="utf-8"))
+_LIBRARY = str(_VENDORED["file"])
+_MEDIA_TYPES = {_LIBRARY: "text/javascript", "page.js": "text/javascript", "styles.js": "text/javascript"} | {
+    "page.css": "text/css"
+}
+_COMPRESSED_FROM_BYTES = 10_000
 
-
-def html(content: dict[str, Any]) -> str:
-    """The document as plain HTML, without a script and without a request to anywhere."""
-    sections = [
-        f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"
-        f"{_parameters(operation)}{_bodies(operation)}{_responses(operation)}</section>"
-        for path, operations in content["paths"].items()
-        for method, operation in operations.items()
+# Of the style sheet that the library writes into its own element, one for its light look and one for its dark one.
+_STYLE_HASHES = " ".join(f"'{digest}'" for digest in _VENDORED["style_hashes"])
+_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        f"style-src 'self' {_STYLE_HASHES}",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
     ]
-    rows = "".join(
-        f"<tr><td>{escape(r.what)}<td>{escape(r.setting)}<td>{escape(r.default)}<td>{r.status} {escape(r.code)}"
-        for r in limits.describe()
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<title>Sightline: the API</title><link rel="stylesheet" href="web/page.css"><main><h1>Sightline: the API</h1>'
-        '<p>As a document: <a href="openapi.json">openapi.json</a>. To try it: <a href="./">the page</a>.</p>'
-        f"<h2>Limits</h2><table><tr><th>what<th>setting<th>default<th>beyond it{rows}</table>{''.join(sections)}</main>"
-    )
+)
+_HEADERS = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
+
+# The page and its files, which say nothing of models. The document that the page shows is asked for beside them.
+PATHS = frozenset({"/docs", *(f"/docs/{name}" for name in _MEDIA_TYPES)})
 
 
-def _parameters(operation: dict[str, Any]) -> str:
-    items = [
-        f"<li><code>{escape(p['name'])}</code> ({p['in']}) {escape(p.get('description', ''))}"
-        for p in operation.get("parameters", ())
-    ]
-    return f"<ul>{''.join(items)}</ul>" if items else ""
+def integrity(name: str) -> str:
+    """The SHA-384 of a file of the page, as the attribute `integrity` has it."""
+    return "sha384-" + base64.b64encode(hashlib.sha384((_FOLDER / name).read_bytes()).digest()).decode()
 
 
-def _bodies(operation: dict[str, Any]) -> str:
-    content = operation.get("requestBody", {}).get("content", {})
-    parts = [f"<li><code>{escape(kind)}</code>{_examples(body)}" for kind, body in content.items()]
-    return f"<p>Body, one of:</p><ul>{''.join(parts)}</ul>" if parts else ""
+async def index(request: Request) -> Response:
+    """GET /docs"""
+    return Response(_html(), headers=_HEADERS, media_type="text/html")
 
 
-def _responses(operation: dict[str, Any]) -> str:
-    parts = []
-    for status, response in operation["responses"].items():
-        body: dict[str, Any] = next(iter(response["content"].values()), {}) if int(status) >= 400 else {}
-        summary = f"<summary>{status} {escape(response['description'])}</summary>"
-        parts.append(f"<details>{summary}{_examples(body)}</details>")
-    return "".join(parts)
+@cache
+def _html() -> str:
+    html = (_FOLDER / "page.html").read_text(encoding="utf-8")
+    for name in _MEDIA_TYPES:
+        html = html.replace(f'"docs/{name}"', f'"docs/{name}" integrity="{integrity(name)}"')
+    return html
 
 
-def _examples(body: dict[str, Any]) -> str:
-    values = [example["value"] for example in body.get("examples", {}).values() if "value" in example]
-    return "".join(f"<pre>{escape(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())}</pre>" for value in values)
+def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", "ETag": f'"{integrity(name)[-24:]}"'}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        body = (_FOLDER / name).read_bytes()
+        if len(body) >= _COMPRESSED_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+            body, headers["Content-Encoding"] = await asyncio.to_thread(_compressed, name), "gzip"
+        return Response(body, headers=headers, media_type=_MEDIA_TYPES[name])
+
+    return answer
+
+
+@cache
+def _compressed(name: str) -> bytes:
+    return gzip.compress((_FOLDER / name).read_bytes(), mtime=0)
+
+
+ROUTES: tuple[BaseRoute, ...] = (
+    Route("/docs", index),
+    Mount("/docs", routes=[Route(f"/{name}", _file(name)) for name in _MEDIA_TYPES]),
+)

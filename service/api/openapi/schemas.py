@@ -16,7 +16,7 @@ PIXEL_PNG = base64.b64decode(
 _BASE64 = base64.b64encode(PIXEL_PNG).decode()
 
 _TEXT = {"type": "string"}
-_FILE = {"type": "string", "format": "binary"}
+FILE = {"type": "string", "format": "binary"}
 _PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 
 
@@ -53,6 +53,8 @@ _BESIDE: dict[str, Any] = {
     "prediction_set": _object(coverage=_PROBABILITY, labels=_list_of(_TEXT, minItems=1))
     | {"description": "the labels that together hold the right one at least that often"},
 }
+
+_TENSOR = _object(name=_TEXT, datatype=_TEXT, shape=_list_of({"type": "integer", "minimum": -1}))
 
 SCHEMAS: dict[str, Any] = {
     "Prediction": _object(label=_TEXT, probability=_PROBABILITY),
@@ -93,7 +95,7 @@ SCHEMAS: dict[str, Any] = {
         states=_list_of(
             _object(
                 version={"type": "integer"},
-                state={"enum": ["loading", "ready", "broken", "retired"]},
+                state={"type": "string", "enum": ["loading", "ready", "broken", "retired"]},
                 reason=_TEXT,
                 optional=("reason",),
             )
@@ -116,10 +118,10 @@ SCHEMAS: dict[str, Any] = {
         id=_TEXT,
         inputs=_list_of(
             _object(
-                name={"const": "image"},
+                name={"type": "string", "const": "image"},
                 shape=_list_of({"type": "integer", "minimum": 1}),
-                datatype={"enum": ["UINT8", "FP32", "BYTES"]},
-                data={"type": "array"},
+                datatype={"type": "string", "enum": ["UINT8", "FP32", "BYTES"]},
+                data=_list_of({}),
                 parameters={"type": "object"},
                 optional=("parameters",),
             ),
@@ -128,7 +130,40 @@ SCHEMAS: dict[str, Any] = {
         ),
         optional=("id",),
     ),
-    "Any": {},
+    "InferResponse": _object(
+        id=_TEXT,
+        model_name=_TEXT,
+        model_version=_TEXT,
+        outputs=_list_of(
+            _object(
+                name=_TEXT,
+                datatype=_TEXT,
+                shape=_list_of({"type": "integer", "minimum": 0}),
+                data=_list_of({}),
+                parameters={"type": "object"},
+                optional=("data", "parameters"),
+            )
+        ),
+        optional=("id",),
+    ),
+    "OipServer": _object(name=_TEXT, version=_TEXT, extensions=_list_of(_TEXT)),
+    "OipLive": _object(live={"type": "boolean"}),
+    "OipReady": _object(ready={"type": "boolean"}),
+    "OipModels": _object(models=_list_of(_TEXT)),
+    "OipModel": _object(
+        name=_TEXT,
+        versions=_list_of(_TEXT),
+        platform=_TEXT,
+        inputs=_list_of(_TENSOR),
+        outputs=_list_of(_TENSOR),
+        properties={"type": "object", "additionalProperties": _TEXT},
+        optional=("properties",),
+    ),
+    "OipModelReady": _object(name=_TEXT, ready={"type": "boolean"}),
+    "OipIndex": _list_of(_object(name=_TEXT, version=_TEXT, state=_TEXT, reason=_TEXT)),
+    "OipStatistics": _object(model_stats=_list_of({"type": "object"})),
+    "Reload": _object(loading=_list_of(_TEXT | {"description": "MODEL@VERSION"})),
+    "Any": {"type": "object"},
 }
 
 _INFER = {
@@ -144,16 +179,16 @@ _INFER = {
 }
 
 IMAGE_BODIES: dict[str, Any] = {
-    "application/octet-stream": {"schema": _FILE | {"description": "the file itself, whatever its format"}},
-    "image/*": {"schema": _FILE},
-    "multipart/form-data": _body(image=_FILE),
+    "application/octet-stream": {"schema": FILE | {"description": "the file itself, whatever its format"}},
+    "image/*": {"schema": FILE},
+    "multipart/form-data": _body(image=FILE),
     JSON: _body(image={"type": "string", "contentEncoding": "base64"})
     | {"examples": {"the file in base64": {"value": {"image": _BASE64}}}},
 }
-IMAGES_BODY = {"multipart/form-data": _body(images=_list_of(_FILE))}
+IMAGES_BODY = {"multipart/form-data": _body(images=_list_of(FILE))}
 INFER_BODY = {
     JSON: {"schema": ref("InferRequest"), "examples": {"an image in base64": {"value": _INFER}}},
-    "application/octet-stream": {"schema": _FILE},
+    "application/octet-stream": {"schema": FILE},
 }
 INDEX_BODY = {JSON: {"schema": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
 

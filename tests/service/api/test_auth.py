@@ -58,7 +58,7 @@ def test_what_only_looks_like_a_probe_needs_a_key(path: str) -> None:
         access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
 
 
-@pytest.mark.parametrize("path", ["/", "/web/page.html", "/web/page.css"])
+@pytest.mark.parametrize("path", ["/", "/web/page.html", "/web/page.css", "/docs", "/docs/page.js"])
 def test_the_page_and_its_files_need_no_key_so_that_it_can_ask_for_one(path: str) -> None:
     access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
 
