@@ -63,7 +63,9 @@ def test_the_page_and_its_files_need_no_key_so_that_it_can_ask_for_one(path: str
     access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
 
 
-@pytest.mark.parametrize("path", ["/web", "/web/", "/web/../v1/models", "/web/nothing.js", "//", "/docs", "/?"])
+@pytest.mark.parametrize(
+    "path", ["/web", "/web/", "/web/../v1/models", "/web/nothing.js", "//", "/docs/page.html", "/openapi.json", "/?"]
+)
 def test_what_only_looks_like_the_page_needs_a_key(path: str) -> None:
     with pytest.raises(Unauthorized):
         access(Settings(api_keys=(OLD,)), "10.0.0.1").check(path, [])
