@@ -28,6 +28,7 @@ CLASSIFIER = {
 TRAINING = {
     "recipes": Command("training.commands.list_recipes", "List the recipes there are."),
     "fetch": Command("training.commands.fetch", "Download a data set from its public source."),
+    "check": Command("training.commands.checking.check", "Look for what is wrong with a data set."),
     "preview": Command("training.commands.preview", "Draw the images that a network will be fed."),
     "fit": Command("training.commands.fit", "Train a recipe and save a new version."),
     "evaluate": Command("training.commands.evaluate", "Measure a model on labelled images."),
@@ -39,7 +40,7 @@ TRAINING = {
     ),
     "speed": Command("training.commands.speed", "Time how many images a second versions answer.", rare=True),
     "pipeline": Command("training.commands.pipeline", "Time a recipe's input pipeline and network.", rare=True),
-    "report": Command("training.commands.report", "Write the comparison with the articles."),
+    "report": Command("training.commands.report", "Write the comparison with the articles.", rare=True),
 }
 
 SERVICE = {

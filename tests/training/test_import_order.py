@@ -15,7 +15,7 @@ ORDER = (  # a folder imports its own line and those below
     {"commands", "__main__", "renew"},
     {"releasing"},
     {"reports", "export", "preview", "target"},
-    {"honesty"},
+    {"checking", "honesty"},
     {"evaluation"},
     {"fitting"},
     {"recipes"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from classifier.card import InputSpec
@@ -10,6 +12,7 @@ from training.datasets.cats_vs_dogs import CatsVsDogs
 from training.datasets.cifar10 import Cifar10
 from training.datasets.dataset import Dataset, Reader, Skipped, Split
 from training.datasets.folders import LAYOUT, Folders
+from training.datasets.listing import Listing, ListingReader
 from training.datasets.sign_mnist import SignMnist
 from training.errors import DatasetError
 from training.progress import Progress, silent
@@ -21,14 +24,16 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Folders",
+    "Listing",
     "Reader",
     "SignMnist",
     "Skipped",
     "Split",
     "load_dataset",
+    "open_listing",
 ]
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, ListingReader] = {
     "cats-vs-dogs": CatsVsDogs(train=range(1000), validation=range(1000, 1500), test=range(1500, 2500)),
     "cifar-10": Cifar10(),
     "sign-mnist": SignMnist(),
@@ -60,6 +65,28 @@ def load_dataset(
         f"{path}: neither the layout of {reader.name} nor class folders; it holds {_glimpse(path)}. "
         f"Fetch {reader.name} with `python -m training fetch {reader.name}`, or lay your own photos out as {LAYOUT}"
     )
+
+
+@contextmanager
+def open_listing(path: Path, reader: ListingReader | None = None) -> Iterator[Listing]:
+    """What a folder or archive holds, to be read in the `with` block: as `reader` reads it, or by its layout.
+
+    Class folders are anybody's photos, unless they are the ten of CIFAR-10. Raises DatasetError.
+    """
+    path = path.expanduser()
+    with Archive(path) as archive:
+        chosen = reader if reader and reader.recognises(path) else _by_layout(path)
+        listing = chosen.listing(archive)
+        if not listing.images:
+            raise DatasetError(f"{path}: {listing.refused or f'expected images in class folders; {_glimpse(path)}'}")
+        yield listing
+
+
+def _by_layout(path: Path) -> ListingReader:
+    for name in ("cifar-10", "folders", "sign-mnist", "cats-vs-dogs"):
+        if READERS[name].recognises(path):
+            return READERS[name]
+    return READERS["folders"]
 
 
 def _glimpse(path: Path) -> str:

@@ -12,6 +12,7 @@ from classifier.card import InputSpec
 from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
 from training.datasets.dataset import Dataset
 from training.datasets.decoding import LabelledFile, decode_splits
+from training.datasets.listing import Listed, Listing
 from training.errors import DatasetError
 from training.progress import Progress, silent
 
@@ -60,6 +61,15 @@ class CatsVsDogs:
             plan = {split: list(_files(numbered, numbers)) for split, numbers in self._ranges()}
             splits, skipped = decode_splits(archive, plan, spec, limit, progress=progress)
         return Dataset(self.name, LABELS, splits, skipped)
+
+    def listing(self, archive: Archive) -> Listing:
+        numbered = _numbered(archive.names)
+        images = tuple(
+            Listed(file.name, split, file.label)
+            for split, numbers in self._ranges()
+            for file in _files(numbered, numbers)
+        )
+        return Listing(self.name, LABELS, images, lambda i: archive.read(images[i].name))
 
     def _ranges(self) -> list[tuple[str, range]]:
         named = (("train", self.train), ("validation", self.validation), ("test", self.test))

@@ -16,6 +16,7 @@ from classifier.card import InputSpec
 from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
 from training.datasets.dataset import Dataset, Skipped, Split
 from training.datasets.decoding import IMAGE_ENDINGS, LabelledFile, decode_splits, prepare_arrays
+from training.datasets.listing import Listed, Listing
 from training.datasets.restricted_pickle import loads
 from training.datasets.sampling import Indices, check_fraction, hold_out, spread
 from training.errors import DatasetError
@@ -25,6 +26,7 @@ from training.progress import Progress, silent
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST_BATCH = "test_batch"
+BATCH_ROWS = 10_000  # of an official batch
 
 _IMAGE = re.compile(rf"{ONE_FOLDER_ON_TOP}(train|test)/([^/]+)/[^/]+\.(?:{'|'.join(e[1:] for e in IMAGE_ENDINGS)})")
 _BATCH = re.compile(rf"{ONE_FOLDER_ON_TOP}(data_batch_[1-5]|test_batch|batches\.meta)")
@@ -63,19 +65,37 @@ class Cifar10:
             splits, skipped = read(archive, spec, limit, progress)
         return Dataset(self.name, LABELS, splits, skipped)
 
-    def _from_folders(
-        self, archive: Archive, spec: InputSpec, limit: int | None, progress: Progress
-    ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
+    def listing(self, archive: Archive) -> Listing:
+        if _batch_files(archive.names):
+            return self._list_batches(archive)
+        images = tuple(
+            Listed(file.name, split, file.label) for split, files in self._plan(archive).items() for file in files
+        )
+        return Listing(self.name, LABELS, images, lambda i: archive.read(images[i].name))
+
+    def _list_batches(self, archive: Archive) -> Listing:
+        train, test = _read_batches(archive)
+        kept, held = hold_out(len(train.labels), self.validation_fraction, self.split_seed)
+        parts = {"train": (train, kept), "validation": (train, held), "test": (test, np.arange(len(test.labels)))}
+        rows = [(split, batch, int(i)) for split, (batch, chosen) in parts.items() for i in chosen]
+        images = tuple(Listed(_row_name(split, i), split, int(batch.labels[i])) for split, batch, i in rows)
+        return Listing(self.name, LABELS, images, lambda at: rows[at][1].images[rows[at][2]])
+
+    def _plan(self, archive: Archive) -> dict[str, list[LabelledFile]]:
         folders = _class_folders(archive.names)
         _check_folders(archive.path, folders)
         train = _in_column_order(folders, "train")
         kept, held = hold_out(len(train), self.validation_fraction, self.split_seed)
-        plan = {
+        return {
             "train": [train[i] for i in kept],
             "validation": [train[i] for i in held],
             "test": _in_column_order(folders, "test"),
         }
-        return decode_splits(archive, plan, spec, limit, progress=progress)
+
+    def _from_folders(
+        self, archive: Archive, spec: InputSpec, limit: int | None, progress: Progress
+    ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
+        return decode_splits(archive, self._plan(archive), spec, limit, progress=progress)
 
     def _from_batches(
         self, archive: Archive, spec: InputSpec, limit: int | None, progress: Progress
@@ -86,6 +106,13 @@ class Cifar10:
         parts = {"train": (train, kept), "validation": (train, held), "test": (test, everything)}
         images = sum(len(chosen) for _, chosen in parts.values()) if limit is None else 0
         return {name: _take(batch, chosen, spec, limit, images) for name, (batch, chosen) in parts.items()}, ()
+
+
+def _row_name(split: str, row: int) -> str:
+    """As in `data_batch_2:17`: batch and row, counted from 0."""
+    if split == "test":
+        return f"{TEST_BATCH}:{row}"
+    return f"{TRAIN_BATCHES[row // BATCH_ROWS]}:{row % BATCH_ROWS}" if row < 5 * BATCH_ROWS else f"train:{row}"
 
 
 def _class_folders(names: Iterable[str]) -> dict[tuple[str, str], list[str]]:

@@ -19,6 +19,7 @@ from classifier.card import InputSpec
 from training.datasets.archive import Archive, names_in
 from training.datasets.dataset import Dataset, Split
 from training.datasets.decoding import prepare_arrays
+from training.datasets.listing import Listed, Listing
 from training.datasets.sampling import Indices, check_fraction, hold_out, spread
 from training.errors import DatasetError
 from training.progress import Progress, silent
@@ -62,12 +63,22 @@ class SignMnist:
 
     def load(self, path: Path, spec: InputSpec, *, limit: int | None = None, progress: Progress = silent) -> Dataset:
         with Archive(path) as archive:
-            train, test = _read_both(archive)
-        columns = _columns(train, test)
-        kept, held = hold_out(len(train.numbers), self.validation_fraction, self.split_seed)
-        parts = {"train": (train, kept), "validation": (train, held), "test": (test, np.arange(len(test.numbers)))}
+            parts, columns = self._parts(archive)
         splits = {name: _take(rows, chosen, columns, spec, limit) for name, (rows, chosen) in parts.items()}
         return Dataset(self.name, LABELS, splits)
+
+    def listing(self, archive: Archive) -> Listing:
+        parts, columns = self._parts(archive)
+        rows = [(split, part, int(i)) for split, (part, chosen) in parts.items() for i in chosen]
+        images = tuple(Listed(f"{part.file}:{i + 1}", split, int(columns[part.numbers[i]])) for split, part, i in rows)
+        return Listing(self.name, LABELS, images, lambda at: rows[at][1].images[rows[at][2]])
+
+    def _parts(self, archive: Archive) -> tuple[dict[str, tuple[_Rows, Indices]], Indices]:
+        """The rows of each split, and the column of each number in the files."""
+        train, test = _read_both(archive)
+        kept, held = hold_out(len(train.numbers), self.validation_fraction, self.split_seed)
+        parts = {"train": (train, kept), "validation": (train, held), "test": (test, np.arange(len(test.numbers)))}
+        return parts, _columns(train, test)
 
 
 def _csv_files(names: Iterable[str]) -> dict[str, str]:

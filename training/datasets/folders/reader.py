@@ -15,7 +15,8 @@ from training.datasets.folders.assignment import Digest, assign
 from training.datasets.folders.contents import PlacedFile, read_digests, without_repetitions
 from training.datasets.folders.foreign_formats import format_by_name
 from training.datasets.folders.labels import in_order, lookalikes
-from training.datasets.folders.layout import ALL, LAYOUT, labels_of, read_layout
+from training.datasets.folders.layout import ALL, LAYOUT, Layout, labels_of, read_layout
+from training.datasets.listing import Listed, Listing
 from training.datasets.sampling import check_fraction
 from training.errors import DatasetError
 from training.progress import Progress, silent
@@ -74,6 +75,40 @@ class Folders:
             splits, damaged = self._decode(archive, files, digests, labels, spec, limit, progress)
         return Dataset(stem_of(path), labels, splits, (*left_out, *damaged), lookalikes(labels))
 
+    def listing(self, archive: Archive) -> Listing:
+        """Every image in a class folder, also of folders that `load` refuses; then `refused` says why."""
+        layout = read_layout(archive)
+        labels = in_order(file.label for file in layout.files)
+        images = tuple(Listed(file.name, file.split, labels.index(file.label)) for file in layout.files)
+        return Listing(
+            stem_of(archive.path),
+            labels,
+            images,
+            read=lambda i: archive.read(images[i].name),
+            left_out=layout.left_out,
+            warnings=lookalikes(labels),
+            refused=_why_refused(archive.path, layout),
+            deal=lambda listed, digests: self._dealt(archive.path, layout, labels, listed, digests),
+        )
+
+    def _dealt(
+        self, path: Path, layout: Layout, labels: Sequence[str], listed: Sequence[Listed], digests: Mapping[int, Digest]
+    ) -> list[str]:
+        """The split of each image, as `load` deals them; copies go where the one that is kept goes."""
+        known = {listed[i].name: digest for i, digest in digests.items()}
+        files, _ = without_repetitions([f for f in layout.files if f.name in known], known, drop_conflicts=True)
+        try:
+            plan = self._plan(path, files, known, labels, [])
+        except DatasetError:  # too few images of a class to deal out
+            return [image.split for image in listed]
+        dealt = {known[file.name]: split for split, chosen in plan.items() for file in chosen}
+        given = {image.split for image in listed} - {ALL}
+        return [
+            split if image.split == ALL or (image.split == "train" and split not in given) else image.split
+            for i, image in enumerate(listed)
+            for split in [dealt.get(digests.get(i, b""), image.split)]
+        ]
+
     def _decode(
         self,
         archive: Archive,
@@ -123,6 +158,14 @@ class Folders:
             ):
                 plan[split].append(LabelledFile(file.name, column))
         return plan
+
+
+def _why_refused(path: Path, layout: Layout) -> str | None:
+    try:
+        labels_of(path, layout)
+    except DatasetError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None
 
 
 def _check_enough(path: Path, label: str, images: int, splits: Sequence[str], damaged: Sequence[Skipped]) -> None:

@@ -1,0 +1,63 @@
+"""The check of a data set: every kind of fault that is looked for, and what all of them found together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from training.checking.duplicates.leaks import find_duplicates
+from training.checking.evidence import Evidence
+from training.checking.files.faults import find_faults
+from training.checking.finding import Finding, Kind, by_severity
+from training.checking.pictures import pictures_of, read_pictures
+from training.datasets.dataset import Dataset, Skipped, printable
+from training.datasets.listing import Listing
+from training.progress import Progress, silent
+
+CHECKS: dict[str, Callable[[Evidence], list[Finding]]] = {
+    "files": find_faults,
+    "duplicates": find_duplicates,
+}
+OF_A_FIT = ("duplicates",)  # those that cost next to nothing once the images are decoded
+
+STRICT: tuple[Kind, ...] = ("leak", "conflict")  # what `--strict` does not let by
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found in one data set, the most severe first. `images` counts those that were read, by split."""
+
+    name: str
+    classes: tuple[str, ...]
+    images: dict[str, int]
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def is_strictly_sound(self) -> bool:
+        """Whether there is neither a leak nor a conflict."""
+        return not any(each.kind in STRICT for each in self.findings)
+
+
+def check(listing: Listing, progress: Progress = silent) -> Checked:
+    """Read every image of a listing, and look for every kind of fault."""
+    began = time.monotonic()
+    read = read_pictures(listing, progress)
+    unreadable = tuple(Skipped(printable(file), reason) for file, reason in read.unreadable.items())
+    evidence = Evidence(
+        read.pictures, read.sights, unreadable, listing.left_out, listing.warnings, listing.refused, progress
+    )
+    return _checked(listing.name, evidence, tuple(CHECKS), began)
+
+
+def check_decoded(dataset: Dataset, progress: Progress = silent) -> Checked:
+    """Only what costs next to nothing once the images are decoded, as they are for a fit."""
+    began = time.monotonic()
+    return _checked(dataset.name, Evidence(pictures_of(dataset, progress), progress=progress), OF_A_FIT, began)
+
+
+def _checked(name: str, evidence: Evidence, checks: tuple[str, ...], began: float) -> Checked:
+    findings = by_severity([each for check in checks for each in CHECKS[check](evidence)])
+    pictures = evidence.pictures
+    return Checked(name, pictures.classes, pictures.split_counts, findings, time.monotonic() - began)

@@ -1,0 +1,124 @@
+"""What is kept of one picture that was read: hashes, a small grey picture, and a few figures."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.card import InputSpec
+from classifier.errors import ImageError
+from classifier.formats import outline
+from classifier.images import decode, from_array
+from training.checking.files.animation import holds_several
+from training.datasets.listing import Body
+
+SIDE = 32  # of the small grey picture, in pixels
+SIDES = (
+    32,
+    64,
+    128,
+    256,
+)  # to which pictures are decoded, whatever their shape: the first that holds them, or the last
+BORDER = 8  # the outermost pixels of the small picture are so much of its side
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+TRAITS = {  # what the figures are, by what may give a class away
+    "size": ("width", "height", "bytes"),
+    "format": ("format",),
+    "colour": ("red", "green", "blue"),
+    "colour of the border": ("border red", "border green", "border blue"),
+    "brightness": ("brightness", "contrast"),
+    "sharpness": ("sharpness",),
+}
+FIGURES = tuple(name for names in TRAITS.values() for name in names)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Sight(NamedTuple):
+    """What one picture shows. `digest` is SHA-256 of the file, `content` a hash of the pixels.
+
+    `grey` is uint8 [SIDE, SIDE]. `figures` is float32, as FIGURES names them. `format` is "" for raw pixels.
+    """
+
+    width: int
+    height: int
+    format: str
+    several: bool  # frames or pages
+    digest: bytes
+    content: int
+    grey: Pixels
+    figures: npt.NDArray[np.float32]
+
+
+def look_at(body: Body) -> Sight:
+    """Decode a picture to a side of SIDES and say what it shows. Raises ImageError.
+
+    Equal pixels give an equal `content`, also in files of two formats. Of pictures larger than the last of SIDES, which
+    are decoded smaller, only files that are equal byte for byte do.
+    """
+    if isinstance(body, np.ndarray):
+        height, width = body.shape[:2]
+        pixels = from_array(body, _spec(width, height))
+        return _sight(pixels, width, height, "", False, hashlib.sha256(body.tobytes()).digest(), len(body.tobytes()))
+    if not body:
+        raise ImageError("the file is empty")
+    found = outline(body)
+    pixels = decode(body, _spec(found.width, found.height))
+    several = holds_several(found.kind, body)
+    digest = hashlib.sha256(body).digest()
+    return _sight(pixels, found.width, found.height, found.kind, several, digest, len(body))
+
+
+def _spec(width: int, height: int) -> InputSpec:
+    side = next((side for side in SIDES if side >= max(width, height)), SIDES[-1])
+    return InputSpec(height=side, width=side, channels=3)
+
+
+def _sight(pixels: Pixels, width: int, height: int, kind: str, several: bool, digest: bytes, size: int) -> Sight:
+    whole = max(width, height) <= SIDES[-1]
+    hashed = hashlib.blake2b(pixels.tobytes() if whole else digest, digest_size=8)
+    hashed.update(f"{width} {height}".encode())
+    small, grey = shrunk(pixels)
+    return Sight(
+        width,
+        height,
+        kind,
+        several,
+        digest,
+        int.from_bytes(hashed.digest(), "little"),
+        np.rint(grey).astype(np.uint8),
+        np.array([width, height, size, format_number(kind), *shown(small, grey)], np.float32),
+    )
+
+
+def shrunk(pixels: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A picture of any size in colour, float32 [SIDE, SIDE, 3], and in grey, [SIDE, SIDE]; values 0..255."""
+    spec = InputSpec(height=SIDE, width=SIDE, channels=3, resize="box")
+    small = from_array(pixels, spec).astype(np.float32)
+    return small, small @ LUMA
+
+
+def shown(small: npt.NDArray[np.float32], grey: npt.NDArray[np.float32]) -> list[float]:
+    """The figures that follow from the small picture: colour, colour of the border, brightness, sharpness."""
+    edge = SIDE // BORDER
+    border = np.ones((SIDE, SIDE), bool)
+    border[edge:-edge, edge:-edge] = False
+    contrast = float(grey.std())
+    rough = grey[1:-1, 1:-1] * 4 - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    sharpness = float(rough.std()) / max(contrast, 1.0)
+    return [
+        *small.mean((0, 1)).tolist(),
+        *small[border].mean(0).tolist(),
+        float(grey.mean()),
+        contrast,
+        sharpness,
+    ]
+
+
+def format_number(kind: str) -> int:
+    """A format as one of the figures, the same in every run."""
+    return hashlib.blake2b(kind.encode(), digest_size=2).digest()[0]

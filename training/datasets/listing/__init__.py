@@ -1,0 +1,7 @@
+"""The images of a data set as they lie, before any of them is decoded."""
+
+from __future__ import annotations
+
+from training.datasets.listing.listing import Body, Listed, Listing, ListingReader
+
+__all__ = ["Body", "Listed", "Listing", "ListingReader"]

@@ -1,0 +1,45 @@
+"""A check as lines for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from training.checking.check import Checked
+from training.checking.finding import SEVERITIES, Case, Finding
+
+SHOWN = 5  # cases of a finding; the page shows more, JSON all
+NAMED = 4  # files of a case
+
+
+def verdict(checked: Checked) -> str:
+    """One sentence on the whole."""
+    images = sum(checked.images.values())
+    counts = {severity: sum(each.severity == severity for each in checked.findings) for severity in SEVERITIES}
+    on = f"{checked.name}: {images:,} images of {len(checked.classes)} classes"
+    if not checked.findings:
+        return f"{on}; nothing was found"
+    said = ", ".join(f"{n} {severity}{'' if n == 1 else 's'}" for severity, n in counts.items() if n)
+    return f"{on}; {said}"
+
+
+def lines(checked: Checked) -> list[str]:
+    """The verdict, then each finding with what to do and its first cases."""
+    return [verdict(checked), *(line for each in checked.findings for line in ("", *_finding_lines(each)))]
+
+
+def as_json(checked: Checked) -> str:
+    """Everything, with all cases."""
+    return json.dumps({"format": 1, **asdict(checked), "seconds": round(checked.seconds, 1)}, indent=2)
+
+
+def case_text(case: Case) -> str:
+    """Files and what is said of them, on one line."""
+    more = f" and {len(case.files) - NAMED:,} more" if len(case.files) > NAMED else ""
+    return f"{', '.join(case.files[:NAMED])}{more}: {case.said}"
+
+
+def _finding_lines(finding: Finding) -> list[str]:
+    shown = [f"  {case_text(case)}" for case in finding.cases[:SHOWN]]
+    more = [f"  and {len(finding.cases) - SHOWN:,} more"] if len(finding.cases) > SHOWN else []
+    return [f"{finding.severity}: {finding.title}", f"  {finding.advice}", *shown, *more]
