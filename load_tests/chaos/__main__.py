@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--image", help="for the part rolling: restart containers of this image, in place of processes")
     add("--corpus", type=Path, help="for the part corpus: a folder written by python -m tests.hostile")
     add("--rounds", type=int, default=1, help="of the flood (default: %(default)s)")
+    add("--per-s", type=float, default=200.0, help="requests during rolling restarts (default: %(default)s)")
     add("--times", type=int, help="SIGTERMs, rolling restarts (default: 20 times the scale)")
     add(
         "--inputs",

@@ -31,7 +31,6 @@ from load_tests.record import Findings
 from load_tests.servers import Server
 from load_tests.starts.containers import Container
 
-PER_S = 200.0  # requests
 NOTICE_MS = "2000"  # the server's default
 ENDS_WITHIN_S = 60
 THUMBNAILS = 3  # pictures, the smallest: photos at this rate would be a test of speed
@@ -70,7 +69,7 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
             stack.callback(replica.remove)
             replica.start()
         router = stack.enter_context(_nginx(NGINX, replicas))
-        load = stack.enter_context(_Load(router))
+        load = stack.enter_context(_Load(router, options.per_s))
         took_s = [_restart(replica, router) for replica in itertools.islice(itertools.cycle(replicas), times)]
         answers = load.end()
     outcomes = Counter(answer.status for answer in answers)
@@ -79,11 +78,13 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
     promises[
         f"{times} rolling restarts of two {what} behind nginx that asks nobody again: no request fails"
     ] = not failed
-    promises["rolling restarts: callers were there through all of them"] = len(answers) > PER_S * sum(took_s) / 10
+    promises["rolling restarts: callers were there through all of them"] = (
+        len(answers) > options.per_s * sum(took_s) / 10
+    )
     return {
         "n": times,
         "servers": f"two {what}",
-        "offered_per_s": PER_S,
+        "offered_per_s": options.per_s,
         "served_per_s": round(len(answers) / sum(took_s), 1),
         "notice_ms": int(NOTICE_MS),
         "outcomes": dict(outcomes),
@@ -223,8 +224,9 @@ def _restart(replica: AnyReplica, router: _Router) -> float:
 class _Load:
     """Callers who ask nginx at a steady rate, from a thread of their own, until `end`."""
 
-    def __init__(self, router: _Router) -> None:
+    def __init__(self, router: _Router, per_s: float) -> None:
         self._router = router
+        self._per_s = per_s
         self._over = threading.Event()
         self._answers: list[Answer] = []
 
@@ -253,4 +255,4 @@ class _Load:
         for number in itertools.count():
             if self._over.is_set():
                 return
-            yield number / PER_S
+            yield number / self._per_s
