@@ -33,7 +33,7 @@ from .errors import (
     UnknownModel,
     UnreadableFile,
 )
-from .results import Answered, Model, ModelSummary, Prediction, Predictions
+from .results import Answered, Explanation, Model, ModelSummary, Prediction, Predictions
 from .sources import ImageLike, Images
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlinePassed",
+    "Explanation",
     "ImageLike",
     "Images",
     "Misconfigured",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,12 @@ from .protocol import TIMEOUT_S
 from .results import Answered
 from .sources import ImageLike, each_image
 from .streams import CONCURRENCY
+from .tables import Table, row_of
 
 _BAR_WIDTH = 24
 _PROGRAM = "sightline-client" if __package__ == "sightline_client" else f"python -m {__package__}"
+
+_SAID_EVERY_S = 5.0  # that the client waits for the server
 
 _HOPELESS = (BadRequest, ModelNotServed, UnexpectedAnswer, ConnectionFailed)
 
@@ -31,11 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         client = _client(options)
+        table = Table(options.out) if options.out else None
     except (OSError, ValueError) as error:
         parser().error(str(error))
     try:
-        with client:
-            return classify(client, options)
+        with client, _waiting_is_said(), ExitStack() as files:
+            return classify(client, options, table and files.enter_context(table))
     except ClientError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -46,14 +53,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+@contextmanager
+def _waiting_is_said() -> Iterator[None]:
+    log, waiting = logging.getLogger("sightline_client"), _Waiting(logging.INFO)
+    log.addHandler(waiting)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(waiting)
+
+
+class _Waiting(logging.Handler):
+    """Says on stderr that a call is tried again, and why, every few seconds at most."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said_at = -_SAID_EVERY_S
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if time.monotonic() - self._said_at >= _SAID_EVERY_S:
+            self._said_at = time.monotonic()
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog=_PROGRAM, description="Classify image files by a server.")
     add = root.add_argument
     add("url", metavar="URL", help="the server, such as http://127.0.0.1:3000")
     add("model", metavar="MODEL")
     add("images", nargs="+", type=Path, metavar="IMAGE", help="files, and folders with all images below them")
-    add("--version", type=_positive, metavar="V", help="a version of the model (default: the newest)")
+    which = root.add_mutually_exclusive_group()
+    which.add_argument("--version", type=_positive, metavar="V", help="a version (default: the stable one)")
+    which.add_argument("--alias", metavar="NAME", help="the version that an alias of the server stands for")
     add("--top-k", type=_positive, metavar="N", help="only the N most probable labels")
+    add("--out", type=Path, metavar="FILE", help="write a table, .csv or .parquet, in place of printing")
     add("--json", action="store_true", help="print JSON, per image as the server answers")
     add(
         "--concurrency",
@@ -67,18 +101,22 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def classify(client: Client, options: argparse.Namespace) -> int:
-    """Print the answers as they come, or all as JSON. Raises what would befall every other image alike."""
+def classify(client: Client, options: argparse.Namespace, table: Table | None = None) -> int:
+    """Print the answers as they come, or all as JSON, or write a table. Raises what would befall every image alike."""
     failed, records = False, []
     for answered in _stream(client, options):
         if isinstance(answered.result, _HOPELESS) and not isinstance(answered.result, TimedOut):
             raise answered.result
         failed |= isinstance(answered.result, ClientError)
-        if options.json:
+        if table is not None:
+            table.add(row_of(options.model, answered))
+        elif options.json:
             records.append(_record(options.model, answered))
         else:
             _print_answer(answered)
-    if options.json:
+    if table is not None:
+        print(options.out)
+    elif options.json:
         print(json.dumps(records, indent=2, ensure_ascii=False))
     return int(failed)
 
@@ -92,11 +130,14 @@ def _client(options: argparse.Namespace) -> Client:
 def _stream(client: Client, options: argparse.Namespace) -> Iterator[Answered]:
     return client.predict_many(
         options.model,
-        _each_file(options.images),
+        [*_each_file(options.images)],
         version=options.version,
+        alias=options.alias,
         top_k=options.top_k,
         concurrency=options.concurrency,
-        progress=options.json or not sys.stdout.isatty(),  # else the answers themselves are the progress
+        progress=options.json
+        or options.out is not None
+        or not sys.stdout.isatty(),  # else the answers themselves are the progress
     )
 
 

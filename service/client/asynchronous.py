@@ -14,8 +14,17 @@ import httpx
 
 from . import protocol, streams
 from .errors import ClientError, ConnectionFailed, TooLarge, named_failures
-from .results import Answered, Model, ModelSummary, Predictions, read_model, read_models
-from .retrying import RETRIES, Attempts
+from .results import (
+    Answered,
+    Explanation,
+    Model,
+    ModelSummary,
+    Predictions,
+    read_explanation,
+    read_model,
+    read_models,
+)
+from .retrying import RETRY_S, Attempts
 from .sources import ImageLike, Images, each_image_async, encoded, expected_bytes
 from .streams import Outcome, Progress
 from .transport.answers import MAX_ANSWER_BYTES, Answer, received_async
@@ -38,7 +47,8 @@ class AsyncClient:
         *,
         api_key: str | None = None,
         timeout_s: float = protocol.TIMEOUT_S,
-        retries: int = RETRIES,
+        retry_s: float = RETRY_S,
+        retries: int | None = None,
         max_connections: int = protocol.MAX_CONNECTIONS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         proxy: str | None = None,
@@ -47,9 +57,10 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        protocol.check_limits(timeout_s, retries, max_connections, max_answer_bytes)
+        protocol.check_limits(timeout_s, retry_s, retries, max_connections, max_answer_bytes)
         self._requests = protocol.Requests(base_url, api_key)
         self._timeout_s = timeout_s
+        self._retry_s = retry_s
         self._retries = retries
         self._max_connections = max_connections
         self._max_answer_bytes = max_answer_bytes
@@ -70,12 +81,19 @@ class AsyncClient:
         await self._connections.close()
 
     async def predict(
-        self, model: str, image: ImageLike, *, version: int | None = None, top_k: int | None = None
+        self,
+        model: str,
+        image: ImageLike,
+        *,
+        version: int | None = None,
+        alias: str | None = None,
+        top_k: int | None = None,
     ) -> Predictions:
         """As `Client.predict`."""
+        which = protocol.which_of(model, version, alias)
         # Files and pictures are read and encoded beside the event loop.
         body = image if isinstance(image, bytes) else await asyncio.to_thread(encoded, image)
-        return await self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
+        return await self._ask(self._requests.predict(which, body, top_k), protocol.read_one)
 
     def predict_many(
         self,
@@ -83,6 +101,7 @@ class AsyncClient:
         images: Images | AsyncIterable[ImageLike],
         *,
         version: int | None = None,
+        alias: str | None = None,
         top_k: int | None = None,
         concurrency: int = streams.CONCURRENCY,
         on_error: streams.OnError = "return",
@@ -94,14 +113,15 @@ class AsyncClient:
         Whoever leaves the loop early should close the stream, as `contextlib.aclosing` does; otherwise the images under
         way are given up only when the stream is garbage.
         """
+        which = protocol.which_of(model, version, alias)
         streams.check(concurrency, self._max_connections, images_per_request, on_error)
         line: streams.Line[asyncio.Future[Outcome]] = streams.Line(images_per_request, concurrency)
 
         async def one(body: bytes) -> Predictions:
-            return await self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
+            return await self._ask(self._requests.predict(which, body, top_k), protocol.read_one)
 
         async def several(bodies: list[bytes]) -> list[Predictions | ClientError]:
-            request = self._requests.predict_batch(model, bodies, version, top_k)
+            request = self._requests.predict_batch(which, bodies, top_k)
             return await self._ask(request, partial(protocol.read_each, images=len(bodies)))
 
         work = partial(_work, line, one, several)
@@ -109,13 +129,30 @@ class AsyncClient:
         counted = Progress(images, wanted=progress)
         return _in_order(each_image_async(images), line, work, ahead, on_error, counted)
 
+    async def explain(
+        self,
+        model: str,
+        image: ImageLike,
+        *,
+        label: str | None = None,
+        version: int | None = None,
+        alias: str | None = None,
+    ) -> Explanation:
+        """As `Client.explain`."""
+        which = protocol.which_of(model, version, alias)
+        body = image if isinstance(image, bytes) else await asyncio.to_thread(encoded, image)
+        request = self._requests.explain(which, body, label)
+        return await self._ask(request, partial(protocol.read, parse=read_explanation))
+
     async def models(self) -> list[ModelSummary]:
         """The models on offer."""
         return await self._ask(self._requests.models(), partial(protocol.read, parse=read_models))
 
-    async def model(self, name: str, version: int | None = None) -> Model:
-        """What the server says of a model version, by default the newest."""
-        return await self._ask(self._requests.model(name, version), partial(protocol.read, parse=read_model))
+    async def model(self, name: str, version: int | None = None, *, alias: str | None = None) -> Model:
+        """What the server says of a model version, by default the stable one."""
+        return await self._ask(
+            self._requests.model(protocol.which_of(name, version, alias)), partial(protocol.read, parse=read_model)
+        )
 
     async def ready(self) -> bool:
         """Whether every model answers, asked once; a server that is not there is not ready."""
@@ -125,7 +162,7 @@ class AsyncClient:
             return False
 
     async def _ask(self, request: httpx.Request, read: Callable[[Answer], Result]) -> Result:
-        attempts = Attempts(self._retries, self._timeout_s, self._clock)
+        attempts = Attempts(self._retries, self._retry_s, self._timeout_s, self._clock)
         while True:
             try:
                 return read(await self._send(request, attempts.left_s()))

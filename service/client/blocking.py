@@ -14,8 +14,17 @@ import httpx
 
 from . import protocol, streams
 from .errors import ClientError, ConnectionFailed, TooLarge, named_failures
-from .results import Answered, Model, ModelSummary, Predictions, read_model, read_models
-from .retrying import RETRIES, Attempts
+from .results import (
+    Answered,
+    Explanation,
+    Model,
+    ModelSummary,
+    Predictions,
+    read_explanation,
+    read_model,
+    read_models,
+)
+from .retrying import RETRY_S, Attempts
 from .sources import ImageLike, Images, each_image, encoded, expected_bytes
 from .streams import Outcome, Progress
 from .transport.answers import MAX_ANSWER_BYTES, Answer, received
@@ -33,10 +42,11 @@ class Client:
     """Speaks to the Sightline server at `base_url`; threads may share one. Close it, or use it as a context manager.
 
     `timeout_s` bounds one call in total, with its retries and waits, however slowly the other side connects, reads or
-    answers. A call is retried up to `retries` times where the server says 429 or 503, or is not reached. It waits for
-    at least as long as Retry-After asks; where that would outlast `timeout_s` or a minute, the error comes at once. A
-    connection that breaks is replaced, one time, without counting. Redirects are not followed. An answer is read up to
-    `max_answer_bytes`, unpacked.
+    answers. A call is retried where the server says 429 or 503, or is not reached, for `retry_s` from its first try, so
+    that it outlasts a restart; `retries` may bound the number too. It waits for as long as Retry-After asks, up to
+    10 s; where that would outlast `retry_s` or `timeout_s`, the error comes at once. A connection that breaks is
+    replaced, one time, without counting. Redirects are not followed. An answer is read up to `max_answer_bytes`,
+    unpacked.
 
     A proxy is used where `proxy` names one (http://, https:// or socks5://). Else HTTP_PROXY, HTTPS_PROXY or ALL_PROXY
     may name one, unless NO_PROXY excepts the server; never for a server on this machine. `trust_env=False` leaves all
@@ -54,7 +64,8 @@ class Client:
         *,
         api_key: str | None = None,
         timeout_s: float = protocol.TIMEOUT_S,
-        retries: int = RETRIES,
+        retry_s: float = RETRY_S,
+        retries: int | None = None,
         max_connections: int = protocol.MAX_CONNECTIONS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         proxy: str | None = None,
@@ -63,9 +74,10 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        protocol.check_limits(timeout_s, retries, max_connections, max_answer_bytes)
+        protocol.check_limits(timeout_s, retry_s, retries, max_connections, max_answer_bytes)
         self._requests = protocol.Requests(base_url, api_key)
         self._timeout_s = timeout_s
+        self._retry_s = retry_s
         self._retries = retries
         self._max_connections = max_connections
         self._max_answer_bytes = max_answer_bytes
@@ -86,14 +98,21 @@ class Client:
         self._connections.close()
 
     def predict(
-        self, model: str, image: ImageLike, *, version: int | None = None, top_k: int | None = None
+        self,
+        model: str,
+        image: ImageLike,
+        *,
+        version: int | None = None,
+        alias: str | None = None,
+        top_k: int | None = None,
     ) -> Predictions:
         """Classify one image: a path, the bytes of a file, a PIL image, or uint8 pixels [h, w], [h, w, 1] or [h, w, 3].
 
-        Pictures and pixels travel as PNG, without loss. Gives all labels unless `top_k` says how many, by the newest
-        version unless `version` says which. Raises ClientError.
+        Pictures and pixels travel as PNG, without loss. Gives all labels unless `top_k` says how many, by the
+        stable version unless `version` or `alias` says which. Raises ClientError, and ValueError for both of them.
         """
-        return self._ask(self._requests.predict(model, encoded(image), version, top_k), protocol.read_one)
+        which = protocol.which_of(model, version, alias)
+        return self._ask(self._requests.predict(which, encoded(image), top_k), protocol.read_one)
 
     def predict_many(
         self,
@@ -101,6 +120,7 @@ class Client:
         images: Images,
         *,
         version: int | None = None,
+        alias: str | None = None,
         top_k: int | None = None,
         concurrency: int = streams.CONCURRENCY,
         on_error: streams.OnError = "return",
@@ -112,18 +132,20 @@ class Client:
 
         A request that can begin takes the images that are there, and never waits for more. It takes up to
         `images_per_request` of them, and up to `streams.REQUEST_BYTES`. A failure takes the place of its image's
-        predictions, or is raised in its place with `on_error="raise"`. At most `streams.AHEAD` times what all requests
+        predictions, or is raised in its place with `on_error="raise"`. One that all images would share, such as a wrong
+        model or key, is raised in any case. At most `streams.AHEAD` times what all requests
         may hold is taken before the first image has been given back. Files are read only when they are sent. `progress`
         shows a line on stderr if that is a terminal.
         """
+        which = protocol.which_of(model, version, alias)
         streams.check(concurrency, self._max_connections, images_per_request, on_error)
         line: streams.Line[Future[Outcome]] = streams.Line(images_per_request, concurrency)
 
         def one(body: bytes) -> Predictions:
-            return self._ask(self._requests.predict(model, body, version, top_k), protocol.read_one)
+            return self._ask(self._requests.predict(which, body, top_k), protocol.read_one)
 
         def several(bodies: list[bytes]) -> list[Predictions | ClientError]:
-            request = self._requests.predict_batch(model, bodies, version, top_k)
+            request = self._requests.predict_batch(which, bodies, top_k)
             return self._ask(request, partial(protocol.read_each, images=len(bodies)))
 
         work = partial(_work, line, one, several)
@@ -131,13 +153,32 @@ class Client:
         counted = Progress(images, wanted=progress)
         return _in_order(each_image(images), line, work, concurrency, ahead, on_error, counted)
 
+    def explain(
+        self,
+        model: str,
+        image: ImageLike,
+        *,
+        label: str | None = None,
+        version: int | None = None,
+        alias: str | None = None,
+    ) -> Explanation:
+        """What a decision rests on: as numbers, for the most probable label unless `label` names another.
+
+        It takes the server some 80 runs of the network. Raises as `predict`.
+        """
+        which = protocol.which_of(model, version, alias)
+        request = self._requests.explain(which, encoded(image), label)
+        return self._ask(request, partial(protocol.read, parse=read_explanation))
+
     def models(self) -> list[ModelSummary]:
         """The models on offer."""
         return self._ask(self._requests.models(), partial(protocol.read, parse=read_models))
 
-    def model(self, name: str, version: int | None = None) -> Model:
-        """What the server says of a model version, by default the newest."""
-        return self._ask(self._requests.model(name, version), partial(protocol.read, parse=read_model))
+    def model(self, name: str, version: int | None = None, *, alias: str | None = None) -> Model:
+        """What the server says of a model version, by default the stable one."""
+        return self._ask(
+            self._requests.model(protocol.which_of(name, version, alias)), partial(protocol.read, parse=read_model)
+        )
 
     def ready(self) -> bool:
         """Whether every model answers, asked once; a server that is not there is not ready."""
@@ -147,7 +188,7 @@ class Client:
             return False
 
     def _ask(self, request: httpx.Request, read: Callable[[Answer], Result]) -> Result:
-        attempts = Attempts(self._retries, self._timeout_s, self._clock)
+        attempts = Attempts(self._retries, self._retry_s, self._timeout_s, self._clock)
         while True:
             try:
                 return read(self._send(request, attempts.left_s()))

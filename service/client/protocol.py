@@ -7,7 +7,7 @@ import secrets
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import httpx
@@ -23,6 +23,21 @@ TIMEOUT_S = 30.0  # a server gives up on a request after as long, unless a reque
 MAX_CONNECTIONS = 64
 
 
+class Which(NamedTuple):
+    """A model, and which of its versions: one by number, or the one that an alias stands for, or the stable one."""
+
+    model: str
+    version: int | None = None
+    alias: str | None = None
+
+
+def which_of(model: str, version: int | None, alias: str | None) -> Which:
+    """Raises ValueError where a version and an alias are given."""
+    if version is not None and alias is not None:
+        raise ValueError(f"expected a version or an alias, got version={version} and alias={alias!r}")
+    return Which(model, version, alias)
+
+
 class Requests:
     """Builds the requests for one server. Raises Misconfigured for an address, ValueError for a key, that is none."""
 
@@ -36,23 +51,25 @@ class Requests:
         # The server judges an image by its bytes. So one type does for all, without a guess from the name.
         self._image_headers = self._headers | {"content-type": "application/octet-stream"}
 
-    def predict(self, model: str, body: bytes, version: int | None, top_k: int | None) -> httpx.Request:
-        url = _predict_url(self._base, model, version, "predict", top_k)
+    def predict(self, which: Which, body: bytes, top_k: int | None) -> httpx.Request:
+        url = _step_url(self._base, which, "predict", "" if top_k is None else f"?top_k={top_k}")
         return httpx.Request("POST", url, headers=self._image_headers, content=body)
 
-    def predict_batch(
-        self, model: str, bodies: Sequence[bytes], version: int | None, top_k: int | None
-    ) -> httpx.Request:
-        url = _predict_url(self._base, model, version, "predict-batch", top_k)
+    def predict_batch(self, which: Which, bodies: Sequence[bytes], top_k: int | None) -> httpx.Request:
+        url = _step_url(self._base, which, "predict-batch", "" if top_k is None else f"?top_k={top_k}")
         boundary = secrets.token_hex(16)  # anew each time, so that no image can be made to hold it
         headers = self._headers | {"content-type": f"multipart/form-data; boundary={boundary}"}
         return httpx.Request("POST", url, headers=headers, content=_form(bodies, boundary.encode()))
 
+    def explain(self, which: Which, body: bytes, label: str | None) -> httpx.Request:
+        url = _step_url(self._base, which, "explain", "" if label is None else f"?label={quote(label, safe='')}")
+        return httpx.Request("POST", url, headers=self._image_headers, content=body)
+
     def models(self) -> httpx.Request:
         return self._get("/v1/models")
 
-    def model(self, name: str, version: int | None) -> httpx.Request:
-        return self._get(_model_path(name, version))
+    def model(self, which: Which) -> httpx.Request:
+        return self._get(_model_path(which))
 
     def ready(self) -> httpx.Request:
         return self._get("/readyz")
@@ -67,15 +84,20 @@ class Requests:
 
 
 def check_limits(
-    timeout_s: float, retries: int, max_connections: int, max_answer_bytes: int = MAX_ANSWER_BYTES
+    timeout_s: float,
+    retry_s: float,
+    retries: int | None,
+    max_connections: int,
+    max_answer_bytes: int = MAX_ANSWER_BYTES,
 ) -> None:
     """Raise ValueError for limits that nothing can keep."""
     if not max_answer_bytes >= 1:
         raise ValueError(f"expected max_answer_bytes of 1 or more, got {max_answer_bytes}")
-    if not (timeout_s > 0 and retries >= 0 and max_connections >= 1):  # written so that NaN fails
+    # Written so that NaN fails.
+    if not (timeout_s > 0 and retry_s >= 0 and (retries is None or retries >= 0) and max_connections >= 1):
         raise ValueError(
-            "expected timeout_s above 0, retries of 0 or more and max_connections of 1 or more, "
-            f"got {timeout_s}, {retries} and {max_connections}"
+            "expected timeout_s above 0, retry_s and retries of 0 or more and max_connections of 1 or more, "
+            f"got {timeout_s}, {retry_s}, {retries} and {max_connections}"
         )
 
 
@@ -110,9 +132,8 @@ def read_ready(answer: Answer) -> bool:
 
 
 @lru_cache(maxsize=256)  # parsing a URL costs more than anything else about a request
-def _predict_url(base: str, model: str, version: int | None, step: str, top_k: int | None) -> httpx.URL:
-    query = "" if top_k is None else f"?top_k={top_k}"
-    return _url(f"{base}{_model_path(model, version)}/{step}{query}")
+def _step_url(base: str, which: Which, step: str, query: str) -> httpx.URL:
+    return _url(f"{base}{_model_path(which)}/{step}{query}")
 
 
 def _form(bodies: Sequence[bytes], boundary: bytes) -> bytes:
@@ -122,12 +143,14 @@ def _form(bodies: Sequence[bytes], boundary: bytes) -> bytes:
     return b"".join([part for body in bodies for part in (head, body, b"\r\n")] + [b"--%b--\r\n" % boundary])
 
 
-def _model_path(model: str, version: int | None) -> str:
+def _model_path(which: Which) -> str:
     try:
-        path = f"/v1/models/{quote(model, safe='')}"
+        path = f"/v1/models/{quote(which.model, safe='')}"
+        end = "" if which.alias is None else f"/aliases/{quote(which.alias, safe='')}"
     except UnicodeError as error:
-        raise BadRequest(f"expected a model's name that can be in an address, got {model!r:.200} ({error})") from error
-    return path if version is None else f"{path}/versions/{version}"
+        given = which.model if which.alias is None else f"{which.model} {which.alias}"
+        raise BadRequest(f"expected a model's name that can be in an address, got {given!r:.200} ({error})") from error
+    return path + (end if which.version is None else f"/versions/{which.version}")
 
 
 def _url(text: str) -> httpx.URL:

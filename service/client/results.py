@@ -38,6 +38,17 @@ class Predictions:
         return self.predictions[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a decision for `label` rests on: `heat` is 0..1, rows from the top of the picture, each from its left."""
+
+    model: str
+    version: int
+    label: str
+    probability: float
+    heat: tuple[tuple[float, ...], ...]
+
+
 class Answered(NamedTuple):
     """One image of a stream, as it was given (of a folder its path), and what came of it."""
 
@@ -90,6 +101,14 @@ def read_results(content: Any, images: int, request_id: str | None) -> list[Pred
         else Predictions(model, version, _ranked(result), *_familiarity(result))
         for result in results
     ]
+
+
+def read_explanation(content: Any) -> Explanation:
+    """`explain`'s JSON. Raises as `read_predictions`."""
+    heat = tuple(tuple(float(value) for value in row) for row in content["heat"])
+    if not all(0 <= value <= _MOST_PROBABLE for row in heat for value in row):  # written so that NaN fails
+        raise ValueError("heat that is not from 0 to 1")
+    return Explanation(*_name_and_version(content), str(content["label"]), float(content["probability"]), heat)
 
 
 def read_models(content: Any) -> list[ModelSummary]:

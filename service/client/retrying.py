@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,19 +11,25 @@ from email.utils import parsedate_to_datetime
 
 from .errors import ClientError, ConnectionLost
 
-RETRIES = 5  # 2 to 3 s of a server that is not there
+RETRY_S = 30.0  # seconds after the first try; a server that is started anew answers by then
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0  # of our own choosing; a server may ask for more
-LONGEST_ASKED_S = 60.0  # that a server may ask for; whoever asks for more is not waited for at all
+LONGEST_ASKED_S = 10.0  # of what a server asks for; a restart is over sooner than a proxy's Retry-After says
 _LONGEST_NUMBER, _LONGEST_DATE = 400, 100  # characters; each is far beyond any that makes sense
 SPREAD = 0.25  # callers who were refused together should not come back together
 
+log = logging.getLogger("sightline_client")
+
 
 class Attempts:
-    """The tries that one call may make: `retries` after the first, and none that would begin after `timeout_s`."""
+    """The tries that one call may make: none that would begin after `retry_s` or `timeout_s`, nor more than `retries`.
 
-    def __init__(self, retries: int, timeout_s: float, clock: Callable[[], float]) -> None:
-        self._retries_left = retries
+    None for `retries` is as many as there is time for.
+    """
+
+    def __init__(self, retries: int | None, retry_s: float, timeout_s: float, clock: Callable[[], float]) -> None:
+        self._retries_left = math.inf if retries is None else retries
+        self._last_try = clock() + min(retry_s, timeout_s)
         self._clock = clock
         self._deadline = clock() + timeout_s
         self._wait_s = FIRST_WAIT_S
@@ -38,18 +46,17 @@ class Attempts:
         if not error.is_transient or self._retries_left == 0:
             raise error
         wait_s = self._next_wait_s(error.retry_after)
-        if self._clock() + wait_s >= self._deadline:
+        if self._clock() + wait_s >= self._last_try:
             raise error
         self._retries_left -= 1
+        log.info("%s; trying again in %.1f s", error, wait_s)
         return wait_s
 
     def _next_wait_s(self, retry_after: str | None) -> float:
-        """At least what the server asks for, and at least a wait that doubles each time. Endless for too much asked."""
+        """What the server asks for, up to LONGEST_ASKED_S, and at least a wait that doubles each time."""
         own_s, self._wait_s = self._wait_s * random.uniform(0.5, 1), min(2 * self._wait_s, LONGEST_WAIT_S)  # noqa: S311
         asked_s = read_retry_after(retry_after, datetime.now(UTC)) if retry_after else None
-        if asked_s is not None and asked_s > LONGEST_ASKED_S:
-            return float("inf")
-        return max(own_s, (asked_s or 0) * random.uniform(1, 1 + SPREAD))  # noqa: S311
+        return max(own_s, min(asked_s or 0, LONGEST_ASKED_S) * random.uniform(1, 1 + SPREAD))  # noqa: S311
 
 
 def read_retry_after(text: str, now: datetime) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -73,12 +73,14 @@ def each_image(images: Images) -> Iterator[ImageLike]:
     """The images one by one; a folder's in the order of its names, each folder before those in it.
 
     A folder gives the files of image formats by their suffix, at any depth, but nothing hidden. Raises UnreadableFile
-    when the folder is not one, and TypeError for what may be a single image. It does so at once rather than at the
-    first image.
+    when the folder is not one or has no such file, and TypeError for what may be a single image. It does so at once
+    rather than at the first image.
     """
     if isinstance(images, str | os.PathLike):
         if not Path(images).is_dir():
             raise UnreadableFile(f"{os.fspath(images)} is not a folder; give a list for single files")
+        if next(_below(Path(images)), None) is None:
+            raise UnreadableFile(f"{os.fspath(images)} has no images: expected files with {', '.join(SUFFIXES)}")
         return _below(Path(images))
     # An array of three dimensions would come apart into its rows, each of which could pass for a grey image.
     one = isinstance(images, bytes | bytearray | memoryview) or getattr(images, "ndim", 4) != 4
@@ -87,6 +89,13 @@ def each_image(images: Images) -> Iterator[ImageLike]:
             f"expected several images or a folder, got {type(images).__name__}; `predict` takes a single one"
         )
     return iter(images)
+
+
+def count_of(images: object) -> int | None:
+    """How many images there are to come, where that can be known beforehand."""
+    if isinstance(images, str | os.PathLike):
+        return sum(1 for _ in _below(Path(images)))
+    return len(images) if isinstance(images, Sized) else None
 
 
 def each_image_async(images: Images | AsyncIterable[ImageLike]) -> AsyncIterator[ImageLike]:

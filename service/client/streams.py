@@ -10,15 +10,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Literal, Protocol, Self, TextIO, TypeVar
 
-from .errors import ClientError
+from .errors import ClientError, Misconfigured, ModelNotServed, Unauthorized, UnknownModel
 from .results import Answered, Predictions
-from .sources import ImageLike, encoded
+from .sources import ImageLike, count_of, encoded
 
 # Requests at once. In groups of 8 they keep several batches of 16 at the server and a quarter of its queue.
 CONCURRENCY = 8
@@ -30,6 +30,10 @@ AHEAD = 2
 OnError = Literal["return", "raise"]
 
 _REDRAWN_EVERY_S = 0.1  # the line of progress
+_BAR_WIDTH = 20
+
+# What every other image would fare too, so that a stream ends with it.
+FATAL = (Misconfigured, ModelNotServed, Unauthorized, UnknownModel)
 
 IMAGES_PER_REQUEST = 8  # most of the client's time is per request, see load_tests/soak.py; servers read up to 64
 REQUEST_BYTES = 1_000_000  # with its wrapping a group stays below 1 MiB, which proxies such as nginx let pass
@@ -105,12 +109,15 @@ class Line(Generic[Future]):
 
 
 class Progress:
-    """Counts `images` on a line of stderr that rewrites itself; silent where that is no terminal."""
+    """Counts `images` on a line of stderr that rewrites itself; silent where that is no terminal.
+
+    Where their number is known it shows a bar, the total and the time that is left.
+    """
 
     def __init__(self, images: object, wanted: bool) -> None:
         self._stream: TextIO = sys.stderr
         self._wanted = wanted and self._stream.isatty()
-        self._total = f" of {len(images)}" if isinstance(images, Sized) and not isinstance(images, str) else ""
+        self._total = count_of(images) if self._wanted else None
         self._done = self._failed = 0
         self._began_at = self._drawn_at = time.monotonic()
 
@@ -134,8 +141,19 @@ class Progress:
         self._drawn_at = time.monotonic()
         rate = self._done / max(self._drawn_at - self._began_at, 1e-9)
         failed = f", {self._failed} failed" if self._failed else ""
-        self._stream.write(f"\r{self._done}{self._total} images{failed}, {rate:.0f}/s\x1b[K")
+        of_all, left = f"{self._done} images", ""
+        if self._total:
+            filled = _BAR_WIDTH * min(self._done, self._total) // self._total
+            of_all = f"[{'#' * filled:-<{_BAR_WIDTH}}] {self._done} of {self._total} images"
+            left = f", {_duration(max(0, self._total - self._done) / max(rate, 1e-9))} left"
+        self._stream.write(f"\r{of_all}{failed}, {rate:.0f}/s{left}\x1b[K")
         self._stream.flush()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_970 else f"{seconds / 3600:.0f} h"
 
 
 def check(concurrency: int, max_connections: int, images_per_request: int, on_error: str) -> None:
@@ -149,8 +167,10 @@ def check(concurrency: int, max_connections: int, images_per_request: int, on_er
 
 
 def passed(image: ImageLike, outcome: Outcome, on_error: OnError, progress: Progress) -> Answered:
-    """Count an answer and let it pass, unless it is an error and errors are to be raised."""
+    """Count an answer and let it through, unless it is an error and errors are to be raised, or one of FATAL."""
     if isinstance(outcome, BaseException) and not isinstance(outcome, ClientError):
+        raise outcome
+    if isinstance(outcome, FATAL):
         raise outcome
     progress.count(failed=isinstance(outcome, ClientError))
     if isinstance(outcome, ClientError) and on_error == "raise":

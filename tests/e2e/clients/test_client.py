@@ -165,7 +165,7 @@ def test_a_server_with_other_limits_gets_its_images_one_by_one(
     environ = {"SIGHTLINE_MODELS": str(tiny_models_root), "SIGHTLINE_MAX_IMAGES": "3"}
     with (
         serving(tmp_path, environ=environ) as server,
-        Client(server.url, retries=1000, timeout_s=60) as client,
+        Client(server.url, retry_s=60, timeout_s=60) as client,
     ):
         assert client.predict(COLOUR, jpeg()).version == 2
         answers = list(client.predict_many(COLOUR, folder, top_k=1))
@@ -203,7 +203,7 @@ def test_a_client_waits_while_the_server_starts_and_shows_its_key(tiny_models_ro
     environ = {"SIGHTLINE_MODELS": str(tiny_models_root), "SIGHTLINE_API_KEYS": "key-of-the-tests"}
     with (
         serving(tmp_path, environ=environ) as server,
-        Client(server.url, api_key="key-of-the-tests", retries=1000, timeout_s=60) as client,
+        Client(server.url, api_key="key-of-the-tests", retry_s=60, timeout_s=60) as client,
         Client(server.url) as stranger,
     ):
         assert client.predict(COLOUR, jpeg()).version == 2

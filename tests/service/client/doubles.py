@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from service.client import Answered, AsyncClient, Predictions
+from service.client import Answered, AsyncClient, Explanation, Predictions
 
 URL = "http://sightline:3000"
 
@@ -44,6 +44,9 @@ class Driven:
     def predict_many(self, *arguments: Any, **options: Any) -> Iterator[Answered]:
         stream = self._client.predict_many(*arguments, **options)
         return self._each(stream)
+
+    def explain(self, *arguments: Any, **options: Any) -> Explanation:
+        return self._loop.run(self._client.explain(*arguments, **options))
 
     def models(self) -> Any:
         return self._loop.run(self._client.models())

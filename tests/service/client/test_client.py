@@ -19,6 +19,7 @@ from service.client import (
     ConnectionFailed,
     ConnectionLost,
     DeadlinePassed,
+    Explanation,
     ModelNotServed,
     Prediction,
     Predictions,
@@ -203,6 +204,56 @@ def test_a_server_that_is_not_there_yet_is_waited_for(client_of: Make, clock: Cl
     assert all(clock.slept_s)
     with pytest.raises(ConnectionFailed, match=r"http://sightline:3000 cannot be reached: .*refused"):
         client_of(Server(refused)).predict("pets", b"jpeg")
+
+
+def test_a_server_that_is_started_anew_is_outlasted(client_of: Make, clock: Clock) -> None:
+    def restarting(request: httpx.Request) -> httpx.Response:
+        if clock() < 110:
+            raise httpx.ConnectError("[Errno 111] Connection refused")
+        if clock() < 118:
+            return problem(503, "not-ready", retry_after="120")
+        return answer()
+
+    assert client_of(restarting).predict("pets", b"jpeg").top.label == "cat"
+    assert 118 <= clock() < 130
+
+
+def test_retries_end_with_their_time_however_long_an_answer_may_take(client_of: Make, clock: Clock) -> None:
+    with pytest.raises(ConnectionFailed):
+        client_of(Server(httpx.ConnectError("refused")), timeout_s=3600).predict("pets", b"jpeg")
+    assert 20 < sum(clock.slept_s) < 30
+    with pytest.raises(ConnectionFailed):
+        client_of(Server(httpx.ConnectError("refused")), retry_s=0).predict("pets", b"jpeg")
+
+
+def test_an_alias_stands_for_a_version(client_of: Make) -> None:
+    server = Server()
+    client = client_of(server)
+    client.predict("pets", b"jpeg", alias="canary", top_k=1)
+    client.predict("pets", b"jpeg", alias="a/b")
+    assert [request.url.raw_path.decode() for request in server.requests] == [
+        "/v1/models/pets/aliases/canary/predict?top_k=1",
+        "/v1/models/pets/aliases/a%2Fb/predict",
+    ]
+    with pytest.raises(ValueError, match="a version or an alias"):
+        client.predict("pets", b"jpeg", alias="canary", version=1)
+
+
+def test_an_explanation_is_typed(client_of: Make) -> None:
+    content = {"model": "pets", "version": 2, "label": "dog", "probability": 0.25, "heat": [[0, 0.5], [1, 0]]}
+    server = Server(httpx.Response(200, json=content))
+    said = client_of(server).explain("pets", b"jpeg", label="dog & co", alias="canary")
+    assert said == Explanation("pets", 2, "dog", 0.25, ((0.0, 0.5), (1.0, 0.0)))
+    (request,) = server.requests
+    assert (request.method, request.content) == ("POST", b"jpeg")
+    assert request.url.raw_path.decode() == "/v1/models/pets/aliases/canary/explain?label=dog%20%26%20co"
+
+
+@pytest.mark.parametrize("heat", [[[2]], [["warm"]], [[None]], "hot", [3]], ids=str)
+def test_an_explanation_of_another_form_is_none(client_of: Make, heat: Any) -> None:
+    content = {"model": "pets", "version": 2, "label": "dog", "probability": 0.25, "heat": heat}
+    with pytest.raises(UnexpectedAnswer):
+        client_of(Server(httpx.Response(200, json=content))).explain("pets", b"jpeg")
 
 
 def test_a_password_in_the_address_is_not_shown(client_of: Make) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,3 +155,66 @@ def test_who_stops_it_gets_no_traceback(run: Run, photos: Path, monkeypatch: pyt
 
     monkeypatch.setattr(command, "classify", interrupted)
     assert run("pets", photos) == 130
+
+
+def test_a_table_has_a_row_for_each_image(
+    run: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "text.png").write_bytes(b"text")
+    out = tmp_path / "answers.csv"
+    assert run("pets", photos, "--alias", "stable", "--out", out) == 1
+    assert capsys.readouterr().out == f"{out}\n"
+    head, *rows = csv.reader(out.read_text(encoding="utf-8").splitlines())
+    assert head == ["image", "model", "version", "label", "probability", "familiar", "familiarity", "error"]
+    good = [[str(photos / name), "pets", "2", "cat", "0.9", "", "", ""] for name in ("1.jpg", "2.jpg")]
+    assert rows == [*good, [str(photos / "text.png"), "pets", "", "", "", "", "", "not-an-image"]]
+
+
+@pytest.mark.parametrize("name", ["answers.xlsx", "answers", "none/answers.csv"])
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_asked(
+    run: Run, photos: Path, tmp_path: Path, requests: list[httpx.Request], name: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("pets", photos, "--out", tmp_path / name)
+    assert (ended.value.code, requests) == (2, [])
+
+
+def test_parquet_without_its_library_says_what_to_install(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SystemExit):
+        run("pets", photos, "--out", tmp_path / "answers.parquet")
+    assert "pip install 'sightline-client[parquet]'" in capsys.readouterr().err
+
+
+def test_parquet_has_the_same_rows_with_their_types(run: Run, photos: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    (photos / "text.png").write_bytes(b"text")
+    out = tmp_path / "answers.parquet"
+    assert run("pets", photos, "--out", out) == 1
+    table = parquet.read_table(out)
+    assert table.column("probability").to_pylist() == [0.9, 0.9, None]
+    assert table.column("version").to_pylist() == [2, 2, None]
+    assert table.column("error").to_pylist() == [None, None, "not-an-image"]
+
+
+def test_a_folder_without_images_is_one_line(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("pets", tmp_path) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} has no images")
+
+
+def test_waiting_for_the_server_is_said(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starting(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    def client(url: str, **options: Any) -> Client:
+        return Client(url, transport=httpx.MockTransport(starting), retries=2, sleep=lambda _: None, **options)
+
+    monkeypatch.setattr(command, "Client", client)
+    assert run("pets", photos / "1.jpg") == 1
+    waiting, error = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(rf"{URL} cannot be reached: refused; trying again in 0\.\d s", waiting)
+    assert error == f"error: {URL} cannot be reached: refused"

@@ -22,10 +22,13 @@ from service.client import (
     AsyncClient,
     Client,
     ClientError,
+    DeadlinePassed,
+    ModelNotServed,
     NotAnImage,
     Predictions,
     QueueFull,
     TimedOut,
+    Unauthorized,
     UnexpectedAnswer,
     UnknownModel,
     UnreadableFile,
@@ -228,12 +231,12 @@ def test_a_group_that_is_refused_for_now_is_sent_again_as_it_was(stream: Streams
 @pytest.mark.parametrize(
     ("status", "content", "kind"),
     [
-        (404, {"code": "unknown-model", "detail": "no model"}, UnknownModel),
+        (504, {"code": "deadline-passed", "detail": "late"}, DeadlinePassed),
         (429, {"code": "queue-full", "detail": "full"}, QueueFull),
         (200, {"model": "pets", "version": 1, "results": []}, UnexpectedAnswer),
         (200, {"model": "pets", "version": 1, "results": [{"error": {"title": "?"}}] * 4}, UnexpectedAnswer),
     ],
-    ids=["unknown model", "full", "too few results", "no problem"],
+    ids=["late", "full", "too few results", "no problem"],
 )
 def test_what_befalls_a_whole_group_is_each_image_s_own_error(
     status: int, content: dict[str, Any], kind: type[ClientError]
@@ -252,6 +255,31 @@ def test_what_befalls_a_whole_group_is_each_image_s_own_error(
             assert [type(result) for _, result in answers] == [kind] * 4
             assert len({id(result) for _, result in answers}) == 4
             assert {result.request_id for _, result in answers if isinstance(result, ClientError)} == {"r-17"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (404, "unknown-model", UnknownModel),
+        (401, "unauthorized", Unauthorized),
+        (503, "model-not-served", ModelNotServed),
+    ],
+)
+def test_a_stream_ends_at_once_with_what_all_its_images_would_share(
+    stream: Streams, status: int, code: str, kind: type[ClientError]
+) -> None:
+    server = Server()
+    wrong = {"code": code, "detail": "no such", "status": status}
+    server.replies = [httpx.Response(status, json=wrong, headers=PROBLEM_JSON) for _ in range(100)]
+    with pytest.raises(kind, match="no such"):
+        stream.all(server, numbered(1_000), concurrency=2)
+    assert server.asked <= streams.AHEAD * 2 * streams.IMAGES_PER_REQUEST
+
+
+def test_a_folder_without_images_is_an_error_at_the_call(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with Client(URL) as client, pytest.raises(UnreadableFile, match=r"has no images: expected files with \.jpg"):
+        client.predict_many("pets", tmp_path)
 
 
 def test_an_image_of_a_slow_source_does_not_wait_for_company() -> None:
@@ -428,8 +456,21 @@ def test_progress_is_one_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     with Progress([1, 2, 3], wanted=True) as progress:
         progress.count(failed=False)
         progress.count(failed=True)
-    assert terminal.getvalue().startswith("\r2 of 3 images, 1 failed, ")
-    assert terminal.getvalue().endswith("/s\x1b[K\n")
+    assert terminal.getvalue().startswith("\r[#############-------] 2 of 3 images, 1 failed, ")
+    assert terminal.getvalue().endswith("/s, 0 s left\x1b[K\n")
+
+
+def test_progress_knows_how_many_images_a_folder_has_and_not_how_many_will_come(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.png", "notes.txt"):
+        (tmp_path / name).touch()
+    for images, said in ((tmp_path, "1 of 2 images"), (iter([1, 2]), "\r1 images")):
+        monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+        with Progress(images, wanted=True) as progress:
+            progress.count(failed=False)
+        assert said in terminal.getvalue()
+        assert ("left" in terminal.getvalue()) == (images == tmp_path)
 
 
 @pytest.mark.parametrize(("stderr", "wanted"), [(io.StringIO(), True), (Terminal(), False)], ids=["no terminal", "off"])
