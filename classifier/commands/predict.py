@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json as json_text
 import sys
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
+from classifier.commands import image_files
 from classifier.commands.parameters import EngineName, Json, Model, Models, PrecisionName, path, whole_number
 from classifier.errors import ImageError, SightlineError
 from classifier.store import ModelStore
@@ -20,6 +24,15 @@ if TYPE_CHECKING:
     from classifier.ranking import Prediction
 
 BAR_WIDTH = 24
+COLUMNS = ("image", "model", "version", "label", "probability", "familiar", "familiarity", "error")
+_AS_CSV: dict[str, Any] = {"errors": "surrogateescape", "newline": ""}
+
+
+def _table(text: object) -> Path:
+    """A path of a table. Raises BadParameter for another suffix."""
+    if not str(text).lower().endswith(".csv"):
+        raise typer.BadParameter(f"expected a file called .csv, got {str(text)!r}")
+    return path(text)
 
 
 class UnreadableFile(ImageError):
@@ -31,10 +44,16 @@ class UnreadableFile(ImageError):
 
 def run(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(parser=path, metavar="IMAGE", help="Image files.")],
+    images: Annotated[
+        list[Path], typer.Argument(parser=path, metavar="IMAGE", help="Image files, and folders of them.")
+    ],
     models: Models,
     top_k: Annotated[
         int | None, typer.Option(parser=whole_number(1), metavar="N", help="Only the N most probable labels.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with what comes into the folders.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(parser=_table, metavar="CSV", help="Write a table in place of printing.")
     ] = None,
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
@@ -44,16 +63,21 @@ def run(
     from classifier.loaded_model import LoadedModel
 
     how = EngineOptions(engine=engine, precision=precision)
-    with contextlib.closing(LoadedModel.open(ModelStore(models), model.name, model.version, how)) as loaded:
-        answers = [(image, _answer(loaded, image, top_k)) for image in images]
-        card = loaded.card
-    if json:
-        records = [{"image": str(image)} | _answered(card, answer) for image, answer in answers]
-        print(json_text.dumps(records, indent=2, ensure_ascii=False))
-    else:
+    files = image_files.arriving(images) if watch else iter(list(image_files.each(images)))
+    with contextlib.ExitStack() as opened:
+        loaded = opened.enter_context(contextlib.closing(LoadedModel.open(ModelStore(models), *model, how)))
+        answers = ((image, _answer(loaded, image, top_k)) for image in files)
+        if out is not None:
+            say = _rows_into(opened.enter_context(out.open("w", encoding="utf-8", **_AS_CSV)), loaded.card)
+        elif json and not watch:
+            return _print_json(loaded.card, answers)
+        else:
+            say = partial(_print_line, loaded.card) if json else _print_answer
+        failed = False
         for image, answer in answers:
-            _print_answer(image, answer)
-    return 1 if any(isinstance(answer, SightlineError) for _, answer in answers) else 0
+            say(image, answer)
+            failed |= isinstance(answer, SightlineError)
+    return int(failed)
 
 
 def read(image: Path) -> bytes:
@@ -94,6 +118,36 @@ def _answered(card: Card, answer: Seen | SightlineError) -> dict[str, Any]:
     return head | said
 
 
+def _rows_into(file: TextIO, card: Card) -> Callable[[Path, Seen | SightlineError], None]:
+    """A function that writes a row for an image, at once, after the head of the table."""
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+
+    def say(image: Path, answer: Seen | SightlineError) -> None:
+        head = [str(image), card.name, card.version]
+        if isinstance(answer, SightlineError):
+            writer.writerow([*head, "", "", "", "", answer.code])
+        else:
+            known = ["" if value is None else value for value in (answer.familiar, answer.familiarity)]
+            writer.writerow([*head, *answer.predictions[0], *known, ""])
+        file.flush()
+
+    return say
+
+
+def _print_json(card: Card, answers: Iterable[tuple[Path, Seen | SightlineError]]) -> int:
+    """One list of all; 1 if any image failed, else 0."""
+    every = list(answers)
+    records = [{"image": str(image)} | _answered(card, answer) for image, answer in every]
+    print(json_text.dumps(records, indent=2, ensure_ascii=False))
+    return int(any(isinstance(answer, SightlineError) for _, answer in every))
+
+
+def _print_line(card: Card, image: Path, answer: Seen | SightlineError) -> None:
+    """An object on a line of its own, for there is no end to wait for."""
+    print(json_text.dumps({"image": str(image)} | _answered(card, answer), ensure_ascii=False), flush=True)
+
+
 def _print_answer(image: Path, answer: Seen | SightlineError) -> None:
     if isinstance(answer, SightlineError):
         print(f"error: {image}: {answer}", file=sys.stderr)
@@ -103,4 +157,4 @@ def _print_answer(image: Path, answer: Seen | SightlineError) -> None:
     width = max(len(label) for label, _ in answer.predictions)
     for label, probability in answer.predictions:
         bar = "  " + "\u2588" * round(BAR_WIDTH * probability) if sys.stdout.isatty() else ""
-        print(f"  {label:{width}}  {probability:6.1%}{bar}".rstrip())
+        print(f"  {label:{width}}  {probability:6.1%}{bar}".rstrip(), flush=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from PIL import Image
 
 from classifier import store
 from classifier.__main__ import main
+from classifier.commands.image_files import arriving
 from classifier.commands.parameters import folder_to_save_in, models_folder
 from classifier.store import ModelStore
 from tests import pictures
@@ -205,16 +208,53 @@ def test_predict_runs_on_the_engine_that_is_asked_for(run, picture, engine):
     assert sum(p["probability"] for p in json.loads(out)[0]["predictions"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_predict_takes_a_folder_and_writes_a_table(run, tmp_path):
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).write_bytes(pictures.jpeg())
+    (tmp_path / "3.png").write_bytes(b"text")
+    table = tmp_path / "answers.csv"
+    code, out, err = run("predict", COLOUR, tmp_path, "--out", table)
+    assert (code, out, err) == (1, "", "")
+    head, *rows = csv.reader(table.read_text(encoding="utf-8").splitlines())
+    assert head == ["image", "model", "version", "label", "probability", "familiar", "familiarity", "error"]
+    assert [row[0] for row in rows] == [str(tmp_path / name) for name in ("1.jpg", "2.jpg", "3.png")]
+    assert [row[-1] for row in rows] == ["", "", "not-an-image"]
+    assert 0 < float(rows[0][4]) <= 1
+
+
+def test_predict_of_a_folder_without_images_and_of_another_table_is_one_line(run, tmp_path):
+    assert run("predict", COLOUR, tmp_path).err.startswith(f"error: {tmp_path} has no images")
+    assert "expected a file called .csv" in run("predict", COLOUR, tmp_path, "--out", "answers.xlsx").err
+
+
+def test_predict_goes_on_with_what_comes_until_it_is_stopped(run, tmp_path, monkeypatch):
+    (tmp_path / "1.jpg").write_bytes(pictures.jpeg())
+    looks = iter([lambda: (tmp_path / "2.jpg").write_bytes(pictures.jpeg()), lambda: None])
+
+    def look(paths: object, sleep: object = None) -> Iterator[Path]:
+        def between(_: float) -> None:
+            happened = next(looks, None)
+            if happened is None:
+                raise KeyboardInterrupt
+            happened()
+
+        return arriving(paths, between)
+
+    monkeypatch.setattr("classifier.commands.image_files.arriving", look)
+    code, out, err = run("predict", COLOUR, tmp_path, "--watch", "--json")
+    assert (code, err) == (130, "")
+    assert [json.loads(line)["image"] for line in out.splitlines()] == [str(tmp_path / n) for n in ("1.jpg", "2.jpg")]
+
+
 def test_one_bad_image_does_not_cost_the_others_their_answers(run, picture, tmp_path):
     text, missing = tmp_path / "text.jpg", tmp_path / "missing.jpg"
     text.write_text("no picture", encoding="utf-8")
-    code, out, err = run("predict", COLOUR, missing, picture, text, tmp_path, picture)
+    code, out, err = run("predict", COLOUR, missing, picture, text, picture)
     assert code == 1
     assert out.count(str(picture)) == 2
     assert [line.split(": ")[:3] for line in err.splitlines()] == [
         ["error", str(missing), "cannot be read (No such file or directory)"],
         ["error", str(text), err.splitlines()[1].split(": ")[2]],
-        ["error", str(tmp_path), "cannot be read (Is a directory)"],
     ]
     assert "expected a JPEG" in err
 

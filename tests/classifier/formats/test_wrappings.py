@@ -27,6 +27,6 @@ SENT = {
 
 @pytest.mark.parametrize(("body", "says"), SENT.values(), ids=SENT)
 def test_what_comes_in_place_of_an_image_is_named_with_what_to_do(body: bytes, says: str) -> None:
-    with pytest.raises(NotAnImage, match="expected a JPEG, PNG.* AVIF") as refused:
+    with pytest.raises(NotAnImage, match=r"expected a JPEG, PNG.* AVIF") as refused:
         identify(body)
     assert says in str(refused.value)
