@@ -95,7 +95,7 @@ def test_inside_a_room_imports_point_down(path: Path):
 
 CLIENT_FILES = [path for path in MODULES if path.is_relative_to(CLIENT)]
 CLIENT_NEEDS = {"httpx", "httpcore"}  # the second comes with the first
-CLIENT_MAY_FIND = {"PIL", "numpy"}  # imported where somebody hands over a picture or an array
+CLIENT_MAY_FIND = {"PIL", "numpy", "pyarrow"}  # imported for a picture, an array, a table of Parquet
 
 
 def named_absolutely(nodes: Iterable[ast.AST]) -> set[str]:
