@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -58,6 +57,7 @@ class FrozenBackbone:
     """A backbone with its ImageNet weights, as a function of pixels."""
 
     def __init__(self, backbone: Backbone, shape: tuple[int, int, int]) -> None:
+        import keras
         import tensorflow as tf
 
         pixels = keras.Input(shape, dtype="uint8", name="pixels")

@@ -6,6 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from training.checking.classes.balance import find_imbalance
+from training.checking.classes.features import Asked
+from training.checking.classes.labels import find_outliers, find_wrong_labels
+from training.checking.classes.mirrors import find_mirrored_classes
+from training.checking.classes.shortcuts import find_shortcuts
 from training.checking.duplicates.leaks import find_duplicates
 from training.checking.evidence import Evidence
 from training.checking.files.faults import find_faults
@@ -18,21 +23,30 @@ from training.progress import Progress, silent
 CHECKS: dict[str, Callable[[Evidence], list[Finding]]] = {
     "files": find_faults,
     "duplicates": find_duplicates,
+    "shortcuts": find_shortcuts,
+    "mirrors": find_mirrored_classes,
+    "labels": find_wrong_labels,
+    "balance": find_imbalance,
+    "outliers": find_outliers,
 }
-OF_A_FIT = ("duplicates",)  # those that cost next to nothing once the images are decoded
+OF_A_FIT = ("duplicates", "shortcuts")  # those that cost next to nothing once the images are decoded
 
 STRICT: tuple[Kind, ...] = ("leak", "conflict")  # what `--strict` does not let by
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found in one data set, the most severe first. `images` counts those that were read, by split."""
+    """What a check found in one data set, the most severe first. `images` counts those that were read, by split.
+
+    `features` names what labels were judged by; None where they were not.
+    """
 
     name: str
     classes: tuple[str, ...]
     images: dict[str, int]
     findings: tuple[Finding, ...]
     seconds: float
+    features: str | None = None
 
     @property
     def is_strictly_sound(self) -> bool:
@@ -40,13 +54,24 @@ class Checked:
         return not any(each.kind in STRICT for each in self.findings)
 
 
-def check(listing: Listing, progress: Progress = silent) -> Checked:
-    """Read every image of a listing, and look for every kind of fault."""
+def check(listing: Listing, progress: Progress = silent, features: Asked = "none") -> Checked:
+    """Read every image of a listing, and look for every kind of fault.
+
+    Labels, outliers and mirrored classes are looked at by `features`, where those are asked for.
+    """
     began = time.monotonic()
     read = read_pictures(listing, progress)
     unreadable = tuple(Skipped(printable(file), reason) for file, reason in read.unreadable.items())
     evidence = Evidence(
-        read.pictures, read.sights, unreadable, listing.left_out, listing.warnings, listing.refused, progress
+        read.pictures,
+        read.sights,
+        unreadable,
+        listing.left_out,
+        listing.warnings,
+        listing.refused,
+        progress,
+        listing,
+        features,
     )
     return _checked(listing.name, evidence, tuple(CHECKS), began)
 
@@ -60,4 +85,5 @@ def check_decoded(dataset: Dataset, progress: Progress = silent) -> Checked:
 def _checked(name: str, evidence: Evidence, checks: tuple[str, ...], began: float) -> Checked:
     findings = by_severity([each for check in checks for each in CHECKS[check](evidence)])
     pictures = evidence.pictures
-    return Checked(name, pictures.classes, pictures.split_counts, findings, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Checked(name, pictures.classes, pictures.split_counts, findings, seconds, evidence.feature_name)

@@ -103,9 +103,10 @@ def pictures_of(dataset: Dataset, progress: Progress = silent) -> Pictures:
     figures: list[Sequence[float]] = []
     for name, split in dataset.splits.items():
         for i in range(len(split)):
-            small, as_grey = shrunk(split.pixels[i])
+            pixels = split.pixels[i]
+            small, as_grey = shrunk(pixels)
             grey[len(names)] = np.rint(as_grey)
-            figures.append([np.nan] * 4 + shown(small, as_grey))
+            figures.append([np.nan] * 3 + shown(pixels, small, as_grey))
             names.append(split.files[i] if split.files else f"{name}:{i}")
             counted.add(1)
         splits += [name] * len(split)

@@ -26,6 +26,35 @@ def photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
+def thing(kind: str, seed: int, tint: tuple[int, int, int] | None = None) -> Image.Image:
+    """A photo with an arrow to the "left" or "right", a "ring" or a "cross", of any colour, about the middle.
+
+    With a `tint` the background is of that colour, about.
+    """
+    rng = np.random.default_rng([seed, 1])
+    image = photo(seed, 64, 64)
+    if tint is not None:
+        image = Image.blend(image, Image.new("RGB", image.size, tint), 0.7)
+    draw = ImageDraw.Draw(image)
+    x, y = rng.normal(32, 2, 2)
+    ink = tuple((rng.integers(0, 60, 3) + (195 if rng.random() < 0.5 else 0)).tolist())
+    size = rng.uniform(20, 25)
+    if kind in ("left", "right"):
+        way = size if kind == "right" else -size
+        draw.polygon([(x + way, y), (x - way, y - size), (x - way, y + size)], fill=ink)
+    elif kind == "ring":
+        draw.ellipse((x - size, y - size, x + size, y + size), outline=ink, width=8)
+    else:
+        draw.rectangle((x - size, y - 5, x + size, y + 5), fill=ink)
+        draw.rectangle((x - 5, y - size, x + 5, y + size), fill=ink)
+    return image
+
+
+def things(count: int, *kinds: str) -> dict[str, bytes]:
+    """`ring/0.jpg` and so on, `count` of each kind."""
+    return {f"{kind}/{n}.jpg": jpeg(thing(kind, 1_000 * at + n)) for at, kind in enumerate(kinds) for n in range(count)}
+
+
 def jpeg(image: Image.Image, quality: int = 92) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)

@@ -26,7 +26,7 @@ BORDER = 8  # the outermost pixels of the small picture are so much of its side
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 TRAITS = {  # what the figures are, by what may give a class away
-    "size": ("width", "height", "bytes"),
+    "size": ("width", "height"),
     "format": ("format",),
     "colour": ("red", "green", "blue"),
     "colour of the border": ("border red", "border green", "border blue"),
@@ -63,14 +63,14 @@ def look_at(body: Body) -> Sight:
     if isinstance(body, np.ndarray):
         height, width = body.shape[:2]
         pixels = from_array(body, _spec(width, height))
-        return _sight(pixels, width, height, "", False, hashlib.sha256(body.tobytes()).digest(), len(body.tobytes()))
+        return _sight(pixels, width, height, "", False, hashlib.sha256(body.tobytes()).digest())
     if not body:
         raise ImageError("the file is empty")
     found = outline(body)
     pixels = decode(body, _spec(found.width, found.height))
     several = holds_several(found.kind, body)
     digest = hashlib.sha256(body).digest()
-    return _sight(pixels, found.width, found.height, found.kind, several, digest, len(body))
+    return _sight(pixels, found.width, found.height, found.kind, several, digest)
 
 
 def _spec(width: int, height: int) -> InputSpec:
@@ -78,7 +78,7 @@ def _spec(width: int, height: int) -> InputSpec:
     return InputSpec(height=side, width=side, channels=3)
 
 
-def _sight(pixels: Pixels, width: int, height: int, kind: str, several: bool, digest: bytes, size: int) -> Sight:
+def _sight(pixels: Pixels, width: int, height: int, kind: str, several: bool, digest: bytes) -> Sight:
     whole = max(width, height) <= SIDES[-1]
     hashed = hashlib.blake2b(pixels.tobytes() if whole else digest, digest_size=8)
     hashed.update(f"{width} {height}".encode())
@@ -91,7 +91,7 @@ def _sight(pixels: Pixels, width: int, height: int, kind: str, several: bool, di
         digest,
         int.from_bytes(hashed.digest(), "little"),
         np.rint(grey).astype(np.uint8),
-        np.array([width, height, size, format_number(kind), *shown(small, grey)], np.float32),
+        np.array([width, height, format_number(kind), *shown(pixels, small, grey)], np.float32),
     )
 
 
@@ -102,21 +102,35 @@ def shrunk(pixels: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.floa
     return small, small @ LUMA
 
 
-def shown(small: npt.NDArray[np.float32], grey: npt.NDArray[np.float32]) -> list[float]:
-    """The figures that follow from the small picture: colour, colour of the border, brightness, sharpness."""
+def shown(pixels: Pixels, small: npt.NDArray[np.float32], grey: npt.NDArray[np.float32]) -> list[float]:
+    """The figures that follow from what a picture shows: colour, colour of the border, brightness, sharpness."""
     edge = SIDE // BORDER
     border = np.ones((SIDE, SIDE), bool)
     border[edge:-edge, edge:-edge] = False
     contrast = float(grey.std())
-    rough = grey[1:-1, 1:-1] * 4 - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    sharpness = float(rough.std()) / max(contrast, 1.0)
     return [
         *small.mean((0, 1)).tolist(),
         *small[border].mean(0).tolist(),
         float(grey.mean()),
         contrast,
-        sharpness,
+        sharpness(pixels),
     ]
+
+
+def sharpness(pixels: Pixels) -> float:
+    """How much finer detail there is than coarser: the deviation of the Laplacian over that of the halved picture.
+
+    A picture that was blurred, or enlarged, has little, whatever it shows.
+    """
+    grey = pixels[..., 1].astype(np.float32)  # green is the most of what is seen as light
+    even = grey[: len(grey) // 2 * 2, : grey.shape[1] // 2 * 2]
+    half = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+    return _roughness(grey) / max(_roughness(half.astype(np.float32)), 1.0)
+
+
+def _roughness(grey: npt.NDArray[np.float32]) -> float:
+    rough = grey[1:-1, 1:-1] * 4 - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    return float(rough.std()) if rough.size else 0.0
 
 
 def format_number(kind: str) -> int:

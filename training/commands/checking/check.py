@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ from classifier.commands.parameters import Json, path
 
 def run(
     data: Annotated[Path, typer.Argument(parser=path, metavar="DATA", help="Data set, or class folders.")],
+    features: Annotated[
+        Literal["auto", "backbone", "simple", "none"],
+        typer.Option(metavar="KIND", help="To judge labels by: auto, backbone, simple; none is quick."),
+    ] = "auto",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where splits leak or labels contradict.")
     ] = False,
@@ -27,6 +31,6 @@ def run(
     from training.reports.checking.text import as_json, lines
 
     with open_listing(data) as listing:
-        checked = check(listing, ProgressLines(sys.stderr))
+        checked = check(listing, ProgressLines(sys.stderr), features)
     print(as_json(checked) if json else "\n".join(lines(checked)))
     return 1 if strict and not checked.is_strictly_sound else 0

@@ -23,9 +23,20 @@ def verdict(checked: Checked) -> str:
     return f"{on}; {said}"
 
 
+def features_line(checked: Checked) -> str:
+    """What labels, outliers and mirrored classes were judged by."""
+    if checked.features is None:
+        return "Labels were not judged: no features were asked for."
+    return f"Labels were judged by {checked.features}."
+
+
 def lines(checked: Checked) -> list[str]:
     """The verdict, then each finding with what to do and its first cases."""
-    return [verdict(checked), *(line for each in checked.findings for line in ("", *_finding_lines(each)))]
+    return [
+        verdict(checked),
+        features_line(checked),
+        *(line for each in checked.findings for line in ("", *_finding_lines(each))),
+    ]
 
 
 def as_json(checked: Checked) -> str:
@@ -36,7 +47,7 @@ def as_json(checked: Checked) -> str:
 def case_text(case: Case) -> str:
     """Files and what is said of them, on one line."""
     more = f" and {len(case.files) - NAMED:,} more" if len(case.files) > NAMED else ""
-    return f"{', '.join(case.files[:NAMED])}{more}: {case.said}"
+    return f"{', '.join(case.files[:NAMED])}{more}: {case.said}" if case.files else case.said
 
 
 def _finding_lines(finding: Finding) -> list[str]:

@@ -1,0 +1,1 @@
+"""The classes: how many images each has, which labels look wrong, and what gives a class away."""
