@@ -6,6 +6,7 @@ Every set is constrained by the one it contains, so `serve.txt` has the same ver
 `peers.txt`, for the servers that ours is compared with, comes from `peers.in` and shares its versions where it can.
 `kserve.txt`, for KServe's client, comes from `kserve.in`; it keeps protobuf and others below the versions in `dev.txt`.
 `perf-analyzer.txt`, for NVIDIA's load generator, comes from `perf-analyzer.in`.
+`api-clients.txt`, for clients made of the OpenAPI document, and `site.txt`, for the documentation's site, come from theirs.
 `kubernetes.txt`, for the check of the manifests, and `sbom.txt`, for the image's bill of materials, come from theirs.
 """
 
@@ -20,7 +21,7 @@ EXTRAS = {
     "gpu": ["--extra", "gpu"],
     "otel": ["--extra", "otel"],
 }
-ALONE = ("kserve", "kubernetes", "perf-analyzer", "sbom")  # each in an environment of its own
+ALONE = ("api-clients", "kserve", "kubernetes", "perf-analyzer", "sbom", "site")  # each in an environment of its own
 SETS = EXTRAS | {"serve": [], "bento": [], "peers": []} | {name: [] for name in ALONE}
 
 
