@@ -6,7 +6,7 @@ Every set is constrained by the one it contains, so `serve.txt` has the same ver
 `peers.txt`, for the servers that ours is compared with, comes from `peers.in` and shares its versions where it can.
 `kserve.txt`, for KServe's client, comes from `kserve.in`; it keeps protobuf and others below the versions in `dev.txt`.
 `perf-analyzer.txt`, for NVIDIA's load generator, comes from `perf-analyzer.in`.
-`api-clients.txt`, for clients made of the OpenAPI document, and `site.txt`, for the documentation's site, come from theirs.
+`api-clients.txt`, for clients made of the OpenAPI document, and `site.txt`, for the documents' site, come from theirs.
 `kubernetes.txt`, for the check of the manifests, and `sbom.txt`, for the image's bill of materials, come from theirs.
 """
 
