@@ -45,6 +45,4 @@ def find_imbalance(evidence: Evidence) -> list[Finding]:
 def _cases(evidence: Evidence) -> tuple[Case, ...]:
     """A line for each class, the smallest first."""
     classes, sizes = evidence.pictures.classes, evidence.class_sizes
-    return tuple(
-        Case((), f"{classes[i]}: {sizes[i]:,} images", float(sizes[i])) for i in np.argsort(sizes, kind="stable")
-    )
+    return tuple(Case((), f"{classes[i]}: {sizes[i]:,} images") for i in np.argsort(sizes, kind="stable"))

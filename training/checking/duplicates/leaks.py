@@ -87,9 +87,9 @@ COPIES = 50  # of one picture that are paired with all others; there are files o
 
 def _leak_finding(pictures: Pictures, leak: Leak) -> Finding:
     count, known = len(leak.twins), " or ".join(FITTED_ON[leak.split])
-    nearly = "" if leak.exact == count else f", {leak.exact:,} of them pixel for pixel"
+    nearly = f", {leak.exact:,} of them pixel for pixel" if 0 < leak.exact < count else ""
     share = f"{leak.share:.1%}" if leak.share < 0.995 else f"{leak.share:.0%}"
-    verb = "image is" if count == 1 else "images are"
+    verb = "images is" if count == 1 else "images are"
     return Finding(
         "leak",
         "problem",

@@ -123,7 +123,7 @@ def _finding(kind: Kind, severity: Severity, what: str, advice: str, cases: Iter
     if not listed:
         return None
     count = "1 file" if len(listed) == 1 else f"{len(listed):,} files"
-    verb = {"are": "is", "hold": "holds", "show": "shows", "lie": "lies"}
+    verb = {"are": "is", "hold": "holds", "show": "shows", "lie": "lies", "belong": "belongs"}
     words = what.split(" ")
     said = " ".join(verb.get(word, word) for word in words) if len(listed) == 1 else what
     return Finding(kind, severity, f"{count} {said}", advice, len(listed), listed)
