@@ -1,13 +1,14 @@
 """What code and model cards already say: `make docs` writes it into README.md and docs/, tests hold them to it.
 
-In README.md each part stands between `<!-- name -->` and `<!-- /name -->`. The pages are written whole.
+In README.md and docs/honest-answers.md each part stands between `<!-- name -->` and `<!-- /name -->`. The other pages
+are written whole.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from classifier.card import Card
@@ -15,6 +16,7 @@ from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.ranking import rank
 from classifier.store import ModelStore
+from docs import honesty
 from load_tests.reporting import page
 from load_tests.reporting.figures import Results
 from load_tests.reporting.tables import table
@@ -42,11 +44,25 @@ def main() -> None:
     RECIPES_PAGE.write_text(recipes_page(), encoding="utf-8")
     SETTINGS.write_text(settings_page(), encoding="utf-8")
     PERFORMANCE.write_text(performance_page(), encoding="utf-8")
+    honesty.PAGE.write_text(written_honesty(honesty.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def written(text: str) -> str:
-    """The document with every part made anew."""
-    parts = {"models": models, "answer": answer, "peers": peers}
+    """README.md with every part made anew."""
+    return _written(text, {"models": models, "answer": answer, "peers": peers}, README)
+
+
+def written_honesty(text: str) -> str:
+    """docs/honest-answers.md with every part made anew."""
+    parts = {
+        "calibrations": honesty.calibrations,
+        "familiarities": honesty.familiarities,
+        "prediction sets": honesty.prediction_sets,
+    }
+    return _written(text, parts, honesty.PAGE)
+
+
+def _written(text: str, parts: Mapping[str, Callable[[], Iterable[str]]], file: Path) -> str:
     for name, part in parts.items():
         text, found = re.subn(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
@@ -55,7 +71,7 @@ def written(text: str) -> str:
             flags=re.DOTALL,
         )
         if found != 1:
-            raise SystemExit(f"{README} has {found} spots for {name!r}, expected one")
+            raise SystemExit(f"{file} has {found} spots for {name!r}, expected one")
     return text
 
 

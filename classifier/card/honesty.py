@@ -71,13 +71,15 @@ class CalibrationRecord(Part):
 class SetQuantile(Part):
     """Labels with at least the probability `1 - quantile` form the set that is to hold the right one at `coverage`.
 
-    `held` is how many sets of test images do. `held_served` counts the most probable label as in every set, as
-    `classifier.prediction_sets` has it. `size` is the mean number of labels in these.
+    `held` is how many sets of test images do. Where these images and those that the quantile was fitted on were drawn
+    in the same way, it is within `exchangeable` with 95 %; None in cards that do not say. `held_served` counts the most
+    probable label as in every set, as `classifier.prediction_sets` has it. `size` is their mean number of labels.
     """
 
     coverage: Coverage
     quantile: Probability
     held: Share
+    exchangeable: tuple[Probability, Probability] | None = None
     held_served: Share
     size: float = Field(ge=0.0)
 
@@ -112,12 +114,14 @@ class FamiliarityRecord(Part):
 
     The distance (Mahalanobis, of L2-normalised means of `features`, in `rank` directions) was fitted on the training
     images, its scale on those of `scaled_on`. `auroc` has, for each kind of outlier, how well the output tells it from
-    the genuine images of `checked_on`. None of these kinds was used to choose the method.
+    the genuine images of `checked_on`. None of these kinds was used to choose the method. `cost` is as
+    in `MethodTrial`.
     """
 
     method: Method = "mahalanobis"
     features: tuple[str, ...] = Field(min_length=1)
     rank: int = Field(ge=1)
+    cost: float | None = Field(default=None, ge=0.0)
     scaled_on: str
     scaled_images: int = Field(ge=1)
     checked_on: str
@@ -145,7 +149,9 @@ class MethodTrial(Part):
     """One method on some of the network's features.
 
     `auroc` and `false_positive_rate` (the share of outliers that get by where 95 % of genuine images do) are means over
-    the kinds of outliers. `worst` is the kind with the lowest AUROC. `rank` is None where the method has none.
+    the kinds of outliers. `worst` is the kind with the lowest AUROC. `rank` is None where the method has none. `cost`
+    is what it adds to the network, in multiply-adds or what takes as long: 0.02 is 2 % of the network's own. It is None
+    where no network can carry the method, or where none was counted.
     """
 
     method: Method
@@ -154,16 +160,18 @@ class MethodTrial(Part):
     auroc: Probability
     false_positive_rate: Probability
     worst: str
+    cost: float | None = Field(default=None, ge=0.0)
 
 
 class FamiliarityTrial(Part):
     """What was tried to tell unfamiliar images: on `images` genuine ones of `split`, and `outliers` of each kind.
 
-    `reason` says why the method was taken, or why none was.
+    `most_cost` is what a method may cost. `reason` says why the method was taken, or why none was.
     """
 
     split: str
     images: int = Field(ge=1)
     outliers: dict[str, int]
     tried: tuple[MethodTrial, ...]
+    most_cost: float | None = Field(default=None, gt=0.0)
     reason: str

@@ -184,7 +184,7 @@ def _fit_version(
     shutil.rmtree(options.run_folder, ignore_errors=True)  # the version holds all that it was for
     with _although(f"{saved} is saved"):
         print("\n".join(metrics_lines(card)))
-        _show_mistakes(fitted, options.run_folder.parent / f"{card.name}-{card.version}")
+        _show_mistakes(fitted, card, options.run_folder.parent / f"{card.name}-{card.version}")
         if record:
             _record(saved, record / _kept_as(recipe, dataset, card))
         print(f"saved {saved} (epoch {card.training.best_epoch} of {card.training.epochs_run})")
@@ -209,14 +209,18 @@ def _kept_as(recipe: Recipe, dataset: Dataset, card: Card) -> Path:
     return Path(f"{card.name}-{card.version}")
 
 
-def _show_mistakes(fitted: Fitted, to: Path) -> None:
-    """Write the mistakes on somebody's own photos, whose names are known, and say where they lie."""
+def _show_mistakes(fitted: Fitted, card: Card, to: Path) -> None:
+    """Write the mistakes on somebody's own photos, whose names are known, and say where they lie.
+
+    They have the probabilities that are served, which are those of the fitted network at the card's temperature.
+    """
     from training.evaluation.scores import Evaluation
     from training.reports.mistakes import LISTING, SHEET, mistakes_of, write_mistakes
 
     split = fitted.dataset.splits[fitted.held_out]
     answers = Evaluation(fitted.answers[fitted.held_out], split.labels)
-    if mistakes := mistakes_of(split, answers, fitted.dataset.labels):
+    temperature = card.calibration.temperature if card.calibration else 1.0
+    if mistakes := mistakes_of(split, answers, fitted.dataset.labels, temperature):
         write_mistakes(mistakes, split, to, f"{fitted.name}: {fitted.held_out}, mistakes with the highest probability")
         print(f"mistakes on {len(mistakes):,} {fitted.held_out} images: {to / SHEET}, {to / LISTING}")
 

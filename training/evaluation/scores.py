@@ -139,7 +139,11 @@ class Evaluation:
 
     def before_temperature(self, temperature: float) -> Evaluation:
         """The same answers with their logits multiplied by it: what they were before they were divided by it."""
-        logits = np.log(np.clip(self.probabilities.astype(np.float64), _SMALLEST, 1.0)) * temperature
+        return self.at_temperature(1.0 / temperature)
+
+    def at_temperature(self, temperature: float) -> Evaluation:
+        """The same answers with their logits divided by it."""
+        logits = np.log(np.clip(self.probabilities.astype(np.float64), _SMALLEST, 1.0)) / temperature
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Evaluation(np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32), self.labels)
 

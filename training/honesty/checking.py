@@ -27,6 +27,7 @@ def familiarity_record(
     return FamiliarityRecord(
         features=chosen.features,
         rank=chosen.distance.rank,
+        cost=round(chosen.cost, 6),
         scaled_on="validation",
         scaled_images=scaled_images,
         checked_on=checked_on,

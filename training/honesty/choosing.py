@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,16 @@ from training.datasets.dataset import Dataset, Split
 from training.honesty import methods
 from training.honesty.detection import auroc, false_positive_rate
 from training.honesty.distance import Directions, Distance
-from training.honesty.features import LOGITS, Features, feature_sets, reader
+from training.honesty.features import LOGITS, Features, cost, feature_sets, multiply_adds, reader
 from training.honesty.outliers.made import to_choose
 from training.progress import Counted, Progress, silent
 
-RANKS = (64, 256)
+RANKS = (64, 128)
 FEWEST_IMAGES = 100  # validation images, for a scale and a threshold that mean something
 TRAINING_IMAGES, GENUINE_IMAGES, OUTLIERS = 5_000, 2_000, 200  # at most, the last of each kind
 GOOD = 0.9  # AUROC on more than half of the kinds of outliers; with less, a version rather says nothing
-AS_GOOD = 0.002  # of AUROC; the first, and cheapest, of those that are no further from the best is taken
+MOST_COST = 0.02  # of the network's own multiply-adds
+FREE = 160_000  # multiply-adds that any network may have added: beside an answer's other work they hardly count
 
 Rows = Mapping[str, Features]  # by feature
 
@@ -33,6 +34,7 @@ class Chosen:
 
     features: tuple[str, ...]
     distance: Distance
+    cost: float = 0.0  # in multiply-adds, as a share of the network's own
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,30 @@ def choose(
     counted = Counted(progress, "looking at made outliers", len(train) + len(genuine) + len(outliers) * OUTLIERS)
     known, seen = read_counted(read, train.pixels, counted), read_counted(read, genuine.pixels, counted)
     others = {kind: read_counted(read, pixels, counted) for kind, pixels in outliers.items()}
-    tried = list(_all_tried(sets, known, train.labels, seen, others))
-    best = max(each.trial.auroc for each in tried if each.chosen)
-    taken = next(each for each in tried if each.chosen and each.trial.auroc >= best - AS_GOOD)
+    own, classes = multiply_adds(network), len(dataset.labels)
+    most = max(MOST_COST, FREE / own)
+    tried = list(
+        _all_tried(
+            sets, known, train.labels, seen, others, lambda features, rank: cost(network, features, rank, classes) / own
+        )
+    )
+    taken = _best(tried, most)
     record = FamiliarityTrial(
         split="validation",
         images=len(genuine),
         outliers={kind: len(pixels) for kind, pixels in outliers.items()},
         tried=tuple(each.trial for each in tried),
-        reason=_reason(taken),
+        most_cost=round(most, 6),
+        reason=_reason(taken, most),
     )
-    return taken.chosen if taken.is_good else None, record
+    return taken.chosen if taken and taken.is_good else None, record
+
+
+def _best(tried: Iterable[_Tried], most: float) -> _Tried | None:
+    """The best of what a network can carry at that cost, the cheaper of equals."""
+    affordable = [(each.trial.auroc, -each.chosen.cost, each) for each in tried if each.chosen]
+    affordable = [each for each in affordable if -each[1] <= most]
+    return max(affordable, key=lambda each: each[:2], default=(0.0, 0.0, None))[2]
 
 
 def read_counted(read: Any, pixels: Any, counted: Counted) -> Rows:
@@ -108,6 +123,7 @@ def _all_tried(
     labels: npt.NDArray[np.int64],
     genuine: Rows,
     outliers: Mapping[str, Rows],
+    cost_of: Callable[[tuple[str, ...], int], float],
 ) -> Iterator[_Tried]:
     def tried(
         method: Method,
@@ -127,6 +143,7 @@ def _all_tried(
             auroc=round(float(np.mean(list(areas.values()))), 6),
             false_positive_rate=round(float(np.mean(by_mistake)), 6),
             worst=min(areas, key=areas.__getitem__),
+            cost=None if chosen is None else round(chosen.cost, 6),
         )
         return _Tried(trial, chosen, tuple(areas.values()))
 
@@ -156,7 +173,7 @@ def _all_tried(
                 features,
                 lambda rows, near=near, f=features: -near.of(side_by_side(rows, f)),
                 rank,
-                Chosen(features, near),
+                Chosen(features, near, cost_of(features, rank)),
             )
             yield tried(
                 "relative mahalanobis",
@@ -173,12 +190,15 @@ def _softmax(logits: Features) -> Features:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def _reason(taken: _Tried) -> str:
+def _reason(taken: _Tried | None, most: float) -> str:
+    limit = f"{most:.2%} of the network's own multiply-adds"
+    if taken is None or taken.chosen is None:
+        return f"none was taken: all that a network can carry costs more than {limit}"
     trial = taken.trial
     found = (
         f"{trial.method} of rank {trial.rank} on {len(trial.features)} features has a mean AUROC of {trial.auroc:.4f}, "
-        f"and at least {GOOD} on {taken.good_kinds} of {len(taken.areas)} kinds of outliers"
+        f"and at least {GOOD} on {taken.good_kinds} of {len(taken.areas)} kinds of outliers for {taken.chosen.cost:.2%}"
     )
     if not taken.is_good:
-        return f"none was taken: {found}, the best that a network can carry, and not on most kinds"
-    return f"{found}: of what a network can carry, the cheapest within {AS_GOOD} of the best"
+        return f"none was taken: {found}, the best that a network can carry for {limit}, and not on most kinds"
+    return f"{found}: the best of what a network can carry for {limit}"

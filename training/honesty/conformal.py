@@ -40,8 +40,9 @@ def prediction_sets(
 
 
 def _quantile(coverage: float, scores: np.ndarray, checked: Evaluation) -> SetQuantile:
-    position = min(math.ceil((len(scores) + 1) * coverage), len(scores))
+    position = position_of(coverage, len(scores))
     quantile = float(scores[position - 1])
+    low, high = exchangeable_interval(position, len(scores), len(checked.labels))
     least = 1.0 - quantile
     right, top = _of_the_right_label(checked), checked.predicted == checked.labels
     members = checked.probabilities.astype(np.float64) >= least
@@ -49,9 +50,31 @@ def _quantile(coverage: float, scores: np.ndarray, checked: Evaluation) -> SetQu
         coverage=coverage,
         quantile=quantile,
         held=share(int((right >= least).sum()), len(right)),
+        exchangeable=(round(low, 6), round(high, 6)),
         held_served=share(int(((right >= least) | top).sum()), len(right)),
         size=round(float(np.maximum(members.sum(axis=1), 1).mean()), 4),
     )
+
+
+def position_of(coverage: float, fitted: int) -> int:
+    """Which of so many scores, the lowest first and from 1, is the quantile."""
+    return min(math.ceil((fitted + 1) * coverage), fitted)
+
+
+def exchangeable_interval(position: int, fitted: int, checked: int) -> tuple[float, float]:
+    """Between which shares of `checked` images chance alone leaves those whose sets hold the right label, with 95 %.
+
+    The quantile is in `position`, from 1, of `fitted` scores. For exchangeable images without equal scores the number
+    of sets that hold it has a beta-binomial distribution (Angelopoulos and Bates, Conformal Prediction: A Gentle
+    Introduction, 2023).
+    """
+    above = fitted + 1 - position
+    steps = np.arange(checked)  # from one number to the next the probability changes by a ratio
+    ratios = (checked - steps) / (steps + 1) * (steps + position) / (checked - steps - 1 + above)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(ratios))])
+    below = np.cumsum(np.exp(logs - logs.max()))
+    low, high = (int(np.searchsorted(below / below[-1], tail)) for tail in (0.025, 0.975))
+    return low / checked, high / checked
 
 
 def _of_the_right_label(answers: Evaluation) -> np.ndarray:

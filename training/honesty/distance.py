@@ -2,8 +2,8 @@
 
 Features of length 1 make it what Müller and Hein call Mahalanobis++ (2025). In the `rank` directions in which the
 training images differ most, it is the distance to the nearest class mean by the classes' common covariance (Lee et al.,
-A Simple Unified Framework for Detecting Out-of-Distribution Samples, 2018). What lies outside of these directions
-counts by its mean size. So it takes few numbers to keep, and few images to fit.
+A Simple Unified Framework for Detecting Out-of-Distribution Samples, 2018). Outside of them it counts by the largest
+variance there: smaller ones are known badly. So it takes few numbers to keep, and few images to fit.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 IMAGES_PER_DIRECTION = 4  # fewer, and a covariance says more of the sample than of what it was drawn from
+LEAST_REST = 1e-5  # of the squared length, so that a difference of two such lengths in float32 is known well enough
 _RIDGE = 1e-6  # of the mean variance, so that a direction without any has an inverse
 
 
@@ -24,7 +25,8 @@ class Distance:
     """Fitted on features [n, width]: `rank` directions and the classes' means in them.
 
     `whiten` [width, rank] leads to coordinates in which the classes' common covariance is 1, `unwhiten` [rank, width]
-    back. `means` is [classes, rank]. `rest` is the mean squared length of what is left, for each of its directions.
+    back. `means` is [classes, rank]. `rest` is the variance that counts in every other direction.
+    `squared_length` is that of the features, a mean; unit features have 1 for each of them side by side.
     """
 
     centre: Floats
@@ -32,6 +34,7 @@ class Distance:
     unwhiten: Floats
     means: Floats
     rest: float
+    squared_length: float
 
     @property
     def rank(self) -> int:
@@ -77,13 +80,15 @@ class Directions:
         spread = inside - means[classes]
         variances, axes = np.linalg.eigh(spread.T @ spread / count)
         scale = np.sqrt(variances + _RIDGE * variances.mean())
-        rest = float((self.inside[:, rank:] ** 2).sum(axis=1).mean() / max(1, width - rank))
+        length = float((self.inside**2).sum(axis=1).mean() + (self.centre**2).sum())
+        edge = float((self.inside[:, rank] ** 2).mean()) if rank < width else length  # then nothing is left
         return Distance(
             centre=self.centre,
             whiten=basis @ (axes / scale),
             unwhiten=(axes * scale).T @ basis.T,
             means=means @ (axes / scale),
-            rest=max(rest, 1e-12),
+            rest=max(edge, LEAST_REST * length, 1e-12),
+            squared_length=length,
         )
 
 

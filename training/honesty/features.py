@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,11 @@ MEAN, DEVIATION = "mean", "deviation"  # of a layer's channels over the picture
 
 WIDEST = 4_096  # of what the last layer reads
 SHRUNK = 1.4  # a picture with a side so many times as large has another size
+
+# What takes as long as so many multiply-adds of one image. docs/tuning.md#cost-of-familiarity
+NUMBER = 40  # a number of a picture that is read
+STEP = 8_000  # a step, however small, in a batch of 16
+STEPS_OF_DISTANCE, STEPS_OF_MEAN, STEPS_OF_DEVIATION = 10, 6, 9
 
 PREFIX = "familiarity_"  # of every layer that is added: reduced precision leaves these alone
 
@@ -45,16 +51,46 @@ def stages(network: Any) -> tuple[str, ...]:
 
 
 def feature_sets(network: Any) -> dict[str, tuple[str, ...]]:
-    """Choices of features by name, the cheapest first. A feature is `last`, or `LAYER/mean` or `LAYER/deviation`.
+    """Choices of features by name. A feature is `last`, or `LAYER/mean` or `LAYER/deviation`.
 
     What the last layer reads is left out where it is a whole picture.
     """
-    means = tuple(f"{name}/{MEAN}" for name in stages(network))
-    deviations = tuple(f"{name}/{DEVIATION}" for name in stages(network))
-    sets = {"means of all stages": means, "means and deviations of all stages": means + deviations}
-    if last_layer(network).input.shape[-1] > WIDEST:
-        return sets
-    return {"the last layer": (LAST,)} | sets | {"all of these": (*means, *deviations, LAST)}
+    found = stages(network)
+    is_narrow = last_layer(network).input.shape[-1] <= WIDEST
+    sets: dict[str, tuple[str, ...]] = {"the last layer": (LAST,)} if is_narrow else {}
+    for count in sorted({depth for depth in (1, 2, len(found)) if depth <= len(found)}):
+        means = tuple(f"{name}/{MEAN}" for name in found[-count:])
+        deviations = tuple(f"{name}/{DEVIATION}" for name in found[-count:])
+        of = f"the last {count} stages"
+        sets |= {f"means of {of}": means, f"means and deviations of {of}": means + deviations}
+        if is_narrow:
+            sets[f"all of {of} and the last layer"] = (*means, *deviations, LAST)
+    return sets
+
+
+def cost(network: Any, features: Iterable[str], rank: int, classes: int) -> int:
+    """What a distance adds to each image, in multiply-adds or what takes as long: its matrices, numbers and steps."""
+    width, numbers, steps = 0, 0, STEPS_OF_DISTANCE
+    for feature in features:
+        layer, _, statistic = feature.rpartition("/")
+        picture = last_layer(network).input if feature == LAST else network.get_layer(layer).output
+        width += picture.shape[-1]
+        if feature != LAST:
+            readings, more = (1, STEPS_OF_MEAN) if statistic == MEAN else (4, STEPS_OF_DEVIATION)
+            numbers += readings * math.prod(picture.shape[1:])
+            steps += more
+    return width * (rank + 1) + (rank + 1) * classes + NUMBER * numbers + STEP * steps
+
+
+def multiply_adds(network: Any) -> int:
+    """How many multiplications a network's convolutions and matrices take for one image."""
+    return sum(
+        math.prod(weights.shape) * math.prod(layer.output.shape[1:-1])
+        for layer in network.layers
+        if not layer.name.startswith(PREFIX)
+        for weights in layer.weights
+        if len(weights.shape) > 1
+    )
 
 
 def block(network: Any, feature: str) -> Any:
@@ -63,10 +99,15 @@ def block(network: Any, feature: str) -> Any:
     if feature == LAST:
         value = last_layer(network).input
     else:
-        value = network.get_layer(layer).output
-        over = keras.ops.mean if statistic == MEAN else keras.ops.std
-        value = over(value, axis=(1, 2))
+        picture = network.get_layer(layer).output
+        value = _mean(picture, feature) if statistic == MEAN else keras.ops.std(picture, axis=(1, 2))
     return keras.layers.UnitNormalization(axis=-1, name=f"{PREFIX}unit_{feature.replace('/', '_')}")(value)
+
+
+def _mean(picture: Any, feature: str) -> Any:
+    """The channels' means over a picture: by pooling, which OpenVINO does faster than it reduces."""
+    pool = keras.layers.AveragePooling2D(picture.shape[1:3], name=f"{PREFIX}{feature.replace('/', '_')}")
+    return keras.ops.squeeze(pool(picture), axis=(1, 2))
 
 
 def joined(network: Any, features: Iterable[str]) -> Any:

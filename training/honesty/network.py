@@ -40,23 +40,39 @@ def scale(genuine: Floats) -> tuple[Floats, Floats]:
 
 
 def _distance(features: Any, fitted: Distance) -> Any:
-    """The squared distance of each row, float32 [n, 1], as `Distance.of` has it."""
+    """The squared distance of each row, float32 [n, 1], as `Distance.of` has it.
+
+    The length of what is left outside of the directions follows from that of the whole, which is known, less that
+    within them. So one matrix is enough. A last column of it gives the part along the centre.
+    """
     ops = keras.ops
-    inside = _dense(features, "whitened", fitted.whiten, -fitted.centre @ fitted.whiten)
-    left = ops.subtract(features, _dense(inside, "unwhitened", fitted.unwhiten, fitted.centre))
-    lengths = ops.sum(ops.square(inside), axis=-1, keepdims=True)
-    to_means = _dense(inside, "to_means", -2 * fitted.means.T, (fitted.means**2).sum(axis=1))  # less the lengths
-    rest = _dense(ops.sum(ops.square(left), axis=-1, keepdims=True), "rest", np.array([[1 / fitted.rest]]), np.zeros(1))
-    return ops.add(ops.add(ops.min(to_means, axis=-1, keepdims=True), lengths), rest)
+    along = fitted.centre[:, None]
+    inside = _dense(
+        features, "whitened", np.hstack([fitted.whiten, along]), np.append(-fitted.centre @ fitted.whiten, 0)
+    )
+    weights = np.append(1.0 - (fitted.unwhiten**2).sum(axis=1) / fitted.rest, 0.0)
+    lengths = ops.sum(ops.multiply(ops.square(inside), weights[None].astype(np.float32)), axis=-1, keepdims=True)
+    blocks = fitted.squared_length + float((fitted.centre**2).sum())
+    to_means = _dense(
+        inside,
+        "to_means",
+        np.vstack([-2 * fitted.means.T, np.full((1, len(fitted.means)), -2 / fitted.rest)]),
+        (fitted.means**2).sum(axis=1) + blocks / fitted.rest,
+    )
+    return ops.add(ops.min(to_means, axis=-1, keepdims=True), lengths)
 
 
 def _familiarity(distance: Any, levels: Floats, knots: Floats) -> Any:
     """From distance to familiarity, a straight line between two knots: float32 [n, 1]."""
-    slopes = 1 / np.diff(knots)
-    steps = _dense(distance, "steps", slopes[None], -knots[:-1] * slopes)
-    within = keras.layers.ReLU(max_value=1.0, name=f"{PREFIX}within")(steps)
-    scaled = _dense(within, "scaled", np.diff(levels)[:, None], levels[:1])
-    return keras.layers.ReLU(max_value=1.0, name=NAME)(scaled)  # rounding may have left it below 0
+    ops = keras.ops
+    slopes, falls = 1 / np.diff(knots), -np.diff(levels)
+    steps = ops.subtract(ops.multiply(distance, _row(slopes)), _row(knots[:-1] * slopes))
+    fallen = ops.sum(ops.multiply(ops.clip(steps, 0.0, 1.0), _row(falls)), axis=-1, keepdims=True)
+    return keras.layers.ReLU(max_value=1.0, name=NAME)(ops.subtract(_row(levels[:1]), fallen))
+
+
+def _row(values: Floats) -> npt.NDArray[np.float32]:
+    return np.asarray(values, np.float32)[None]
 
 
 def _dense(value: Any, name: str, kernel: Floats, bias: Floats) -> Any:

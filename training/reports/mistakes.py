@@ -29,10 +29,14 @@ class Mistake(NamedTuple):
     probability: float
 
 
-def mistakes_of(split: Split, answers: Evaluation, labels: Sequence[str]) -> list[Mistake]:
-    """All mistakes on a split whose files are known, the highest probability first, equal ones by file."""
+def mistakes_of(split: Split, answers: Evaluation, labels: Sequence[str], temperature: float = 1.0) -> list[Mistake]:
+    """All mistakes on a split whose files are known, the highest probability first, equal ones by file.
+
+    The probabilities are those at `temperature`, where `answers` are those of a network that was not calibrated.
+    """
     if split.files is None:
         return []
+    answers = answers.at_temperature(temperature)
     predicted = answers.predicted
     found = [
         Mistake(

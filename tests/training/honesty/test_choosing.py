@@ -47,7 +47,10 @@ def test_what_tells_outliers_is_taken_and_everything_tried_is_recorded(network: 
     taken = next(t for t in record.tried if t.method == "mahalanobis" and t.features == chosen.features)
     assert taken.auroc >= GOOD
     assert record.images == 150
-    assert "cheapest" in record.reason
+    assert taken.cost == pytest.approx(chosen.cost, abs=1e-6)
+    assert chosen.cost <= record.most_cost
+    assert taken.auroc == max(t.auroc for t in record.tried if t.cost is not None and t.cost <= record.most_cost)
+    assert "the best" in record.reason
 
 
 def test_where_nothing_tells_outliers_none_is_taken_and_the_record_says_so(network: Any, monkeypatch: Any):
@@ -61,6 +64,18 @@ def test_where_nothing_tells_outliers_none_is_taken_and_the_record_says_so(netwo
     assert chosen is None
     assert record is not None
     assert "none was taken" in record.reason
+
+
+def test_what_costs_too_much_is_not_taken_however_well_it_tells(network: Any, monkeypatch: Any) -> None:
+    from training.honesty import choosing
+
+    monkeypatch.setattr(choosing, "FREE", 0)
+    monkeypatch.setattr(choosing, "MOST_COST", 1e-6)
+    chosen, record = choosing.choose(network, dataset(1), SPEC)
+    assert chosen is None
+    assert record is not None
+    assert "costs more" in record.reason
+    assert [trial for trial in record.tried if trial.cost is not None and trial.auroc >= choosing.GOOD]
 
 
 def test_one_kind_that_nothing_tells_does_not_speak_against_a_method_that_tells_the_others(

@@ -7,7 +7,7 @@ import pytest
 
 from classifier.prediction_sets import prediction_set
 from training.evaluation.scores import Evaluation
-from training.honesty.conformal import COVERAGES, FEWEST_IMAGES, prediction_sets, share
+from training.honesty.conformal import COVERAGES, FEWEST_IMAGES, exchangeable_interval, prediction_sets, share
 
 LABELS = tuple("abcde")
 
@@ -51,6 +51,25 @@ def test_of_few_images_the_place_is_rounded_up_so_that_the_promise_holds():
     assert found is not None
     scores = np.sort(1.0 - few.probabilities[np.arange(len(few.labels)), few.labels].astype(np.float64))
     assert found.quantiles[-1].quantile == scores[-1]  # the 100th of 100, for a coverage of 0.99
+
+
+def test_the_card_says_how_far_from_the_coverage_chance_alone_takes_the_share():
+    draw = np.random.default_rng(0)
+    position, fitted, checked = 81, 100, 200  # a coverage of 0.8
+    scores = draw.random((20_000, fitted + checked))
+    quantiles = np.sort(scores[:, :fitted], axis=1)[:, position - 1]
+    held = (scores[:, fitted:] <= quantiles[:, None]).mean(axis=1)
+    low, high = exchangeable_interval(position, fitted, checked)
+    assert (low, high) == pytest.approx(np.quantile(held, (0.025, 0.975)), abs=0.01)
+    assert 0.94 <= ((held >= low) & (held <= high)).mean() <= 0.97
+    found = prediction_sets(answers(fitted, 1), answers(checked, 2), "validation", "test")
+    assert found is not None
+    assert found.quantiles[0].exchangeable == (low, high)
+
+
+def test_more_images_leave_less_to_chance():
+    widths = [high - low for low, high in (exchangeable_interval(int(0.9 * n) + 1, n, n) for n in (100, 1_000, 10_000))]
+    assert widths == sorted(widths, reverse=True)
 
 
 def test_too_few_images_make_no_sets():

@@ -30,7 +30,8 @@ def test_images_off_the_directions_of_training_are_far_with_all_directions_or_ha
     genuine = fitted.of(MEANS[LABELS] + DRAW.normal(0, 1, (2_000, 6)) * WIDTHS)
     odd = fitted.of(MEANS[LABELS] + np.array([0, 0, 0, 0, 0.5, 0.5]))
     assert odd.min() > np.quantile(genuine, 0.99)
-    assert genuine.mean() == pytest.approx(6, rel=0.2)  # as many as there are directions
+    # One for each direction: outside of the first three, for each that is as wide as the widest of them.
+    assert genuine.mean() == pytest.approx(rank if rank == 6 else 4, rel=0.2)
 
 
 def test_between_two_classes_is_far_only_where_classes_are_told_apart():

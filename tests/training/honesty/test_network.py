@@ -31,7 +31,7 @@ def scored() -> tuple[Any, Any, Any]:
     from training.honesty.network import with_familiarity
 
     network = tiny_network(SHAPE, 3)
-    features = feature_sets(network)["all of these"]
+    features = feature_sets(network)["all of the last 2 stages and the last layer"]
     read = reader(network, features)
     labels = np.arange(600) % 3
     fitted = fit_distance(side_by_side(read(pictures(600)), features), labels, rank=16)
@@ -94,3 +94,37 @@ def test_the_stages_of_a_network_are_the_last_layers_of_each_size():
     network = tiny_network(SHAPE, 3)
     names = [layer.name for layer in network.layers]
     assert [names.index(name) for name in stages(network)] == [2, 3]  # convolved, which cuts off a rim, and pooled
+
+
+def test_sets_of_features_reach_from_the_last_stage_to_all_of_them():
+    from training.honesty.features import DEVIATION, LAST, MEAN, feature_sets, stages
+
+    network = tiny_network(SHAPE, 3)
+    first, last = stages(network)
+    sets = list(feature_sets(network).values())
+    assert sets[0] == (LAST,)
+    assert sets[1] == (f"{last}/{MEAN}",)
+    assert sets[-1] == (f"{first}/{MEAN}", f"{last}/{MEAN}", f"{first}/{DEVIATION}", f"{last}/{DEVIATION}", LAST)
+
+
+def test_a_networks_multiply_adds_are_those_of_its_convolutions_and_matrices():
+    import keras
+
+    from training.honesty.features import multiply_adds
+
+    pixels = keras.Input((8, 8, 3), dtype="uint8")
+    seen = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(pixels))  # 6 x 6 positions
+    seen = keras.layers.DepthwiseConv2D(3)(keras.layers.BatchNormalization()(seen))  # 4 x 4
+    network = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.Flatten()(seen)))
+    assert multiply_adds(network) == 36 * 27 * 4 + 16 * 9 * 4 + 64 * 2
+
+
+def test_more_features_and_more_directions_cost_more():
+    from training.honesty.features import LAST, cost, stages
+
+    network = tiny_network(SHAPE, 3)
+    mean, deviation = (f"{stages(network)[0]}/{each}" for each in ("mean", "deviation"))
+    rising = [
+        cost(network, *each, 3) for each in (((LAST,), 4), ((LAST,), 8), ((LAST, mean), 8), ((LAST, deviation), 8))
+    ]
+    assert rising == sorted(set(rising))

@@ -33,6 +33,12 @@ def test_mistakes_come_with_the_surest_first_and_right_answers_not_at_all() -> N
     assert [each[1:] for each in found] == [("c.jpg", "plate", "cup", 0.96), ("a.jpg", "cup", "plate", 0.7)]
 
 
+def test_mistakes_have_the_probabilities_that_are_served_once_the_network_is_calibrated() -> None:
+    split, answers = answered(("a.jpg", 0, 0.9), ("b.jpg", 1, 0.9))
+    (found,) = mistakes_of(split, answers, LABELS, temperature=2.0)
+    assert found.probability == 0.75  # odds of 9 to 1 become 3 to 1
+
+
 def test_images_without_names_give_no_list() -> None:
     split, answers = answered(("a.jpg", 0, 0.7))
     assert mistakes_of(Split(split.pixels, split.labels), answers, LABELS) == []
