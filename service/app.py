@@ -62,7 +62,7 @@ def _put_together() -> ServerContext:
     traffic = Traffic(settings, access, paths, metrics)
 
     def in_front(bentoml_app: ASGIApp) -> ASGIApp:
-        others = bodies.forms_only(bentoml_app, _CLASSIFY)
+        others = routes.in_words(bodies.forms_only(bentoml_app, _CLASSIFY))
         return RequestMiddleware(HotRoutes(_APP, routes.HOT, others), traffic)
 
     return ServerContext(Catalog(settings, metrics), traffic, in_front)

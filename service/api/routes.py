@@ -6,11 +6,13 @@ import re
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from classifier.errors import RolloutFileError
+from classifier.errors import RolloutFileError, SightlineError
 from classifier.prediction_sets import quantile_for
 from service import metrics
 from service.api import bodies, responses
@@ -147,13 +149,39 @@ async def reload(request: Request) -> Response:
     return responses.json_response({"loading": reloader.loading})
 
 
+def in_words(app: ASGIApp) -> ASGIApp:
+    """An app that answers as `app` does, but for plain 404s and 405s: BentoML words those that are not ours."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        instead: Response | None = None
+
+        async def translate(message: Message) -> None:
+            nonlocal instead
+            if message["type"] == "http.response.start" and message["status"] in (404, 405):
+                headers = Headers(raw=message["headers"])
+                if headers.get("content-type", "").startswith("text/plain"):
+                    instead = _not_served(scope, headers.get("allow", ""))
+                    await instead(scope, receive, send)
+            if instead is None:
+                await send(message)
+
+        await app(scope, receive, translate)
+
+    return answered
+
+
 async def in_our_words(request: Request, error: Exception) -> Response:
     """What Starlette itself says of a path or a method, as a problem with what to ask instead."""
-    path, methods = request.scope["path"], (getattr(error, "headers", None) or {}).get("Allow", "")
-    allowed = ", ".join(sorted(methods.split(", ")))
+    return _not_served(request.scope, (getattr(error, "headers", None) or {}).get("Allow", ""))
+
+
+def _not_served(scope: Scope, methods: str) -> Response:
+    """The answer where a path, or its method, is not served. `methods` are those that are, with commas between."""
+    path, allowed = scope["path"], ", ".join(sorted(filter(None, methods.replace(" ", "").split(","))))
+    error: SightlineError = NoSuchPath(f"nothing is served under {path}; {_INSTEAD}")
     if allowed:
-        return responses.problem_response(MethodNotAllowed(f"{path} takes {allowed}, not {request.method}", allowed))
-    return responses.problem_response(NoSuchPath(f"nothing is served under {path}; {_INSTEAD}"))
+        error = MethodNotAllowed(f"{path} takes {allowed}, not {scope['method']}", allowed)
+    return responses.error_response(path, error)
 
 
 async def no_such_path(request: Request) -> Response:

@@ -247,6 +247,7 @@ function showSamples(labels) {
 
 function showProgram() {
   const { model, version } = chosen();
+  $("program").hidden = !model;
   $("snippets").replaceChildren(
     ...LANGUAGES.map((name) => {
       const button = document.createElement("button");

@@ -47,12 +47,13 @@ def serving(
     environ: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
     python: Sequence[str] = ("-m", "bentoml"),
+    port: int = 0,
 ) -> Iterator[Server]:
-    """`bentoml serve` on a free port with its own BENTOML_HOME; not necessarily ready yet.
+    """`bentoml serve` on a port, or a free one, with its own BENTOML_HOME; not necessarily ready yet.
 
     It ends as soon as its work is done, without giving routers time to notice, unless `environ` says otherwise.
     """
-    port = free_port()
+    port = port or free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "BENTOML_"))}
     home.mkdir(parents=True, exist_ok=True)
     log = home / f"server-{port}.log"

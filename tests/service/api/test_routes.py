@@ -12,9 +12,10 @@ import httpx
 import numpy as np
 import pytest
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
 
 from classifier.loaded_model import LoadedModel
-from service.api.routes import create_app, serve_catalog
+from service.api.routes import create_app, in_words, serve_catalog
 from service.client.version import VERSION
 from service.errors import QueueFull
 from service.inference.catalog import Catalog
@@ -184,6 +185,27 @@ async def test_any_other_path_is_a_problem_that_points_to_the_right_ones(client:
         assert (said["status"], said["code"]) == (404, "no-such-path")
         for pointer in (path, "POST /v1/models/MODEL/predict", "GET /v1/models", "/docs"):
             assert pointer in said["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "headers", "expected"),
+    [
+        ("Not Found", 404, {}, (404, "no-such-path", None)),
+        ("Method Not Allowed", 405, {"allow": "POST"}, (405, "method-not-allowed", "POST")),
+        ("busy", 503, {}, (503, None, None)),
+        ("", 200, {}, (200, None, None)),
+    ],
+)
+async def test_what_another_app_says_of_a_path_in_plain_text_becomes_a_problem(
+    text: str, status: int, headers: dict[str, str], expected: tuple[int, str | None, str | None]
+) -> None:
+    others = in_words(PlainTextResponse(text, status, headers))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(others), base_url="http://sightline") as client:
+        answer = await client.get("/classify")
+        code = answer.headers.get("x-error-code")
+        assert (answer.status_code, code, answer.headers.get("allow")) == expected
+        assert (answer.text == text) == (code is None)
+        assert code is None or "error" in (await client.get("/v2/classify")).json()
 
 
 @pytest.mark.parametrize(
