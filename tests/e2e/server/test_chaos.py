@@ -384,8 +384,9 @@ def test_keys_of_file_and_environment_open_every_path_and_nothing_else_does(
     with serving(tmp_path, environ=environ | {"SIGHTLINE_API_KEYS": f"{KEY}-old"}, host="0.0.0.0") as server:  # noqa: S104
         wait_until(server, "/readyz", 200)
         assert httpx.get(f"{server.url}/livez").status_code == 200
-        assert httpx.get(server.url).status_code == 200  # the page, which asks for the key
-        for path in ("/docs", "/metrics", "/schema.json", "/docs.json", "/v1/models", "/v2", "/static_content/x"):
+        for path in ("/", "/docs"):  # the pages, which ask for the key
+            assert httpx.get(server.url + path).status_code == 200
+        for path in ("/metrics", "/schema.json", "/docs.json", "/v1/models", "/v2", "/static_content/x"):
             refused = httpx.get(server.url + path)
             assert refused.status_code == 401, path
             assert "Bearer" in refused.headers["www-authenticate"]
