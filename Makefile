@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -q -n $(strip $(WORKERS)) --dist loadfile --no
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test lint check fix e2e load peers limit soak train-env release bento image docs lock clean
+.PHONY: help serve test lint check fix e2e load peers limit soak train-env release bento image docs site lock clean
 
 help:  ## say what the targets do
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,9 @@ image: bento  ## build the hardened container image from it (needs Docker; OPTIO
 docs: $(VENV)/.dev  ## write the tables of README.md anew from code and cards
 	$(BIN)/python -m docs.tables
 
+site: $(VENV)/site/.installed  ## build the documents as a site in build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/site/bin/mkdocs build --quiet
+
 lock: $(VENV)/.dev  ## resolve requirements/*.txt anew from pyproject.toml
 	$(BIN)/python requirements/lock.py
 
@@ -102,6 +105,11 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 $(PEERS_VENV)/.installed: requirements/peers.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+$(VENV)/site/.installed: requirements/site.txt | $(VENV)/bin/python
+	test -x $(VENV)/site/bin/mkdocs || $(PYTHON) -m venv $(VENV)/site
+	test -x $(VENV)/site/bin/mkdocs || $(VENV)/site/bin/python -m pip install --quiet --require-hashes -r $<
 	@touch $@
 
 $(VENV)/bin/python:

@@ -16,7 +16,7 @@ from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.ranking import rank
 from classifier.store import ModelStore
-from docs import honesty
+from docs import article_tables, honesty
 from load_tests.reporting import page
 from load_tests.reporting.figures import Results
 from load_tests.reporting.tables import table
@@ -45,6 +45,7 @@ def main() -> None:
     SETTINGS.write_text(settings_page(), encoding="utf-8")
     PERFORMANCE.write_text(performance_page(), encoding="utf-8")
     honesty.PAGE.write_text(written_honesty(honesty.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    article_tables.main()
 
 
 def written(text: str) -> str:

@@ -12,7 +12,7 @@ from classifier.commands.cli import load
 from docs.tables import README, ROOT
 from service.client.__main__ import parser
 
-DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "articles").glob("*.md"))]
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 CLIENT = ".venv/bin/python -m service.client "
 SIGHTLINE = ".venv/bin/sightline "
