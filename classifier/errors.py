@@ -21,6 +21,13 @@ class ImageError(SightlineError):
     title = "The image cannot be used"
 
 
+class UnreadableFile(ImageError):
+    """The path that was given cannot be read."""
+
+    code = "unreadable-file"
+    title = "The file cannot be read"
+
+
 class NotAnImage(ImageError):
     """The bytes are not in one of `formats.FORMATS`."""
 

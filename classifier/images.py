@@ -87,6 +87,15 @@ class OpenedImage:
             raise _too_large(found.width, found.height, max_pixels)
 
     @property
+    def width(self) -> int:
+        """In pixels, as the file has it, before it is turned."""
+        return self._outline.width
+
+    @property
+    def height(self) -> int:
+        return self._outline.height
+
+    @property
     def held_pixels(self) -> float:
         return self.pixels * _HELD.get(self._outline.kind, 1.0)
 

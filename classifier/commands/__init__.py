@@ -20,13 +20,14 @@ class Command(NamedTuple):
 CLASSIFIER = {
     "list": Command("classifier.commands.list_models", "List the trained models, with their accuracy."),
     "predict": Command("classifier.commands.predict", "Classify image files."),
+    "score": Command("classifier.commands.score", "Classify any number of images into a table."),
     "explain": Command("classifier.commands.explain", "Draw what a decision rests on, over the image."),
     "verify": Command("classifier.commands.verify", "Check files and answers against the model cards."),
     "export": Command("classifier.commands.export", "Write a model for other servers or for phones."),
 }
 
 TRAINING = {
-    "recipes": Command("training.commands.list_recipes", "List the recipes there are."),
+    "recipes": Command("training.commands.list_recipes", "List the recipes there are.", rare=True),
     "fetch": Command("training.commands.fetch", "Download a data set from its public source."),
     "check": Command("training.commands.checking.check", "Look for what is wrong with a data set."),
     "preview": Command("training.commands.preview", "Draw the images that a network will be fed."),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from classifier.commands.parameters import EngineName, Model, Models, PrecisionName, path
-from classifier.commands.predict import UnreadableFile, read
+from classifier.commands.predict import read
+from classifier.errors import UnreadableFile
 from classifier.store import ModelStore
 
 if TYPE_CHECKING:

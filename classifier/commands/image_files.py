@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from classifier.errors import ImageError
+from classifier.formats import FILE_SUFFIXES as SUFFIXES
 
-SUFFIXES = (*(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), *(".avif", ".heic", ".heif"))
 LOOKED_EVERY_S = 0.5
 
 

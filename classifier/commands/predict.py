@@ -15,7 +15,7 @@ import typer
 
 from classifier.commands import image_files
 from classifier.commands.parameters import EngineName, Json, Model, Models, PrecisionName, path, whole_number
-from classifier.errors import ImageError, SightlineError
+from classifier.errors import ImageError, SightlineError, UnreadableFile
 from classifier.store import ModelStore
 
 if TYPE_CHECKING:
@@ -33,13 +33,6 @@ def _table(text: object) -> Path:
     if not str(text).lower().endswith(".csv"):
         raise typer.BadParameter(f"expected a file called .csv, got {str(text)!r}")
     return path(text)
-
-
-class UnreadableFile(ImageError):
-    """The path that was given cannot be read."""
-
-    code = "unreadable-file"
-    title = "The file cannot be read"
 
 
 def run(

@@ -1,0 +1,1 @@
+"""How fast `sightline score` is, and how much memory it takes."""
