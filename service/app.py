@@ -223,7 +223,7 @@ class Sightline:
     async def _classify(self, request: Request) -> Response:
         allowed_ms = time_for(request, SETTINGS)
         files, fields = await bodies.read_form(request, SETTINGS.max_body_bytes)
-        image = bodies.the_image(files, {})
+        image = bodies.the_image(files, {} if files else fields)  # beside a file, the fields are ours
         given = {name: _text(value) for name, value in fields.items()}
         if unknown := given.keys() - {"model", "version", "top_k"}:
             raise MalformedRequest(f"no field {', '.join(sorted(unknown))}; there is: image, model, version, top_k")

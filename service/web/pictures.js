@@ -11,7 +11,7 @@ const BEGINNINGS = [
   ["pdf", /^%PDF/],
 ];
 
-export const isPicture = (file) => file.type.startsWith("image/") || PICTURE_NAME.test(file.name);
+export const isPicture = (file) => (file.type.startsWith("image/") && !file.type.includes("svg")) || PICTURE_NAME.test(file.name);
 
 /** What a file is that may be no picture: heic, video, pdf, text, empty, or "" for anything else. */
 export async function kindOf(file) {

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from classifier.commands.cli import main
 from classifier.store import ModelStore
 from tests.archives import photo_folders
+from tests.e2e.clients import browsers
 from tests.e2e.servers import ROOT, Server, serving
 from tests.training.tiny_backbone import on_tiny, optimizer
 from training.recipes import FOR_ANY_IMAGES
@@ -95,6 +99,33 @@ def test_the_phones_request_is_answered_by_https_to_who_has_the_key(folder: Path
         ["bash", "-c", without], cwd=folder, env=environ, check=True, timeout=60, capture_output=True
     )
     assert json.loads(refused.stdout)["code"] == "unauthorized"
+
+
+@browsers.MARKS[1]
+def test_the_phones_page_asks_for_the_key_and_tells_a_photo_of_a_cup(folder: Path, secured: Server) -> None:
+    here = secured.url.replace("http:", "https:") + "/"
+    wait_until_open(here)
+    with (
+        browsers.launched() as browser,
+        browsers.opened(browser, here, **browsers.PHONE, ignore_https_errors=True) as page,
+    ):
+        page.locator("#key").fill((folder / "api-keys").read_text().strip())
+        page.locator("#key-form button").click()
+        page.locator("#model").select_option("my-photos")
+        browsers.choose(page, ("new.jpg", (folder / "my_photos" / "cup" / "1.jpg").read_bytes()))
+        browsers.sync_api.expect(page.locator(".result .bar").first).to_contain_text("cup")
+        browsers.take_picture(page, "tutorial-phone")
+
+
+def wait_until_open(url: str) -> None:
+    """Raises AssertionError where the page does not come within a minute and a half."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, verify=False, timeout=5).status_code == 200:  # noqa: S501  (it is signed by itself)
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"{url} never answered")
 
 
 def test_the_container_is_run_as_the_tests_of_the_container_run_it() -> None:
