@@ -1,7 +1,8 @@
 """`/docs`: the OpenAPI document as a page with navigation and a form to try each route, all of it from this server.
 
-RapiDoc draws it, a kept file of another project; `reference/vendored.json` says which. It writes style attributes,
-which our content security policy forbids. So `reference/styles.js`, which is read first, sets them as properties.
+RapiDoc draws it (docs/tuning.md#page-of-the-api), a kept file of another project; `reference/vendored.json` says which.
+It writes style attributes, which our content security policy forbids. So `reference/styles.js`, which is read first,
+sets them as properties.
 """
 
 from __future__ import annotations
