@@ -1,11 +1,14 @@
-"""What a version answered lately beside what its card expects: a row for labels, one for confidence, each judged."""
+"""What a version answered lately beside what its card expects: labels, confidence and familiarity, each judged."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from classifier.card import Card, ExpectedAnswers, Histogram
+import numpy as np
+
+from classifier.card import Card, ExpectedAnswers, FamiliarityRecord, Histogram
 from classifier.errors import SightlineError
 from service.drift.scrape import Counted, UnusableMetrics
 from service.drift.stability import Stability, stability
@@ -72,10 +75,26 @@ def rows(card: Card, counted: Counted) -> list[Row]:
             f"{card.name}@{card.version}; are they of another version?"
         )
     labels = tuple(counted.labels.get(label, 0) for label in card.labels)
-    return [
+    found = [
         _row("labels", card.labels, expected.labels, labels),
         _row("confidence", _words(expected.confidence), *_probabilities(expected.confidence, counted.confidence)),
     ]
+    if card.familiarity is not None and counted.familiarity:
+        found.append(_familiarity_row(card.familiarity, counted.familiarity))
+    return found
+
+
+def _familiarity_row(record: FamiliarityRecord, counts: dict[float, int]) -> Row:
+    """By those of the card's thresholds that the metrics count up to; the card has the genuine images below each."""
+    below = {p.threshold: round(p.rejected.value * p.rejected.images) for p in record.points if p.threshold in counts}
+    images = record.points[0].rejected.images
+    bounds = sorted(below)
+    expected = np.diff([0, *(below[bound] for bound in bounds), images])
+    reached = [sum(count for bound, count in counts.items() if bound <= threshold) for threshold in bounds]
+    now = np.diff([0, *reached, sum(counts.values())])
+    edges = [0.0, *bounds, 1.0]
+    words = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    return _row("familiarity", words, tuple(expected.tolist()), tuple(now.tolist()))
 
 
 def _expected(card: Card) -> ExpectedAnswers:

@@ -14,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from classifier.errors import SightlineError
-from service.metrics import CONFIDENCE, PREDICTIONS
+from service.metrics import CONFIDENCE, FAMILIARITY, PREDICTIONS
 
 PATIENCE_S = 10.0
-_BUCKETS = f"{CONFIDENCE.name}_bucket"
+_BUCKETS, _FAMILIARITY_BUCKETS = f"{CONFIDENCE.name}_bucket", f"{FAMILIARITY.name}_bucket"
 
 Key = TypeVar("Key")
 
@@ -30,10 +30,14 @@ class UnusableMetrics(SightlineError):
 
 
 class Counted(NamedTuple):
-    """Images by their most probable label, and by the upper bound of that label's probability."""
+    """Images by their most probable label, by the upper bound of that label's probability, and of the familiarity.
+
+    The last is empty where the version says nothing of it.
+    """
 
     labels: dict[str, int]
     confidence: dict[float, int]
+    familiarity: dict[float, int]
 
 
 def read_metrics(source: str) -> str:
@@ -55,6 +59,7 @@ def counted(text: str, name: str, version: int) -> Counted:
     """What was counted since the start, of all servers where the text is of several. Raises UnusableMetrics."""
     labels: Counter[str] = Counter()
     cumulative: Counter[float] = Counter()
+    familiarity: Counter[float] = Counter()
     seen = set()
     for sample in _samples(text):
         model = sample.labels.get("model", "?"), sample.labels.get("version", "?")
@@ -64,19 +69,22 @@ def counted(text: str, name: str, version: int) -> Counted:
             continue
         if sample.name == _BUCKETS:
             cumulative[float(sample.labels["le"])] += round(sample.value)
+        elif sample.name == _FAMILIARITY_BUCKETS:
+            familiarity[float(sample.labels["le"])] += round(sample.value)
         elif sample.name == PREDICTIONS.name:
             labels[sample.labels["label"]] += round(sample.value)
     if not cumulative:
         there = f"it has {', '.join(sorted(seen))}" if seen else "it is not of a server of Sightline"
         raise UnusableMetrics(f"the metrics say nothing of {name}@{version}; {there}")
-    return Counted(dict(labels), _apart(cumulative))
+    return Counted(dict(labels), _apart(cumulative), _apart(familiarity))
 
 
 def between(earlier: Counted, later: Counted) -> Counted | None:
     """What was counted between two looks at a server; None where it was started anew meanwhile."""
     labels, confidence = _less(later.labels, earlier.labels), _less(later.confidence, earlier.confidence)
-    was_reset = any(images < 0 for images in (*labels.values(), *confidence.values()))
-    return None if was_reset else Counted(labels, confidence)
+    familiarity = _less(later.familiarity, earlier.familiarity)
+    was_reset = any(images < 0 for counts in (labels, confidence, familiarity) for images in counts.values())
+    return None if was_reset else Counted(labels, confidence, familiarity)
 
 
 def _samples(text: str) -> Iterator[Sample]:

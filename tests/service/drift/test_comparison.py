@@ -15,7 +15,7 @@ from classifier.card import Card, ExpectedAnswers, Histogram, Sample
 from classifier.commands.cli import main
 from classifier.store import CARD
 from service.metrics import Metrics
-from tests.tiny_models import tiny_card
+from tests.tiny_models import familiarity_of, tiny_card
 
 
 def answers(shares: tuple[float, ...], images: int, confidence: float = 0.9) -> np.ndarray:
@@ -92,6 +92,36 @@ def test_each_row_has_its_verdict(
 ) -> None:
     assert compared(models, tmp_path, scraped((CARD_OF_TINY, rows)), "--json") == code
     assert verdicts(capsys.readouterr().out) == {"labels": labels, "confidence": confidence}
+
+
+CARD_OF_SCORED = CARD_OF_TINY.model_copy(
+    update=familiarity_of(CARD_OF_TINY.sample) | {"expected": CARD_OF_TINY.expected, "name": "tiny"}
+)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "verdict", "code"),
+    [(0.0, "as expected", 0), (-0.9, "drifted", 1)],
+    ids=["as in the test", "odd pictures"],
+)
+def test_familiarity_has_a_row_where_the_version_says_something_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lowest: float, verdict: str, code: int
+) -> None:
+    folder = tmp_path / "models" / "tiny" / "1"
+    folder.mkdir(parents=True)
+    (folder / CARD).write_text(CARD_OF_SCORED.model_dump_json())
+    rows = answers((0.5, 0.3, 0.2), 3_000)
+    scores = np.clip(np.linspace(lowest, 1, len(rows)), 0, 1).astype(np.float32)
+    scores[scores < 0.05] = np.minimum(
+        scores[scores < 0.05], 0.005
+    )  # of those below 0.05 all are below 0.01, by the card
+    metrics = Metrics()
+    metrics.of(CARD_OF_SCORED).ran([0] * len(rows), [0] * len(rows), 0, rows, scores)
+    assert compared(tmp_path / "models", tmp_path, metrics.text().decode(), "--json") == code
+    said = json.loads(capsys.readouterr().out)["rows"][-1]
+    assert (said["what"], said["verdict"]) == ("familiarity", verdict)
+    assert [category["category"] for category in said["categories"]] == ["0 to 0.01", "0.01 to 0.05", "0.05 to 1"]
+    assert [sum(category[of] for category in said["categories"]) for of in ("expected", "now")] == [100, 3_000]
 
 
 def test_a_person_reads_a_table_and_what_moved_most(
