@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from classifier import provenance
 from classifier.card import Card
+from classifier.engines import Probabilities
 from classifier.loaded_model import LoadedModel
 from classifier.store import ONNX, ModelStore
+from training.datasets.dataset import Split
 from training.evaluation.comparison.cost import memory_bytes, p50_ms
 from training.evaluation.comparison.mcnemar import mcnemar_exact
 from training.evaluation.comparison.record import ClassFigures, Comparison, Figures, LabelChanges, Pairs
@@ -92,13 +94,16 @@ def compare(
     images = read_same_images(models, data, cards, split, progress)
     counted = Counted(progress, "evaluating", sum(map(len, images.splits)))
     with _opened(models, cards) as loaded:
-        evaluations = tuple(
-            evaluate(each.engine.infer, of_version, counted=counted)
-            for each, of_version in zip(loaded, images.splits, strict=True)
-        )
+        answered = [
+            _answered(each, of_version, counted) for each, of_version in zip(loaded, images.splits, strict=True)
+        ]
         times = p50_ms([each.engine for each in loaded], images.splits)
     memory = [memory_bytes(models, card.name, card.version) if with_memory else None for card in cards]
-    figures = [_figures(*each) for each in zip(loaded, evaluations, times, memory, strict=True)]
+    evaluations = tuple(evaluation for evaluation, _ in answered)
+    figures = [
+        _figures(each, *found, p50, grown)
+        for each, found, p50, grown in zip(loaded, answered, times, memory, strict=True)
+    ]
     return Compared(_record(images, figures, cards, evaluations), images, cards, evaluations)
 
 
@@ -120,7 +125,23 @@ def _opened(models: ModelStore, cards: Sequence[Card]) -> Iterator[list[LoadedMo
         ]
 
 
-def _figures(loaded: LoadedModel, answers: Evaluation, p50: float, memory: int | None) -> Figures:
+def _answered(loaded: LoadedModel, split: Split, counted: Counted) -> tuple[Evaluation, float | None]:
+    """The answers, and the share of images that look unfamiliar, where the version says so."""
+    unfamiliar: list[bool] = []
+
+    def infer(pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
+        found = loaded.engine.answer(pixels_u8)
+        if found.familiarity is not None:
+            unfamiliar.extend(loaded.card.is_familiar(score) is False for score in found.familiarity.tolist())
+        return found.probabilities
+
+    evaluation = evaluate(infer, split, counted=counted)
+    return evaluation, float(np.mean(unfamiliar)) if unfamiliar else None
+
+
+def _figures(
+    loaded: LoadedModel, answers: Evaluation, unfamiliar: float | None, p50: float, memory: int | None
+) -> Figures:
     card, (low, high) = loaded.card, answers.interval
     return Figures(
         model=card.name,
@@ -132,6 +153,7 @@ def _figures(loaded: LoadedModel, answers: Evaluation, p50: float, memory: int |
         accuracy=answers.accuracy,
         interval=(round(low, 6), round(high, 6)),
         calibration_error=round(answers.calibration_error, 6),
+        unfamiliar=None if unfamiliar is None else round(unfamiliar, 6),
         p50_ms=round(p50, 4),
         memory_bytes=memory,
         size_bytes=card.files[ONNX].bytes,

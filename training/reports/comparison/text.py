@@ -128,6 +128,7 @@ _FIGURES: dict[str, Callable[[Figures], str]] = {
     "accuracy": lambda each: f"{each.accuracy:.4f}",
     "95 % interval (Wilson)": _interval,
     "calibration error (ECE)": lambda each: f"{each.calibration_error:.4f}",
+    "look unfamiliar": lambda each: "not said" if each.unfamiliar is None else f"{each.unfamiliar:.2%}",
     "one image, p50": lambda each: f"{each.p50_ms:.2f} ms",
     "memory": _memory,
     "size of model.onnx": lambda each: f"{each.size_bytes / 1e6:.1f} MB",

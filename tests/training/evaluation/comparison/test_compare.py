@@ -10,9 +10,10 @@ import pytest
 
 from classifier import store
 from classifier.card import Card, InputSpec
+from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
 from tests.archives import photo_folders
-from tests.tiny_models import COLOUR, GREY
+from tests.tiny_models import COLOUR, GREY, save_tiny_model
 from training.datasets import DatasetError, Folders
 from training.evaluation.comparison.compare import Compared, compare, label_changes
 from training.evaluation.comparison.same_images import read_same_images
@@ -66,6 +67,25 @@ def test_images_that_only_one_gets_right_come_with_the_surest_mistake_first(comp
     for each in found:
         assert each.wrong != each.true == compared.images.names[each.position]
         assert each.other == f"{COLOUR}@{(1, 2)[each.right]}"
+
+
+@pytest.mark.slow
+def test_a_version_that_knows_unfamiliar_images_says_how_many_of_these_are(photos: Path, tmp_path: Path) -> None:
+    models = ModelStore(tmp_path)
+    plain = save_tiny_model(models, COLOUR, labels=LABELS)
+    scored = save_tiny_model(models, COLOUR, labels=LABELS, with_familiarity=True)
+    record = compare(models, scored, plain, photos, "test").record
+    loaded = LoadedModel.open(models, COLOUR, scored.version)
+    images = read_same_images(models, photos, (scored,), "test").splits[0]
+    scores = loaded.engine.answer(np.asarray(images.pixels[:])).familiarity
+    loaded.close()
+    assert scores is not None
+    assert scored.familiarity is not None
+    expected = (scores < scored.familiarity.point.threshold).mean()
+    assert (record.candidate.unfamiliar, record.baseline and record.baseline.unfamiliar) == (
+        pytest.approx(expected),
+        None,
+    )
 
 
 def test_a_version_alone_has_figures_and_no_pairs(tiny_models_root: Path, photos: Path) -> None:
