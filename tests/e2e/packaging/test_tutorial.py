@@ -128,6 +128,12 @@ def wait_until_open(url: str) -> None:
     raise AssertionError(f"{url} never answered")
 
 
+def test_the_page_begins_with_its_title_and_has_six_steps_and_nothing_of_another_file() -> None:
+    assert TEXT.startswith("# From twenty photos to a classifier on your phone\n")
+    assert re.findall(r"^## (\d)\. ", TEXT, flags=re.MULTILINE) == ["1", "2", "3", "4", "5", "6"]
+    assert not re.search(r"\\\\\n|write_text|localhost/\)", TEXT)
+
+
 def test_the_container_is_run_as_the_tests_of_the_container_run_it() -> None:
     make, run = step(6)
     assert make == "make image"
