@@ -116,6 +116,7 @@ export class Card {
     const share = this.share ?? 0;
     this.part(".wait span").textContent = t(state === "waiting" ? "waiting" : share < 1 ? "sending" : "thinking", { share: percent(share, 0) });
     const progress = this.part("progress");
+    progress.hidden = state !== "sending"; // hundreds that wait would all be drawn anew in every frame
     if (state === "sending" && share < 1) progress.value = share;
     else progress.removeAttribute("value");
     progress.setAttribute("aria-label", this.name);

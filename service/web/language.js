@@ -18,7 +18,14 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }
 
-export const number = (value, options) => new Intl.NumberFormat(locale(), options).format(value);
+const formats = new Map(); // to make one takes longer than to use it
+
+export function number(value, options) {
+  const name = locale() + JSON.stringify(options);
+  if (!formats.has(name)) formats.set(name, new Intl.NumberFormat(locale(), options));
+  return formats.get(name).format(value);
+}
+
 export const percent = (share, digits = 1) =>
   number(share, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits });
 export const list = (words) => new Intl.ListFormat(locale(), { type: "conjunction" }).format(words);
