@@ -262,5 +262,6 @@ def _card(fitted: Fitted, written: Written) -> Card:
             augmentation=fitted.recipe.augmentation.settings,
             patience=fitted.patience,
         ),
+        data_check=fitted.data_check,
         **written.fields,
     )

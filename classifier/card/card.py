@@ -86,6 +86,19 @@ class DatasetRecord(Part):
     images: dict[str, int]
 
 
+class DataCheckRecord(Part):
+    """What a check of the images found before the fit.
+
+    `leaked` counts, for each held-out split, the images that are in the images fitted or chosen on too, the same or
+    nearly the same. `conflicts` counts images that lie under two labels. `shortcuts` are sentences on what gives
+    classes away.
+    """
+
+    leaked: dict[str, Count]
+    conflicts: Count
+    shortcuts: tuple[str, ...] = ()
+
+
 class BackboneRecord(Part):
     """The pretrained network that training began from, and a SHA-256 over its weights.
 
@@ -236,6 +249,7 @@ class Card(Part):
     prediction_sets: PredictionSetRecord | None = None
     familiarity: FamiliarityRecord | None = None  # None: the network has no such output
     familiarity_trial: FamiliarityTrial | None = None  # what was tried, and why one of it or nothing was taken
+    data_check: DataCheckRecord | None = None  # None: nobody looked
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Card:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from classifier.card import DataCheckRecord
 from training.checking.classes.balance import find_imbalance
 from training.checking.classes.features import Asked
 from training.checking.classes.labels import find_outliers, find_wrong_labels
@@ -29,6 +30,7 @@ CHECKS: dict[str, Callable[[Evidence], list[Finding]]] = {
     "balance": find_imbalance,
     "outliers": find_outliers,
 }
+FEW = 8  # copies of one image that a fit looks for; it counts images, not pairs
 OF_A_FIT = ("duplicates", "shortcuts")  # those that cost next to nothing once the images are decoded
 
 STRICT: tuple[Kind, ...] = ("leak", "conflict")  # what `--strict` does not let by
@@ -52,6 +54,15 @@ class Checked:
     def is_strictly_sound(self) -> bool:
         """Whether there is neither a leak nor a conflict."""
         return not any(each.kind in STRICT for each in self.findings)
+
+    @property
+    def record(self) -> DataCheckRecord:
+        """What a card says of it."""
+        return DataCheckRecord(
+            leaked={each.split: each.images for each in self.findings if each.split},
+            conflicts=sum(each.images for each in self.findings if each.kind == "conflict"),
+            shortcuts=tuple(each.title for each in self.findings if each.kind == "shortcut"),
+        )
 
 
 def check(listing: Listing, progress: Progress = silent, features: Asked = "none") -> Checked:
@@ -79,7 +90,8 @@ def check(listing: Listing, progress: Progress = silent, features: Asked = "none
 def check_decoded(dataset: Dataset, progress: Progress = silent) -> Checked:
     """Only what costs next to nothing once the images are decoded, as they are for a fit."""
     began = time.monotonic()
-    return _checked(dataset.name, Evidence(pictures_of(dataset, progress), progress=progress), OF_A_FIT, began)
+    evidence = Evidence(pictures_of(dataset, progress), progress=progress, partners=FEW)
+    return _checked(dataset.name, evidence, OF_A_FIT, began)
 
 
 def _checked(name: str, evidence: Evidence, checks: tuple[str, ...], began: float) -> Checked:

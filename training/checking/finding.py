@@ -46,7 +46,7 @@ class Case:
 class Finding:
     """One kind of fault: how severe it is, what was found in one sentence, what to do about it, and each case.
 
-    `images` counts the images concerned, which may be more than the cases show.
+    `images` counts the images concerned, which may be more than the cases show. `split` is that of a leak.
     """
 
     kind: Kind
@@ -55,6 +55,7 @@ class Finding:
     advice: str
     images: int
     cases: tuple[Case, ...] = ()
+    split: str | None = None
 
 
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -141,6 +141,7 @@ def _summary(
             "streams": engine.streams,
             "batch_size": min(BATCH, count),
         },
+        "data_check": _data_check(card),
         "loss": evaluation.loss,
         "accuracy": evaluation.accuracy,
         "classes": [
@@ -158,6 +159,16 @@ def _summary(
         },
         "milliseconds_per_image": 1000 * seconds / count,
     }
+
+
+def _data_check(card: Card) -> dict[str, Any] | None:
+    """What was found in the data that the version was fitted and tested on, and a line on it; None: nobody looked."""
+    from training.reports.checking.text import record_line
+
+    if card.data_check is None:
+        return None
+    summary = record_line(card.data_check, card.training.dataset.images)
+    return {**card.data_check.model_dump(mode="json"), "summary": summary}
 
 
 def _before(card: Card, evaluation: Evaluation) -> dict[str, Any] | None:
@@ -183,6 +194,7 @@ def _text(summary: dict[str, Any], out: Path | None) -> str:
         *([said] if (said := _left_out(data)) else []),
         "",
         f"accuracy           {summary['accuracy']:.4f}",
+        *([f"data of its fit    {checked['summary']}"] if (checked := summary["data_check"]) else []),
         f"loss               {summary['loss']:.4f}",
         f"calibration error  {summary['calibration']['error']:.4f}{_was(summary['calibration']['before'])}",
         f"time per image     {summary['milliseconds_per_image']:.3f} ms: {on}",

@@ -28,7 +28,7 @@ from training.commands.parameters import (
 )
 
 if TYPE_CHECKING:
-    from classifier.card import Card
+    from classifier.card import Card, DataCheckRecord
     from training.datasets.dataset import Dataset
     from training.fitting.fitted import Fitted
     from training.fitting.options import FitOptions
@@ -85,9 +85,11 @@ def run(
     ] = None,
 ) -> None:
     from classifier.store import ModelStore
+    from training.checking.check import check_decoded
     from training.datasets import Folders, load_dataset
     from training.fitting.tensorflow_import import import_tensorflow
     from training.progress import ProgressLines
+    from training.reports.checking.text import warnings
     from training.reports.findings import findings
     from training.target import check_name, check_record, check_same_model, check_writable, claimed, claimed_run
 
@@ -106,7 +108,10 @@ def run(
             check_writable(record)
         if not folds:  # these save no version
             check_same_model(ModelStore(models), name, dataset, named=named, new_labels=new_labels)
-        print("\n".join(findings(dataset, runs / f"{name}.left-out.txt")), flush=True)
+        checked = check_decoded(dataset, progress)
+        listing = runs / f"{name}.left-out.txt"
+        said = [*findings(dataset, listing), *warnings(checked, data)]
+        print("".join(f"{line}\n" for line in said), end="", flush=True)  # one write: who reads a line may be gone
         import_tensorflow()
     from training.fitting.options import FitOptions
 
@@ -132,7 +137,7 @@ def run(
             _cross_validate(chosen, dataset, options, folds, record)
         else:
             with claimed(models, name):
-                _fit_version(chosen, dataset, options, models, record, data)
+                _fit_version(chosen, dataset, options, models, record, data, checked.record)
 
 
 def _recipe(name: str, backbone: str | None) -> Recipe:
@@ -161,7 +166,13 @@ def _model_name(recipe: Recipe, dataset: Dataset) -> str:
 
 
 def _fit_version(
-    recipe: Recipe, dataset: Dataset, options: FitOptions, models: Path, record: Path | None, data: Path
+    recipe: Recipe,
+    dataset: Dataset,
+    options: FitOptions,
+    models: Path,
+    record: Path | None,
+    data: Path,
+    data_check: DataCheckRecord,
 ) -> None:
     from classifier.store import ModelStore
     from training.export import save_version
@@ -169,7 +180,7 @@ def _fit_version(
     from training.reports.results import metrics_lines, next_lines
 
     store = ModelStore(models)
-    fitted = fit(recipe, dataset, options)
+    fitted = replace(fit(recipe, dataset, options), data_check=data_check)
     if fitted.flip_left_out:
         print(
             "note: images were not flipped, since a flipped one belongs to another class; --augment flip=1 flips them"

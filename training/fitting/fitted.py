@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classifier.card import BackboneRecord, Precision
+from classifier.card import BackboneRecord, DataCheckRecord, Precision
 from classifier.engines import Probabilities
 from training.datasets.dataset import Dataset, Examples
 from training.fitting.class_weights import Weights
@@ -52,6 +52,7 @@ class Fitted:
     flip_left_out: bool = False  # because a mirrored image belongs to another class; `recipe` has no flip then
     patience: int | None = None  # epochs; None: trained to the last
     progress: Progress = silent
+    data_check: DataCheckRecord | None = None  # None: nobody looked
 
     @cached_property
     def infer(self) -> Callable[[npt.NDArray[Any]], Probabilities]:

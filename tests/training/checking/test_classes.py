@@ -126,8 +126,9 @@ def test_each_image_is_answered_by_a_head_that_did_not_see_it() -> None:
     assert balanced_accuracy(nothing.probabilities, labels) < 0.55
 
 
-def test_a_decoded_data_set_gets_the_quick_checks() -> None:
-    pixels = np.stack([np.asarray(photo(n, 48, 48)) for n in range(24)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_decoded_data_set_gets_the_quick_checks(channels: int) -> None:
+    pixels = np.stack([np.asarray(photo(n, 48, 48)) for n in range(24)])[..., :channels]
     pixels[20] = pixels[3]
     labels = np.arange(24) % 2
     splits = {

@@ -103,6 +103,7 @@ def _leak_finding(pictures: Pictures, leak: Leak) -> Finding:
             )
             for pair in leak.twins.tolist()
         ),
+        leak.split,
     )
 
 

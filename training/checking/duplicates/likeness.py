@@ -21,7 +21,7 @@ LEAST_EDGES, MOST_EDGES = (-0.05, 0.65, -0.05, 0.65), (0.35, 1.05, 0.35, 1.05)  
 DAMPED = 1e-4  # part of the curvature that is added to it
 PARTS = 4  # along each side that are compared
 STABLE = 0.05  # of the variance, so that parts without structure count as alike
-LEAST_MEAN, LEAST_PART = 0.85, 0.5  # docs/tuning.md#near-duplicates
+LEAST_MEAN, LEAST_PART = 0.9, 0.5  # docs/tuning.md#near-duplicates
 
 Floats = npt.NDArray[Any]  # float32, but for the search
 

@@ -40,17 +40,20 @@ class Pairs(NamedTuple):
         return np.concatenate([self.exact, self.near])
 
 
-def find_pairs(pictures: Pictures, progress: Progress = silent) -> Pairs:
-    """Compare all pictures with all. Pictures of one colour are nearly the same as none."""
+def find_pairs(pictures: Pictures, progress: Progress = silent, partners: int = MOST_PARTNERS) -> Pairs:
+    """Compare all pictures with all. Pictures of one colour are nearly the same as none.
+
+    Of the pictures that may be nearly the same as one, the most promising `partners` are compared.
+    """
     _, first, which = np.unique(pictures.contents, return_index=True, return_inverse=True)
     origin = first[which]
     copies = np.flatnonzero(origin != np.arange(len(pictures)))
     exact = np.stack([origin[copies], copies], axis=1).astype(np.int64)
     asked = np.sort(first[~pictures.flat[first]]).astype(np.int64)
-    return Pairs(exact, asked[_near(pictures.grey[asked], progress)])
+    return Pairs(exact, asked[_near(pictures.grey[asked], progress, partners)])
 
 
-def _near(grey: npt.NDArray[np.uint8], progress: Progress) -> Indices:
+def _near(grey: npt.NDArray[np.uint8], progress: Progress, partners: int) -> Indices:
     """Pairs of nearly the same pictures, int64 [n, 2]."""
     if not len(grey):
         return np.empty((0, 2), np.int64)
@@ -68,14 +71,13 @@ def _near(grey: npt.NDArray[np.uint8], progress: Progress) -> Indices:
                 found[key] = max(found.get(key, (-1.0, 0)), (float(how), window))
             done += 1
             progress("comparing images", done, len(WINDOWS) * -(-len(grey) // 256))
-    return _confirmed(grey, found, progress)
+    return _confirmed(grey, _most_promising(found, partners), progress)
 
 
 def _confirmed(
-    grey: npt.NDArray[np.uint8], found: dict[tuple[int, int], tuple[float, int]], progress: Progress
+    grey: npt.NDArray[np.uint8], candidates: list[tuple[tuple[int, int], int]], progress: Progress
 ) -> Indices:
-    """The pairs that are alike when one is laid over the other; the most promising of each picture are compared."""
-    candidates = _most_promising(found)
+    """The pairs that are alike when one is laid over the other."""
     pairs = np.array([pair for pair, _ in candidates], np.int64).reshape(-1, 2)
     windows = WINDOWS[[window for _, window in candidates]].reshape(-1, 4)
     alike = np.zeros(len(pairs), bool)
@@ -86,19 +88,19 @@ def _confirmed(
     return np.unique(np.sort(pairs[alike], axis=1), axis=0)
 
 
-def _most_promising(found: dict[tuple[int, int], tuple[float, int]]) -> list[tuple[tuple[int, int], int]]:
+def _most_promising(found: dict[tuple[int, int], tuple[float, int]], most: int) -> list[tuple[tuple[int, int], int]]:
     """Pairs (the one that is cut, the other) with the window that agrees best, once for each pair of pictures."""
     best: dict[tuple[int, int], tuple[float, int, tuple[int, int]]] = {}
     for pair, (how, window) in found.items():
         key = min(pair), max(pair)
         if key not in best or how > best[key][0]:
             best[key] = how, window, pair
-    partners: dict[int, int] = defaultdict(int)
+    counts: dict[int, int] = defaultdict(int)
     chosen = []
     for _, window, pair in sorted(best.values(), key=lambda each: -each[0]):
-        if min(partners[pair[0]], partners[pair[1]]) < MOST_PARTNERS:
-            partners[pair[0]] += 1
-            partners[pair[1]] += 1
+        if min(counts[pair[0]], counts[pair[1]]) < most:
+            counts[pair[0]] += 1
+            counts[pair[1]] += 1
             chosen.append((pair, window))
     return chosen
 

@@ -122,7 +122,7 @@ def sharpness(pixels: Pixels) -> float:
 
     A picture that was blurred, or enlarged, has little, whatever it shows.
     """
-    grey = pixels[..., 1].astype(np.float32)  # green is the most of what is seen as light
+    grey = pixels[..., pixels.shape[-1] // 2].astype(np.float32)  # of colours green, which most light is
     even = grey[: len(grey) // 2 * 2, : grey.shape[1] // 2 * 2]
     half = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
     return _roughness(grey) / max(_roughness(half.astype(np.float32)), 1.0)

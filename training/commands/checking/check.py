@@ -19,6 +19,13 @@ def run(
     html: Annotated[
         Path | None, typer.Option(parser=path, metavar="FILE", help="Write one page with pictures of what was found.")
     ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(parser=path, metavar="CSV", help="Write what could be done, for you to edit.")
+    ] = None,
+    apply: Annotated[
+        Path | None, typer.Option(parser=path, metavar="CSV", help="Make a cleaned copy by such a plan; see --out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=path, metavar="DIR", help="Where to make the copy.")] = None,
     features: Annotated[
         Literal["auto", "backbone", "simple", "none"],
         typer.Option(metavar="KIND", help="To judge labels by: auto, backbone, simple; none is quick."),
@@ -28,7 +35,10 @@ def run(
     ] = False,
     json: Json = False,
 ) -> int:
+    if apply or out:
+        return _cleaned(data, apply, out)
     from training.checking.check import check
+    from training.checking.plan import plan, write_plan
     from training.datasets import open_listing
     from training.progress import ProgressLines
     from training.reports.checking.page import write_page
@@ -39,6 +49,23 @@ def run(
         if html:
             write_page(checked, listing, html)
     print(as_json(checked) if json else "\n".join(lines(checked)))
-    if html and not json:
-        print(f"\nsaved {html}")
+    if fix:
+        write_plan(plan(checked), fix)
+    if not json and (saved := [file for file in (html, fix) if file]):
+        print("\n" + "\n".join(f"saved {file}" for file in saved))
     return 1 if strict and not checked.is_strictly_sound else 0
+
+
+def _cleaned(data: Path, plan: Path | None, out: Path | None) -> int:
+    """Make a cleaned copy, and say what is in it."""
+    from training.checking.cleaning import clean
+    from training.checking.plan import read_plan
+    from training.datasets import Folders, open_listing
+
+    if plan is None or out is None:
+        raise typer.BadParameter("--apply PLAN and --out DIR go together")
+    steps = read_plan(plan)
+    with open_listing(data, Folders()) as listing:
+        done = clean(steps, data, listing, out)
+    print(f"made {out}: {done.files:,} files; {done.dropped:,} dropped, {done.moved:,} under another label or split")
+    return 0

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
+from classifier.card import DataCheckRecord
 from training.checking.check import Checked
 from training.checking.finding import SEVERITIES, Case, Finding
 
 SHOWN = 5  # cases of a finding; the page shows more, JSON all
+MOST_WARNINGS = 5  # lines before a fit
 NAMED = 4  # files of a case
 
 
@@ -37,6 +42,30 @@ def lines(checked: Checked) -> list[str]:
         features_line(checked),
         *(line for each in checked.findings for line in ("", *_finding_lines(each))),
     ]
+
+
+def warnings(checked: Checked, data: Path) -> list[str]:
+    """What `fit` says of it, in at most MOST_WARNINGS lines; none where nothing was found."""
+    found = [each for each in checked.findings if each.severity != "note"]
+    if not found:
+        return []
+    shown = found if len(found) < MOST_WARNINGS else found[: MOST_WARNINGS - 2]
+    more = [f"note: {len(found) - len(shown)} more of the kind"] if len(found) > len(shown) else []
+    look = f"note: sightline check {shlex.quote(str(data))} names the images"
+    return [*(f"note: {each.title}" for each in shown), *more, look]
+
+
+def record_line(record: DataCheckRecord, images: Mapping[str, int]) -> str:
+    """What a card says of a check; `images` are those of each split."""
+    said = [
+        f"{count:,} of {images.get(split, count):,} {split} images known from training"
+        for split, count in record.leaked.items()
+    ]
+    if record.conflicts:
+        said.append(f"{record.conflicts:,} images under two labels")
+    if record.shortcuts:
+        said.append("shortcuts: " + "; ".join(record.shortcuts))
+    return ", ".join(said) or "no copies across splits, no conflicts"
 
 
 def as_json(checked: Checked) -> str:
