@@ -113,5 +113,5 @@ def test_what_is_damaged_in_an_archive_is_an_oserror(tmp_path: Path, bodies: dic
 def test_shards_share_everything_out():
     shards = [Shard(number, 3) for number in (1, 2, 3)]
     picked = [list(shard.pick(range(10))) for shard in shards]
-    assert sorted(place for part in picked for place in part) == list(range(10))
+    assert sorted(index for part in picked for index in part) == list(range(10))
     assert [len(part) for part in picked] == [shard.share(10) for shard in shards]
