@@ -9,7 +9,8 @@ Gives:  a table, and --out, the raw results: every measurement of both, the rati
 Each server runs in its checkout with this interpreter. It serves its own checkout's models, in the versions of
 `load_tests.workload.VERSIONS`. Both are started anew several times, since a server measures its batch sizes at its
 start. While one is measured the other is idle. Before that a sample of each one's answers is compared with this
-checkout's offline predictor. wrk posts in a closed loop, as in `make peers`.
+checkout's offline predictor. Where versions were renewed in between, `--renewed` holds each server to its own models.
+wrk posts in a closed loop, as in `make peers`.
 """
 
 from __future__ import annotations
@@ -76,16 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results["commits"][side] = provenance.commit_of(checkout)
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         stores = {side: _store(side, checkouts[side], options, Path(folder)) for side in SIDES}
-        pictures = [
-            workload.with_answers(stores["ours"], one)
-            for model in options.models
-            for one in workload.drawn(stores["ours"], model, Path(folder))
-        ]
+        drawn = [one for model in options.models for one in workload.drawn(stores["ours"], model, Path(folder))]
+        known = {side: stores[side if options.renewed else "ours"] for side in SIDES}
+        pictures = {side: [workload.with_answers(known[side], one) for one in drawn] for side in SIDES}
         for start in range(options.starts):
             with contextlib.ExitStack() as started:
                 contenders = {
                     side: started.enter_context(
-                        _contender(checkouts[side], stores[side], pictures, Path(folder, f"{side}-{start}"))
+                        _contender(checkouts[side], stores[side], pictures[side], Path(folder, f"{side}-{start}"))
                     )
                     for side in SIDES
                 }
@@ -105,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--models", nargs="+", choices=IMAGES, default=list(IMAGES))
     add("--connections", nargs="+", type=int, default=[1, 32, 128])
     add("--store", type=Path, help="one model store for both (default: models/ of each checkout)")
+    add("--renewed", action="store_true", help="the models may differ; hold each server to its own")
     add("--out", type=Path, default=record.LATEST / "compare-checkouts.json", help="default: %(default)s")
     return parser
 
@@ -131,17 +131,19 @@ def _contender(checkout: Path, store: Path, pictures: Sequence[Pictures], folder
         yield Contender(server, targets)
 
 
-def _checked(contenders: Mapping[Side, Contender], pictures: Sequence[Pictures]) -> dict[str, Any]:
+def _checked(contenders: Mapping[Side, Contender], pictures: Mapping[Side, Sequence[Pictures]]) -> dict[str, Any]:
     """Version and precision by model, which must be the same on both sides. Ends the run at a wrong answer."""
     models: dict[str, Any] = {}
-    for one in pictures:
-        said = {side: _described(contender.server, one.model) for side, contender in contenders.items()}
+    for ours, other in zip(pictures["ours"], pictures["other"], strict=True):
+        said = {side: _described(contender.server, ours.model) for side, contender in contenders.items()}
         if said["ours"] != said["other"]:
-            raise SystemExit(f"the two servers differ in {one.model}, so they cannot be compared: {said}")
-        models[one.model] = said["ours"]
-        for side, contender in contenders.items():
+            raise SystemExit(f"the two servers differ in {ours.model}, so they cannot be compared: {said}")
+        models[ours.model] = said["ours"]
+        for side in SIDES:
             try:
-                measure.check(contender.server, OURS, one, said[side]["precision"])
+                measure.check(
+                    contenders[side].server, OURS, {"ours": ours, "other": other}[side], said[side]["precision"]
+                )
             except measure.WrongAnswer as wrong:
                 raise SystemExit(f"stopped: {side}: {wrong}") from None
     return models

@@ -94,7 +94,7 @@ def test_two_checkouts_are_measured_in_turns_each_in_its_own_folder(store: Path,
 
 
 @needs_wrk
-def test_checkouts_with_other_answers_are_not_compared(store: Path, tmp_path: Path) -> None:
+def test_checkouts_with_other_answers_are_compared_only_where_versions_were_renewed(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     for room in ("service", "classifier"):
@@ -106,6 +106,10 @@ def test_checkouts_with_other_answers_are_not_compared(store: Path, tmp_path: Pa
     assert done.returncode == 1
     assert "stopped: other: sightline: an answer of asl is off by" in done.stderr
     assert not ours.exists()
+    command += ["--renewed", "--starts=1", "--pairs=1", "--seconds=0.2", "--connections=1"]
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(ours.read_text())["comparisons"]) == 1
 
 
 @contextlib.contextmanager
