@@ -211,6 +211,25 @@ def test_a_killed_server_is_restarted_by_policy(engine: Engine, ours: str) -> No
         there.wait_until_ready()
 
 
+def test_the_tutorials_container_answers_to_who_has_the_key(engine: Engine, ours: str, tmp_path: Path) -> None:
+    key = "key-of-the-tutorial"
+    (tmp_path / "api-keys").write_text(key)
+    (tmp_path / "api-keys").chmod(0o600)
+    shown = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^docker run (.*?)\n```", shown.replace("\\\n", ""), flags=re.DOTALL | re.MULTILINE)
+    said = line.replace("$PWD", str(tmp_path)).replace("$(id -u)", str(os.getuid()))
+    options = [
+        part for name, value in re.findall(r'--(user|volume|env) "?([^"\s]+)', said) for part in (f"--{name}", value)
+    ]
+    assert [option for option in options if option.startswith("--")] == ["--user", "--volume", "--env"]
+    anonymous = ("--env", "SIGHTLINE_ALLOW_ANONYMOUS=false")  # the other tests' containers let everybody in
+    with engines.serving(engine, ours, "tutorial", *anonymous, *options) as there:
+        there.wait_until_ready()
+        assert httpx.get(f"{there.url}/").status_code == 200
+        assert httpx.get(f"{there.url}/v1/models").status_code == 401
+        assert httpx.get(f"{there.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
 def test_how_long_starts_take_is_kept_of_the_checkout_and_of_a_container(
     engine: Engine, ours: str, tmp_path: Path
 ) -> None:
