@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from classifier.errors import ImageError, SightlineError, UnknownModel
+from classifier.errors import ImageError, SightlineError, UnknownModel, UnreadableFile
 from service import errors
 from service.errors import MethodNotAllowed, QueueFull, problem, problem_headers
 
@@ -15,7 +15,10 @@ def tree(root: type[SightlineError] = SightlineError) -> Iterator[type[Sightline
         yield from tree(branch)
 
 
-SERVED = [kind for kind in tree() if kind.__module__ in ("classifier.errors", errors.__name__)]
+OF_COMMANDS = {UnreadableFile}  # which are given paths; a server never is
+SERVED = [
+    kind for kind in tree() if kind.__module__ in ("classifier.errors", errors.__name__) and kind not in OF_COMMANDS
+]
 
 
 def test_a_problem_has_the_members_of_rfc_9457_and_a_code() -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from classifier.errors import BrokenModel, EngineUnavailable, RolloutFileError, SightlineError
+from classifier.errors import UnreadableFile as UnreadablePath
 from service.client import errors
 from service.client.errors import (
     BadImage,
@@ -36,6 +37,7 @@ def below(error: type[SightlineError]) -> Iterator[type[SightlineError]]:
 # These stop a start, answer nobody or stand for those below them.
 # Nor to this client: a wrong roll-out file is an answer to administrators, whose route it does not know.
 NEVER_SENT = {RolloutFileError, SettingsError, CallerGone, EngineUnavailable, TryLater, *below(BrokenModel)}
+NEVER_SENT |= {UnreadablePath}  # of a command, which is given paths; a server never is
 
 SENT = sorted(
     {e for e in below(SightlineError) if e.__module__ in ("classifier.errors", "service.errors")} - NEVER_SENT,
