@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ def varied(augmentation: Augmentation, pixels: np.ndarray) -> np.ndarray:
 def test_each_setting_alone_changes_images(setting: str, by: str):
     if (setting, by) == ("shear_degrees", "layers"):
         pytest.skip("Keras has no layer for it")
+    keras.utils.set_random_seed(0)  # or none of the eight is flipped once in 256 runs
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.float32)
     augmentation = Augmentation(**{setting: SETTINGS.get(setting, True)}, by=by)  # type: ignore[arg-type]
     assert not np.allclose(varied(augmentation, pixels), pixels, atol=0.5)
