@@ -23,6 +23,7 @@ def test_codes_are_stable_and_say_one_thing_each():
         "ImageError": (422, "bad-image"),
         "NotAnImage": (415, "not-an-image"),
         "UndecodableImage": (422, "undecodable-image"),
+        "UnreadableFile": (422, "unreadable-file"),
         "ImageTooLarge": (413, "too-many-pixels"),
         "TooComplexImage": (422, "too-complex-image"),
         "TooSlowToDecode": (422, "too-slow-to-decode"),
