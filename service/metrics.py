@@ -145,6 +145,12 @@ SHADOW_CHANGE = Series(
     (*_MODEL, "against"),
     "How much higher the top probability of the version on trial is, in the mean",
 )
+SHADOW_FAMILIARITY = Series(
+    "sightline_shadow_familiarity_change",
+    "gauge",
+    (*_MODEL, "against"),
+    "How much more familiar the images look to the version on trial, in the mean, where both versions say so",
+)
 SHADOW_SECONDS = Series(
     "sightline_shadow_seconds",
     "histogram",
@@ -170,7 +176,7 @@ SERIES = (  # in the order in which somebody would look at them
     *(REQUESTS, SECONDS, IN_PROGRESS, REJECTED, PREDICTIONS, CONFIDENCE, FAMILIARITY, UNFAMILIAR),
     *(DECODE_SECONDS, QUEUE_SECONDS, INFER_SECONDS, BATCH_IMAGES, QUEUE_IMAGES, MODEL_INFO, MAX_BATCH, BROKEN_INFO),
     *(VERSION_STATE, ALIAS_INFO, TRAFFIC_WEIGHT, CANARY_SHUT_OFF, ROLLOUT_FILE_WRONG, LOADS),
-    *(SHADOW_REQUESTS, SHADOW_DISAGREED, SHADOW_CHANGE, SHADOW_SECONDS),
+    *(SHADOW_REQUESTS, SHADOW_DISAGREED, SHADOW_CHANGE, SHADOW_FAMILIARITY, SHADOW_SECONDS),
     *(BUILD_INFO, WORKER_STARTS),
 )
 
@@ -302,16 +308,24 @@ class ShadowMetrics:
         self._model = (card.name, str(card.version), str(against))
         self._labels: Counter[str] = Counter()
         self._change = 0.0  # in all
+        self._familiarity, self._rated = 0.0, 0  # in all, of so many
         self._seconds = Histogram(SHADOW_SECONDS)
 
-    def compared(self, label: str, agreed: bool, change: float, took_s: float) -> None:
-        """Count two answers: the label of the version that answers, and the change of the top probability."""
+    def compared(
+        self, label: str, agreed: bool, change: float, took_s: float, familiarity: float | None = None
+    ) -> None:
+        """Count two answers: the label of the version that answers, the change of the top probability and, where both
+        versions have one, of the familiarity.
+        """
         if agreed:
             self.agreed += 1
         else:
             self.disagreed += 1
             self._labels[label] += 1
         self._change += change
+        if familiarity is not None:
+            self._familiarity += familiarity
+            self._rated += 1
         self._seconds.observe(took_s)
 
     def samples(self) -> Iterator[Sample]:
@@ -321,6 +335,8 @@ class ShadowMetrics:
             yield SHADOW_DISAGREED, (*self._model, label), images
         if compared := self.agreed + self.disagreed:
             yield SHADOW_CHANGE, self._model, self._change / compared
+        if self._rated:
+            yield SHADOW_FAMILIARITY, self._model, self._familiarity / self._rated
         yield SHADOW_SECONDS, self._model, self._seconds
 
 

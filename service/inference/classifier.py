@@ -66,6 +66,13 @@ class _Queued(NamedTuple):
     came_at_ns: int
 
 
+class Answer(NamedTuple):
+    """What an image got behind all others: the row, float32 [classes], and 0..1 where the version has a familiarity."""
+
+    row: Probabilities
+    familiarity: float | None
+
+
 class Classifier:
     """Decodes off the batch and classifies in it, so that a bad image can only hurt itself.
 
@@ -113,7 +120,7 @@ class Classifier:
             bucket_size=sizes,
             least_beside=most if model.engine.one_stream else _worth_a_stream(model.engine, throughput),
         )
-        self._behind: Batcher[Pixels, Probabilities] = Batcher(
+        self._behind: Batcher[Pixels, Answer] = Batcher(
             self._run,
             scheduler,
             max_batch=most,
@@ -202,12 +209,13 @@ class Classifier:
             pixels = await self._decoder.decode_apart(pixels, deadline)
         painted = await self._pool.run(lambda: list(occluded(pixels)))
         self._behind.check_room(WINDOWS + 1)  # others came while this one was decoded
-        whole, *rows = await asyncio.gather(*(self._behind.submit(p, deadline) for p in (pixels, *painted)))
+        answers = await asyncio.gather(*(self._behind.submit(p, deadline) for p in (pixels, *painted)))
+        whole, *rows = (answer.row for answer in answers)
         column = int(whole.argmax()) if label is None else label
         return column, whole, heat_map(whole, np.stack(rows), column)
 
-    async def classify_behind(self, image: bytes | Pixels, deadline: float) -> Probabilities:
-        """The row of an encoded image, or of pixels in the card's size, behind everybody's ordinary requests.
+    async def classify_behind(self, image: bytes | Pixels, deadline: float) -> Answer:
+        """Classify an encoded image, or pixels in the card's size, behind everybody's ordinary requests.
 
         It is not counted. Raises as `classify` does.
         """
@@ -329,12 +337,14 @@ class Classifier:
 
         return RunningBatch(self._start(pixels), read)
 
-    def _run(self, images: list[Pixels]) -> RunningBatch[Probabilities]:
-        def read(answers: Answers) -> Sequence[Probabilities]:
+    def _run(self, images: list[Pixels]) -> RunningBatch[Answer]:
+        def read(answers: Answers) -> Sequence[Answer]:
             rows = answers.probabilities[: len(images)]
             if not np.isfinite(rows).all():
                 raise self._no_number()
-            return list(rows)
+            if (familiarity := answers.familiarity) is None:
+                return [Answer(row, None) for row in rows]
+            return list(map(Answer, rows, familiarity[: len(images)].tolist()))
 
         return RunningBatch(self._start(_batch(images)), read)
 

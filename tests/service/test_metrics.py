@@ -161,3 +161,14 @@ def test_the_process_and_python_are_measured_too(metrics: Metrics) -> None:
     assert value("python_gc_collections_total", {"generation": "0"}) is not None
     version = ".".join(map(str, sys.version_info[:3]))
     assert f'version="{version}"' in metrics.text().decode()
+
+
+def test_a_shadow_changes_familiarity_by_the_mean_of_what_both_versions_rated(
+    metrics: Metrics, card: Card, read: Read
+) -> None:
+    shadow = metrics.shadow(card, 1)
+    shadow.compared("red", True, 0.0, 0.01, None)
+    assert read("sightline_shadow_familiarity_change", against="1") is None
+    for change in (-0.5, 0.25):
+        shadow.compared("red", True, 0.0, 0.01, change)
+    assert read("sightline_shadow_familiarity_change", against="1") == -0.125

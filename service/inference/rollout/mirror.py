@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from classifier.engines import Probabilities
 from classifier.errors import ImageError
 from classifier.images import Pixels
 from service.errors import DeadlinePassed, TryLater
-from service.inference.classifier import Classifier
+from service.inference.classifier import Answer, Classifier
 from service.inference.samples import SampleKeeper
 from service.inference.timing import Classified
 from service.metrics import ShadowMetrics
@@ -70,11 +69,11 @@ class Mirror:
     def _begin(self, body: bytes | None, pixels: Pixels, row: asyncio.Future[Classified]) -> None:
         if row.cancelled() or row.exception() is not None:
             return
-        task = asyncio.get_running_loop().create_task(self._ask(body, pixels, row.result().row))
+        task = asyncio.get_running_loop().create_task(self._ask(body, pixels, row.result()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, body: bytes | None, pixels: Pixels, row: Probabilities) -> None:
+    async def _ask(self, body: bytes | None, pixels: Pixels, image: Classified) -> None:
         began = time.perf_counter()
         sent = pixels if self._takes_pixels or body is None else body
         try:
@@ -85,15 +84,25 @@ class Mirror:
             self._metrics.failed += 1
             self._failed(error)
         else:
-            label, agreed = self._compare(row, theirs, time.perf_counter() - began)
+            label, agreed = self._compare(image, theirs, time.perf_counter() - began)
             if self._samples is not None and not agreed:
                 self._samples.offer(self.of.card, label, body, pixels)
 
-    def _compare(self, row: Probabilities, theirs: Probabilities, took_s: float) -> tuple[str, bool]:
-        label, other = self.of.card.labels[int(row.argmax())], self.shadow.card.labels[int(theirs.argmax())]
-        change = float(theirs.max()) - float(row.max())
+    def _compare(self, image: Classified, theirs: Answer, took_s: float) -> tuple[str, bool]:
+        label, other = self.of.card.labels[int(image.row.argmax())], self.shadow.card.labels[int(theirs.row.argmax())]
+        change = float(theirs.row.max()) - float(image.row.max())
+        familiarity = _difference(theirs.familiarity, image.familiarity)
         if self._tries_of:
-            label, other, change = other, label, -change
-        self._metrics.compared(label, label == other, change, took_s)
+            label, other, change, familiarity = (
+                other,
+                label,
+                -change,
+                _difference(image.familiarity, theirs.familiarity),
+            )
+        self._metrics.compared(label, label == other, change, took_s, familiarity)
         self._compared(label == other)
         return label, label == other
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other

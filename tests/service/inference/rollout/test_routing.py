@@ -8,6 +8,7 @@ import pytest
 
 from classifier.errors import RolloutFileError, UnknownModel
 from classifier.images import Pixels
+from classifier.store import ModelStore
 from service.errors import NotReady, NotServed
 from service.inference.catalog import Catalog
 from service.inference.classifier import Classifier
@@ -16,7 +17,7 @@ from service.inference.states import Broken
 from service.settings import Settings
 from tests.service.inference.rollout.conftest import add_version, say, until
 from tests.service.pictures import jpeg
-from tests.tiny_models import COLOUR, GREY
+from tests.tiny_models import COLOUR, GREY, save_tiny_model
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +41,20 @@ async def ask(catalog: Catalog, images: int, first: int = 0) -> list[int]:
 
 def metric(catalog: Catalog, name: str, **labels: str) -> float | None:
     return catalog.metrics.registry.get_sample_value(name, {"model": COLOUR} | labels)
+
+
+@pytest.mark.slow  # saves a version
+async def test_a_shadow_that_knows_what_is_familiar_is_compared_in_that_too(models: Path) -> None:
+    save_tiny_model(ModelStore(models), COLOUR, labels=("red", "green", "blue"), seed=3, with_familiarity=True)
+    add_version(models)  # the same network, so what it says differs by nothing
+    say(models, "stable = 3\nshadow = 4\nshadow_share = 1.0")
+    catalog = Catalog(settings_of(models))
+    await catalog.load()
+    of = {"version": "4", "against": "3"}
+    assert set(await ask(catalog, 5)) == {3}
+    await until(lambda: metric(catalog, "sightline_shadow_requests_total", **of, result="agreed"))
+    assert metric(catalog, "sightline_shadow_familiarity_change", **of) == pytest.approx(0.0, abs=1e-6)
+    await catalog.close()
 
 
 @pytest.mark.parametrize("text", ["stable = ", "stable = 9", "stabel = 1"])
@@ -202,6 +217,7 @@ async def test_a_shadow_is_asked_too_and_answers_nobody(running: Catalog, reload
     )
     assert compared == metric(running, "sightline_shadow_seconds_count", **of)
     assert abs(metric(running, "sightline_shadow_probability_change", **of) or 1) < 1
+    assert metric(running, "sightline_shadow_familiarity_change", **of) is None  # neither version says
     assert running.find(COLOUR, 2).statistics.success.count == 1  # its sample: shadow requests are not counted
     say(models, "stable = 1")
     await reloader.look()
