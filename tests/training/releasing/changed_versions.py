@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from classifier import store
@@ -15,6 +16,8 @@ from classifier.engines.tensorflow import load_network
 from classifier.images import decode
 from classifier.store import ModelStore
 from training.export import export_onnx
+
+FAMILIARITY = "familiarity"  # how the names of the layers of that output begin
 
 Weights = tuple[Any, Any]  # kernel [features, classes] and bias [classes] of the last layer
 
@@ -55,7 +58,8 @@ def save_changed(
     last = _last_layer(network)
     kernel, bias = change(*last.get_weights())
     last.set_weights([kernel[:, order], bias[order]])
-    answer = network(decode((folder / store.SAMPLE).read_bytes(), card.input)[None], training=False).numpy()[0]
+    pixels = decode((folder / store.SAMPLE).read_bytes(), card.input)[None]
+    answer, *familiarity = (output.numpy()[0] for output in keras.tree.flatten(network(pixels, training=False)))
     labels = tuple(card.labels[column] for column in order)
 
     def fill(to: Path) -> Card:
@@ -63,7 +67,11 @@ def save_changed(
         export_onnx(network, to / store.ONNX)
         for file in {store.SAMPLE, store.HISTORY, store.FITTED_ON} & set(card.files):
             shutil.copyfile(folder / file, to / file)
-        sample = Sample(label=labels[int(answer.argmax())], probabilities=tuple(map(float, np.clip(answer, 0, 1))))
+        sample = Sample(
+            label=labels[int(answer.argmax())],
+            probabilities=tuple(map(float, np.clip(answer, 0, 1))),
+            familiarity=float(familiarity[0].item()) if familiarity else None,
+        )
         return card.model_copy(update={"labels": labels, "sample": sample, "checks": ()})
 
     return models.save(name, fill)
@@ -74,6 +82,6 @@ def _last_layer(network: Any) -> Any:
     for layer in reversed(network.layers):
         if hasattr(layer, "layers"):
             return _last_layer(layer)
-        if len(layer.get_weights()) == 2:
+        if len(layer.get_weights()) == 2 and not layer.name.startswith(FAMILIARITY):
             return layer
     raise AssertionError("no layer has a kernel and a bias")
