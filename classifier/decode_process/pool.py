@@ -171,7 +171,10 @@ class _Process:
             error = TooSlowToDecode("decoding it was not done in time, and was ended; save it anew, as a small JPEG")
         except (OSError, EOFError, ValueError, KeyError):
             error = self._broken(order)
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # or this frame, which its traceback holds, would hold it, and both wait for the collector
 
     def end(self) -> None:
         """Kill it and wait until it is gone."""
