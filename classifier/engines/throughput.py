@@ -34,7 +34,8 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
     """The smallest batch within 5 % of the best images/s, with as many batches in flight as the engine has streams.
 
     `shape` is of one image: height, width, channels. No batch of more than `most` images is run, where that is given.
-    Afterwards the engine is warm at that size and at the smaller powers of two. Takes `BUDGET_S` on an idle CPU.
+    Afterwards the engine has the kernels of every size that was run, but no memory for a batch: the first that comes
+    takes it. Takes `BUDGET_S` on an idle CPU.
     """
     on_gpu = engine.name == "tensorflow" and engine.device != "CPU"
     all_sizes, budget_s = (SIZES_ON_A_GPU, BUDGET_ON_A_GPU_S) if on_gpu else (SIZES, BUDGET_S)
@@ -53,8 +54,7 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
         return clock() - began + engine.streams * BATCH_COST_S
 
     size, size_per_s = best_batch(seconds, sizes, budget_s, clock)
-    engine.release_memory()  # of sizes that will not come; docs/tuning.md#memory-of-the-worker
-    seconds(size)
+    engine.release_memory()  # a batch that comes takes its part anew; docs/tuning.md#memory-of-the-worker
     # Processor time of all streams is their wall time as often as there are streams on processors of their own.
     return Throughput(size, size_per_s * engine.streams * (processors if has_all else 1))
 

@@ -118,14 +118,15 @@ def test_no_batch_is_tried_that_is_larger_than_any_may_be(models):
 
 
 @pytest.mark.parametrize("engine_name", ["openvino", "tensorflow"])
-def test_what_other_sizes_took_is_given_back_and_the_best_size_is_warm(models, engine_name):
+def test_every_size_is_run_and_what_it_took_is_given_back(models, engine_name):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions(engine_name, "float32", 2))
     done, submit, release = [], engine.submit, engine.release_memory
     engine.submit = lambda pixels, **how: done.append(len(pixels)) or submit(pixels, **how)
     engine.release_memory = lambda: done.append("released") or release()
     best = measure(engine, (8, 8, 3)).max_batch
     engine.close()
-    assert done[-engine.streams - 1 :] == ["released", *[best] * engine.streams]
+    assert best in done
+    assert (done[-1], done.count("released")) == ("released", 1)
 
 
 def test_an_engine_answers_as_before_when_it_has_given_memory_back(models):
