@@ -103,7 +103,6 @@ class ModelStore:
             with path.open("rb") as opened:
                 _compare_size(path, opened, record)
                 body = opened.read(record.bytes + 1)
-                _drop_cached_pages(opened)
         except OSError as error:
             raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
         if hashlib.sha256(body).hexdigest() != record.sha256:
@@ -214,15 +213,6 @@ def _compare(folder: Path, file: str, record: FileRecord) -> None:
                 raise _differs(path)
     except OSError as error:
         raise FilesDiffer(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _drop_cached_pages(opened: BinaryIO) -> None:
-    """Let the system's cache forget a file that was read twice, to be hashed and to be used.
-
-    Such pages count as memory of the container that read them. docs/tuning.md#memory-of-the-worker
-    """
-    if hasattr(os, "posix_fadvise"):  # not on macOS
-        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _compare_size(path: Path, opened: BinaryIO, record: FileRecord) -> None:
