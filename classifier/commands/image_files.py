@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from classifier.errors import ImageError
-from classifier.formats import FILE_SUFFIXES as SUFFIXES
+from classifier.formats.files import SUFFIXES, images_below
 
 LOOKED_EVERY_S = 0.5
 
@@ -26,19 +25,10 @@ def each(paths: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = list(below(path))
+        found = list(images_below(path))
         if not found:
             raise NoImages(f"{path} has no images: expected files with {', '.join(SUFFIXES)}")
         yield from found
-
-
-def below(folder: Path) -> Iterator[Path]:
-    """The files with an image's suffix at any depth below a folder, but nothing hidden."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(parent, name)
 
 
 def arriving(paths: Sequence[Path], sleep: Callable[[float], None] = time.sleep) -> Iterator[Path]:
@@ -59,7 +49,7 @@ def arriving(paths: Sequence[Path], sleep: Callable[[float], None] = time.sleep)
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
-        yield from below(path) if path.is_dir() else [path]
+        yield from images_below(path) if path.is_dir() else [path]
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -20,6 +20,7 @@ from classifier.commands.parameters import (
     reference,
     whole_number,
 )
+from classifier.scoring.shards import WHOLE, Shard
 from classifier.store import ModelStore
 
 if TYPE_CHECKING:
@@ -28,19 +29,12 @@ if TYPE_CHECKING:
 EVERY_S = 10.0  # between lines, where there is no terminal
 
 
-class Share(NamedTuple):
-    """`number` of `of`."""
-
-    number: int
-    of: int
-
-
-def share(text: object) -> Share:
+def shard_of(text: object) -> Shard:
     """Read I/N. Raises BadParameter."""
     number, slash, of = str(text).partition("/")
     if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise typer.BadParameter(f"expected I/N, as 2/8 for the second of eight, got {str(text)!r}")
-    return Share(int(number), int(of))
+    return Shard(int(number), int(of))
 
 
 def run(
@@ -57,8 +51,8 @@ def run(
     out: Annotated[Path, typer.Option(parser=path, metavar="TABLE", help="The table: .csv or .parquet.")],
     models: Models,
     shard: Annotated[
-        Share | None, typer.Option(parser=share, metavar="I/N", help="Only the I-th of N shares of the images.")
-    ] = None,
+        Shard, typer.Option(parser=shard_of, metavar="I/N", help="Only the I-th of N shares of the images.")
+    ] = WHOLE,
     processes: Annotated[
         int | None, typer.Option(parser=whole_number(1), metavar="N", help="That decode (one per processor).")
     ] = None,
@@ -71,7 +65,6 @@ def run(
     from classifier.scoring.parts import remove
     from classifier.scoring.rows import format_of
     from classifier.scoring.score import Scoring, score
-    from classifier.scoring.shards import WHOLE, Shard
     from classifier.scoring.sources import source_of
 
     images = source_of(source)
@@ -80,9 +73,8 @@ def run(
         remove(out)
     options = EngineOptions(engine=engine, precision=precision)
     with contextlib.closing(LoadedModel.open(ModelStore(models), *model, options)) as loaded:
-        part = Shard(*shard) if shard else WHOLE
         line = Line(sys.stderr)
-        job = Scoring(images, source, out, part, processes or 0, report=line)
+        job = Scoring(images, source, out, shard, processes or 0, report=line)
         finished = score(loaded, job)
     line.end()
     new = f"{finished.new:,} of them now" if finished.new else "all of them before"

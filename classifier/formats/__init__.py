@@ -30,9 +30,6 @@ _JPEG, _PNG = MAGICS["JPEG"], MAGICS["PNG"]
 READS_HEIC = find_spec("pillow_heif") is not None
 FORMATS = (*MAGICS, "AVIF", "HEIC") if READS_HEIC else (*MAGICS, "AVIF")
 
-# Of files, whatever is in them: a folder's other files are no images.
-FILE_SUFFIXES = (*(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"), *(".avif", ".heic", ".heif"))
-
 _OUTLINES: dict[str, Callable[[bytes], Outline]] = {
     "JPEG": jpeg.outline,
     "PNG": png.outline,

@@ -9,13 +9,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from classifier.scoring.rows import Columns, Format, UnusableOutput
+from classifier.scoring.rows import Columns, Format, UnusableOutput, to_disk
 
 Job = dict[str, Any]
 
@@ -156,8 +155,7 @@ class Parts:
         half = self._folder / "job.half"
         with half.open("w", encoding="utf-8") as file:
             json.dump(about, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
+            to_disk(file)
         half.replace(self._about)
 
 

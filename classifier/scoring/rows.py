@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -38,24 +38,18 @@ class Shown(NamedTuple):
 
 def columns_of(card: Card, shown: Shown, sights: Sequence[Sight], answers: Answers | None) -> Columns:
     """Rows by column: of each image in order, or of its fault. `answers` are those of the images without one."""
-    row_of = [-1] * len(sights)
-    answered = [at for at, sight in enumerate(sights) if sight.code is None]
-    for row, at in enumerate(answered):
-        row_of[at] = row
-    rows = [] if answers is None else answers.probabilities.tolist()
-    scores = [None] * len(rows) if answers is None or answers.familiarity is None else answers.familiarity.tolist()
-    found = [rows[row] if row >= 0 else None for row in row_of]
-    tops = [None if values is None else max(range(len(values)), key=values.__getitem__) for values in found]
-    familiarity = [scores[row] if row >= 0 else None for row in row_of]
+    answered = iter([] if answers is None else _rows(answers))
+    rows, scores = zip(*(next(answered) if sight.code is None else (None, None) for sight in sights), strict=True)
+    tops = [None if row is None else max(range(len(row)), key=row.__getitem__) for row in rows]
     columns: Columns = {
         "path": [shown_name(sight.name) for sight in sights],
         "label": [None if top is None else card.labels[top] for top in tops],
-        "probability": [None if v is None or top is None else v[top] for v, top in zip(found, tops, strict=True)],
-        "familiar": [card.is_familiar(score) for score in familiarity],
-        "familiarity": familiarity,
+        "probability": [None if row is None else max(row) for row in rows],
+        "familiar": [card.is_familiar(score) for score in scores],
+        "familiarity": list(scores),
     }
     for at, label in enumerate(card.labels):
-        columns[f"probability_{label}"] = [None if values is None else values[at] for values in found]
+        columns[f"probability_{label}"] = [None if row is None else row[at] for row in rows]
     columns |= {
         "width": [sight.width for sight in sights],
         "height": [sight.height for sight in sights],
@@ -63,6 +57,13 @@ def columns_of(card: Card, shown: Shown, sights: Sequence[Sight], answers: Answe
         "detail": [sight.detail for sight in sights],
     }
     return columns | {name: [value] * len(sights) for name, value in shown._asdict().items()}
+
+
+def _rows(answers: Answers) -> Iterator[tuple[list[float], float | None]]:
+    """The probabilities of each image, and its familiarity."""
+    rows = answers.probabilities.tolist()
+    scores = [None] * len(rows) if answers.familiarity is None else answers.familiarity.tolist()
+    return zip(rows, scores, strict=True)
 
 
 def shown_name(name: str) -> str:
@@ -95,7 +96,7 @@ class Csv:
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
-            _to_disk(file)
+            to_disk(file)
 
     def join(self, parts: Sequence[Path], path: Path) -> None:
         with path.open("wb") as whole:
@@ -104,7 +105,7 @@ class Csv:
                     if number:
                         file.readline()  # the head, of which no name has a line break
                     shutil.copyfileobj(file, whole)
-            _to_disk(whole)
+            to_disk(whole)
 
 
 class Parquet:
@@ -126,7 +127,7 @@ class Parquet:
         table = self._arrow.table(columns, schema=self._arrow.schema(types))
         with path.open("wb") as file:
             self._parquet.write_table(table, file)
-            _to_disk(file)
+            to_disk(file)
 
     def join(self, parts: Sequence[Path], path: Path) -> None:
         schema = self._parquet.read_schema(parts[0])
@@ -134,7 +135,7 @@ class Parquet:
             with self._parquet.ParquetWriter(file, schema) as writer:
                 for part in parts:
                     writer.write_table(self._parquet.read_table(part))
-            _to_disk(file)
+            to_disk(file)
 
     def _type(self, name: str) -> Any:
         if name.startswith("probability") or name == "familiarity":
@@ -154,6 +155,7 @@ def format_of(path: Path) -> Format:
     return kind()
 
 
-def _to_disk(file: Any) -> None:
+def to_disk(file: Any) -> None:
+    """Have all that was written to a file on the disk."""
     file.flush()
     os.fsync(file.fileno())

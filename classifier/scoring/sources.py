@@ -6,7 +6,6 @@ with their number. What lies in files of its own is read by the decode processes
 
 from __future__ import annotations
 
-import os
 import sys
 import tarfile
 import zipfile
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from classifier.errors import SightlineError
-from classifier.formats import FILE_SUFFIXES
+from classifier.formats.files import images_below, is_image_file
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 STDIN = "-"
@@ -74,10 +73,8 @@ class Folder:
         self.read: Reader = FileReader(str(folder))
 
     def items(self) -> Iterator[Item]:
-        for parent, folders, files in os.walk(self._folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(filter(_is_image, files)):
-                yield Item(os.path.relpath(Path(parent, name), self._folder))
+        for file in images_below(self._folder):
+            yield Item(str(file.relative_to(self._folder)))
 
     def count(self) -> int | None:
         return sum(1 for _ in self.items())
@@ -170,7 +167,7 @@ class Address:
         files, root = _filesystem(self._root)
         for parent, folders, names in files.walk(root):
             folders.sort()
-            for name in sorted(filter(_is_image, names)):
+            for name in sorted(filter(is_image_file, names)):
                 yield Item(str(PurePosixPath(parent, name).relative_to(PurePosixPath(root))))
 
     def count(self) -> int | None:
@@ -192,7 +189,7 @@ def source_of(text: str, stdin: TextIO | None = None) -> Source:
         return Zip(path)
     if path.name.lower().endswith(TAR_SUFFIXES):
         return Tar(path)
-    if _is_image(path.name):
+    if is_image_file(path.name):
         raise UnusableInput(f"{text} is one image; `sightline predict` classifies it")
     return PathList(path)
 
@@ -204,8 +201,8 @@ def _named(lines: Iterable[str]) -> Iterator[Item]:
 
 
 def _is_image(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1]
-    return not last.startswith(".") and not name.startswith("__MACOSX/") and last.lower().endswith(FILE_SUFFIXES)
+    """Whether an archive's entry is one; what macOS puts beside a file is none."""
+    return is_image_file(name.rsplit("/", 1)[-1]) and not name.startswith("__MACOSX/")
 
 
 def _load(read: Callable[[Any], bytes], what: Any) -> bytes:

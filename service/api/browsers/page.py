@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import mimetypes
 from pathlib import Path
-from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from service.api.web_files import file_response
 
 _FOLDER = Path(__file__).parents[2] / "web"
 _HTML = (_FOLDER / "page.html").read_bytes()
@@ -51,38 +49,11 @@ PATHS = frozenset(
 )
 
 
-class _File(NamedTuple):
-    """A file of the page. `packed` is it in gzip, where that is smaller by much."""
-
-    body: bytes
-    packed: bytes
-    media_type: str
-    tag: str
-
-
-def _read(file: Path) -> _File:
-    body = file.read_bytes()
-    packed = gzip.compress(body, mtime=0)
-    media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return _File(
-        body, packed if 2 * len(packed) < len(body) else b"", media_type, f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-    )
-
-
-# Under 100 kB in memory: on a slow line a third of the bytes is a third of the wait.
-_FILES = {path: _read(_FOLDER / path.removeprefix("/web/")) for path in PATHS - {"/"}}
-
-
 async def file(request: Request) -> Response:
-    """A file of the page; a browser that has it asks whether it is still the same. Raises HTTPException for others."""
-    if (found := _FILES.get(request.scope["path"])) is None:
+    """A file of the page. Raises HTTPException for others."""
+    if (path := request.scope["path"]) not in PATHS:
         raise HTTPException(404)
-    headers = {"Cache-Control": "no-cache", "ETag": found.tag, "Vary": "Accept-Encoding"}
-    if found.tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    if found.packed and "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(found.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=found.media_type)
-    return Response(found.body, headers=headers, media_type=found.media_type)
+    return await file_response(request, _FOLDER / path.removeprefix("/web/"))
 
 
 async def index(request: Request) -> Response:

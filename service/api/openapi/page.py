@@ -7,9 +7,7 @@ sets them as properties.
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import gzip
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
@@ -20,13 +18,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from service.api.web_files import file_response
+
 _FOLDER = Path(__file__).parent / "reference"
 _VENDORED = json.loads((_FOLDER / "vendored.json").read_text(encoding="utf-8"))
 _LIBRARY = str(_VENDORED["file"])
-_MEDIA_TYPES = {_LIBRARY: "text/javascript", "page.js": "text/javascript", "styles.js": "text/javascript"} | {
-    "page.css": "text/css"
-}
-_COMPRESSED_FROM_BYTES = 10_000
+_FILES = (_LIBRARY, "page.js", "styles.js", "page.css")
 
 # Of the style sheet that the library writes into its own element, one for its light look and one for its dark one.
 _STYLE_HASHES = " ".join(f"'{digest}'" for digest in _VENDORED["style_hashes"])
@@ -45,7 +42,7 @@ _POLICY = "; ".join(
 _HEADERS = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
 
 # The page and its files, which say nothing of models. The document that the page shows is asked for beside them.
-PATHS = frozenset({"/docs", *(f"/docs/{name}" for name in _MEDIA_TYPES)})
+PATHS = frozenset({"/docs", *(f"/docs/{name}" for name in _FILES)})
 
 
 def integrity(name: str) -> str:
@@ -61,30 +58,19 @@ async def index(request: Request) -> Response:
 @cache
 def _html() -> str:
     html = (_FOLDER / "page.html").read_text(encoding="utf-8")
-    for name in _MEDIA_TYPES:
+    for name in _FILES:
         html = html.replace(f'"docs/{name}"', f'"docs/{name}" integrity="{integrity(name)}"')
     return html
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", "ETag": f'"{integrity(name)[-24:]}"'}
-        if request.headers.get("if-none-match") == headers["ETag"]:
-            return Response(status_code=304, headers=headers)
-        body = (_FOLDER / name).read_bytes()
-        if len(body) >= _COMPRESSED_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
-            body, headers["Content-Encoding"] = await asyncio.to_thread(_compressed, name), "gzip"
-        return Response(body, headers=headers, media_type=_MEDIA_TYPES[name])
+        return await file_response(request, _FOLDER / name)
 
     return answer
 
 
-@cache
-def _compressed(name: str) -> bytes:
-    return gzip.compress((_FOLDER / name).read_bytes(), mtime=0)
-
-
 ROUTES: tuple[BaseRoute, ...] = (
     Route("/docs", index),
-    Mount("/docs", routes=[Route(f"/{name}", _file(name)) for name in _MEDIA_TYPES]),
+    Mount("/docs", routes=[Route(f"/{name}", _file(name)) for name in _FILES]),
 )

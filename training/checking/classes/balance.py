@@ -6,8 +6,9 @@ import numpy as np
 
 from training.checking.evidence import Evidence
 from training.checking.finding import Case, Finding, Severity
+from training.fitting.class_weights import IMBALANCE
 
-UNEVEN, VERY_UNEVEN = 3.0, 10.0  # times as many images as another class; from 3 on `fit` weighs classes
+VERY_UNEVEN = 10.0  # times as many images as another class
 ENOUGH = 30  # images of each class for `features`; docs/tuning.md#images-of-a-class
 
 
@@ -15,7 +16,7 @@ def find_imbalance(evidence: Evidence) -> list[Finding]:
     """Classes with far fewer images than others, with few, and with one."""
     classes, sizes = evidence.pictures.classes, evidence.class_sizes
     found = []
-    if len(sizes) > 1 and sizes.min() > 0 and sizes.max() >= UNEVEN * sizes.min():
+    if len(sizes) > 1 and sizes.min() > 0 and sizes.max() >= IMBALANCE * sizes.min():
         ratio = sizes.max() / sizes.min()
         severity: Severity = "problem" if ratio >= VERY_UNEVEN else "warning"
         most, least = classes[int(sizes.argmax())], classes[int(sizes.argmin())]
