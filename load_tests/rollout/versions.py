@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from classifier.card import Card, Sample, read_card, write_card
+from classifier.card import Card, read_card, write_card
 from classifier.store import CARD, ONNX, ModelStore
 
 _COPY = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
@@ -42,9 +42,8 @@ def copy(models: ModelStore, name: str, of: int, change: Callable[[Card], Card] 
 def swapped(card: Card) -> Card:
     """The card with its labels moved on by one: it is sound, and every answer is wrong."""
     labels = (*card.labels[1:], card.labels[0])
-    probabilities = card.sample.probabilities
-    sample = Sample(label=labels[probabilities.index(max(probabilities))], probabilities=probabilities)
-    return card.model_copy(update={"labels": labels, "sample": sample})
+    label = labels[card.labels.index(card.sample.label)]
+    return card.model_copy(update={"labels": labels, "sample": card.sample.model_copy(update={"label": label})})
 
 
 def drop_broken(models: ModelStore, name: str, of: int, kind: str, number: int) -> None:
@@ -72,7 +71,8 @@ def _wrong_hash(source: Path, target: Path, _: Card) -> None:
 def _wrong_answer(source: Path, target: Path, card: Card) -> None:
     shutil.copyfile(source / ONNX, target / ONNX)
     probabilities = tuple(reversed(card.sample.probabilities))
-    sample = Sample(label=card.labels[probabilities.index(max(probabilities))], probabilities=probabilities)
+    label = card.labels[probabilities.index(max(probabilities))]
+    sample = card.sample.model_copy(update={"label": label, "probabilities": probabilities})
     write_card(card.model_copy(update={"sample": sample}), target / CARD)
 
 
