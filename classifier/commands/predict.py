@@ -6,15 +6,17 @@ import contextlib
 import csv
 import json as json_text
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO, TypeAlias
 
 import typer
 
 from classifier.commands import image_files
 from classifier.commands.parameters import EngineName, Json, Model, Models, PrecisionName, path, whole_number
+from classifier.commands.progress_line import ProgressLine
 from classifier.errors import ImageError, SightlineError, UnreadableFile
 from classifier.store import ModelStore
 
@@ -56,12 +58,13 @@ def run(
     from classifier.loaded_model import LoadedModel
 
     how = EngineOptions(engine=engine, precision=precision)
-    files = image_files.arriving(images) if watch else iter(list(image_files.each(images)))
+    files = image_files.arriving(images) if watch else list(image_files.each(images))
     with contextlib.ExitStack() as opened:
         loaded = opened.enter_context(contextlib.closing(LoadedModel.open(ModelStore(models), *model, how)))
-        answers = ((image, _answer(loaded, image, top_k)) for image in files)
+        answers: Iterator[_Answer] = ((image, _answer(loaded, image, top_k)) for image in files)
         if out is not None:
             say = _rows_into(opened.enter_context(out.open("w", encoding="utf-8", **_AS_CSV)), loaded.card)
+            answers = _reported(answers, len(files) if isinstance(files, list) else None)
         elif json and not watch:
             return _print_json(loaded.card, answers)
         else:
@@ -89,6 +92,9 @@ class Seen(NamedTuple):
     familiar: bool | None
 
 
+_Answer: TypeAlias = tuple[Path, Seen | SightlineError]
+
+
 def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> Seen | SightlineError:
     from classifier.ranking import rank
 
@@ -99,6 +105,17 @@ def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> Seen | Sight
     familiarity = None if answers.familiarity is None else float(answers.familiarity[0])
     predictions = rank(answers.probabilities[0], loaded.card.labels, top_k)
     return Seen(predictions, familiarity, loaded.card.is_familiar(familiarity))
+
+
+def _reported(answers: Iterator[_Answer], total: int | None) -> Iterator[_Answer]:
+    """The same, with a line on stderr that says how far they are."""
+    from classifier.scoring.score import Progress
+
+    line, began = ProgressLine(sys.stderr), time.monotonic()
+    for done, answer in enumerate(answers, 1):
+        yield answer
+        line(Progress(done, done, total, time.monotonic() - began))
+    line.end()
 
 
 def _answered(card: Card, answer: Seen | SightlineError) -> dict[str, Any]:
@@ -128,7 +145,7 @@ def _rows_into(file: TextIO, card: Card) -> Callable[[Path, Seen | SightlineErro
     return say
 
 
-def _print_json(card: Card, answers: Iterable[tuple[Path, Seen | SightlineError]]) -> int:
+def _print_json(card: Card, answers: Iterable[_Answer]) -> int:
     """One list of all; 1 if any image failed, else 0."""
     every = list(answers)
     records = [{"image": str(image)} | _answered(card, answer) for image, answer in every]
