@@ -25,8 +25,10 @@ def measured(served: Served, target: Target, options: Any, promises: dict[str, b
     found: Findings = {"connections": CONNECTIONS, "before": Wrk.versions(target, CONNECTIONS, options.seconds).said()}
     served.say(stable=1, keep=1)
     served.wait_until(lambda: served.states()[2] == "retired", "version 2 is unloaded")
-    _switch(served, 2)  # so that what is made once is made before
+    _switch(served, 2)  # so that what is made once is made before, the memory of batches included
     _switch(served, 1)
+    Wrk.versions(target, CONNECTIONS, options.seconds)
+    time.sleep(1)
     memory = resident_bytes(served.server.worker())
     unready = 0
     for what, change in (("switches", _switches), ("weights", _weights), ("broken", _broken)):
