@@ -5,8 +5,8 @@ Needs:  a quiet machine; takes about three minutes.
 Gives:  a table, and --out, the raw results: microseconds of a processor for each picture, of both, and the ratio of
         the other's to ours, so that above 1 ours is the faster one. Ends with 1 where a median ratio is below --least.
 
-Each checkout decodes in a process of its own, with this interpreter. While one is measured the other waits. Two processes
-of one checkout differ by some per cent, for as long as they run: so both are started anew several times.
+Each checkout decodes in a process of its own, with this interpreter. While one is measured the other waits. Two
+processes of one checkout differ by some per cent, for as long as they run: so both are started anew several times.
 docs/tuning.md#plain-pictures
 """
 

@@ -16,7 +16,6 @@ import typer
 
 from classifier.commands import image_files
 from classifier.commands.parameters import EngineName, Json, Model, Models, PrecisionName, path, whole_number
-from classifier.commands.progress_line import ProgressLine
 from classifier.errors import ImageError, SightlineError, UnreadableFile
 from classifier.store import ModelStore
 
@@ -109,7 +108,7 @@ def _answer(loaded: LoadedModel, image: Path, top_k: int | None) -> Seen | Sight
 
 def _reported(answers: Iterator[_Answer], total: int | None) -> Iterator[_Answer]:
     """The same, with a line on stderr that says how far they are."""
-    from classifier.scoring.score import Progress
+    from classifier.scoring.progress import Progress, ProgressLine
 
     line, began = ProgressLine(sys.stderr), time.monotonic()
     for done, answer in enumerate(answers, 1):

@@ -19,7 +19,7 @@ from classifier.commands.parameters import (
     reference,
     whole_number,
 )
-from classifier.commands.progress_line import ProgressLine
+from classifier.scoring.progress import ProgressLine
 from classifier.scoring.shards import WHOLE, Shard
 from classifier.store import ModelStore
 

@@ -27,21 +27,13 @@ from classifier.loaded_model import LoadedModel
 from classifier.scoring.decoders import Decoders
 from classifier.scoring.decoding import Decoded, Order
 from classifier.scoring.parts import Job, Marks, Part, Parts
+from classifier.scoring.progress import Progress
 from classifier.scoring.rows import Columns, Shown, columns_of, format_of, joined, shown_name
 from classifier.scoring.shards import WHOLE, Shard
 from classifier.scoring.sources import Item, Source, UnusableInput
 
 PART_ROWS = 4_096  # as much is done again at most after a kill
 CHUNK_IMAGES = 32  # docs/tuning.md#chunks-of-bulk-scoring
-
-
-class Progress(NamedTuple):
-    """How far a job is: `new` of the `done` images were scored by this run. `total` is None where nobody knows it."""
-
-    done: int
-    new: int
-    total: int | None
-    seconds: float
 
 
 class Finished(NamedTuple):

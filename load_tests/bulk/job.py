@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from classifier.loaded_model import LoadedModel
-from classifier.scoring.score import Progress, Scoring, score
+from classifier.scoring.progress import Progress
+from classifier.scoring.score import Scoring, score
 from classifier.scoring.sources import source_of
 from classifier.store import ModelStore
 

@@ -20,6 +20,7 @@ from classifier import store
 from classifier.__main__ import main
 from classifier.commands.image_files import arriving
 from classifier.commands.parameters import folder_to_save_in, models_folder
+from classifier.scoring import progress
 from classifier.store import ModelStore
 from tests import pictures
 from tests.tiny_models import COLOUR, GREY, save_tiny_model
@@ -208,13 +209,15 @@ def test_predict_runs_on_the_engine_that_is_asked_for(run, picture, engine):
     assert sum(p["probability"] for p in json.loads(out)[0]["predictions"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_predict_takes_a_folder_and_writes_a_table(run, tmp_path):
+def test_predict_takes_a_folder_and_writes_a_table(run, tmp_path, monkeypatch):
     for name in ("1.jpg", "2.jpg"):
         (tmp_path / name).write_bytes(pictures.jpeg())
     (tmp_path / "3.png").write_bytes(b"text")
     table = tmp_path / "answers.csv"
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     code, out, err = run("predict", COLOUR, tmp_path, "--out", table)
-    assert (code, out, err) == (1, "", "")
+    assert (code, out) == (1, "")
+    assert [line.partition(",")[0] for line in err.splitlines()] == [f"{done} of 3 images" for done in (1, 2, 3)]
     head, *rows = csv.reader(table.read_text(encoding="utf-8").splitlines())
     assert head == ["image", "model", "version", "label", "probability", "familiar", "familiarity", "error"]
     assert [row[0] for row in rows] == [str(tmp_path / name) for name in ("1.jpg", "2.jpg", "3.png")]

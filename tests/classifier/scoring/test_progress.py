@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from classifier.commands.progress_line import ProgressLine, described
-from classifier.scoring.score import Progress
+from classifier.scoring.progress import Progress, ProgressLine, described
 
 
 class Terminal(io.StringIO):
@@ -31,7 +30,8 @@ def test_the_rate_is_that_of_this_run(progress: Progress, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "written"), [(Terminal(), "\r\x1b[K1 images, 1/s\r\x1b[K2 images, 1/s\r\x1b[K"), (io.StringIO(), "2 images, 1/s\n")]
+    ("to", "written"),
+    [(Terminal(), "\r\x1b[K1 images, 1/s\r\x1b[K2 images, 1/s\r\x1b[K"), (io.StringIO(), "2 images, 1/s\n")],
 )
 def test_a_terminal_has_one_line_that_is_cleared_and_a_file_one_each_ten_seconds(
     to: io.StringIO, written: str, monkeypatch: pytest.MonkeyPatch

@@ -1,14 +1,20 @@
-"""How far a command is with many images, on one line."""
+"""How far a job with many images is, and the line that says so."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from classifier.scoring.score import Progress
+from typing import NamedTuple, TextIO
 
 EVERY_S = 10.0  # between lines, where there is no terminal
+
+
+class Progress(NamedTuple):
+    """How far a job is: `new` of the `done` images were scored by this run. `total` is None where nobody knows it."""
+
+    done: int
+    new: int
+    total: int | None
+    seconds: float
 
 
 class ProgressLine:
