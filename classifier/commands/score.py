@@ -51,12 +51,17 @@ def run(
     processes: Annotated[
         int | None, typer.Option(parser=whole_number(1), metavar="N", help="That decode (one per processor).")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT or local."),
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, and drop what is there.")] = False,
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
     from classifier.engines import EngineOptions
     from classifier.loaded_model import LoadedModel
+    from classifier.scoring.on_ray import Cluster
     from classifier.scoring.parts import remove
     from classifier.scoring.rows import format_of
     from classifier.scoring.score import Scoring, score
@@ -66,10 +71,11 @@ def run(
     format_of(out)
     if restart:
         remove(out)
-    options = EngineOptions(engine=engine, precision=precision)
-    with contextlib.closing(LoadedModel.open(ModelStore(models), *model, options)) as loaded:
+    options, store = EngineOptions(engine=engine, precision=precision), ModelStore(models)
+    with contextlib.closing(LoadedModel.open(store, *model, options)) as loaded:
         line = ProgressLine(sys.stderr)
-        job = Scoring(images, source, out, shard, processes or 0, report=line)
+        cluster = Cluster(ray, store) if ray else None
+        job = Scoring(images, source, out, shard, processes or 0, cluster, report=line)
         finished = score(loaded, job)
     line.end()
     new = f"{finished.new:,} of them now" if finished.new else "all of them before"
