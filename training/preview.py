@@ -68,7 +68,10 @@ def _chosen(recipe: Recipe, train: Split, seed: int) -> Pixels:
         batch: Pixels = Batches(train, recipe.batch_size, seed=seed)[0][0]
         return batch
     one = int(np.random.default_rng(seed).integers(len(train)))
-    return np.repeat(train.pixels[one : one + 1], COPIES, axis=0)
+    copies: Pixels = np.repeat(train.pixels[one : one + 1], COPIES, axis=0)
+    if recipe.augmentation.alternates:
+        copies[1::2] = copies[1::2, :, ::-1]
+    return copies
 
 
 def augmented(layers: Sequence[Layer], pixels: Pixels) -> Pixels:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "training"
 ORDER = (  # a folder imports its own line and those below
-    {"commands", "__main__", "renew"},
+    {"commands", "__main__", "renew", "views"},
     {"releasing"},
     {"reports", "export", "preview", "target"},
     {"checking", "honesty"},

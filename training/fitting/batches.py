@@ -41,9 +41,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
     `epoch` before each one. Each batch is (pixels uint8 [n, height, width, channels], labels int64 [n]). Features,
     float32 [n, k], replace the pixels if there are some. Fit with `shuffle=False`: Keras would shuffle the batches
     again, from a state that a resumed run does not have.
+
+    With `alternating_flip` a half of the images, drawn from the seed, is mirrored in every even pass, and the other
+    half in every odd one.
     """
 
-    def __init__(self, split: Examples, batch_size: int, *, seed: int, steps: int | None = None) -> None:
+    def __init__(
+        self,
+        split: Examples,
+        batch_size: int,
+        *,
+        seed: int,
+        steps: int | None = None,
+        alternating_flip: bool = False,
+    ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.split = split
         self.batch_size = batch_size
@@ -53,6 +64,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         self.steps = steps or self.per_pass
         self._pass = -1
         self._order: npt.NDArray[np.int64] = np.arange(0)
+        self._begin_mirrored: npt.NDArray[np.bool_] | None = None
+        if alternating_flip:
+            self._begin_mirrored = np.random.default_rng((seed, 0, 1)).random(len(split)) < 0.5
 
     def __len__(self) -> int:
         return self.steps
@@ -63,4 +77,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
             self._order = np.random.default_rng((self.seed, turn)).permutation(len(self.split))
             self._pass = turn
         chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        return self.split.inputs[chosen], self.split.labels[chosen]
+        inputs = self.split.inputs[chosen]
+        if self._begin_mirrored is not None:
+            mirrored = self._begin_mirrored[chosen] ^ (turn % 2 == 1)
+            inputs[mirrored] = inputs[mirrored][:, :, ::-1]
+        return inputs, self.split.labels[chosen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -58,12 +59,14 @@ def train(
     until: int,
     patience: int | None = None,
     progress: Progress = silent,
+    callbacks: Sequence[Any] = (),
 ) -> int:
     """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet; returns the last epoch.
 
     With `patience` that is an earlier one where so many epochs in turn have not lowered the validation loss.
 
-    With class `weights`, by column, the losses are weighted, of validation too; the accuracies never are.
+    With class `weights`, by column, the losses are weighted, of validation too; the accuracies never are. `callbacks`
+    are the recipe's own.
     """
     if run.epochs >= last_epoch(run.history, after, until, patience):
         return last_epoch(run.history, after, until, patience)
@@ -76,7 +79,7 @@ def train(
         class_weight=dict(enumerate(weights)) if weights else None,
         initial_epoch=run.epochs,
         epochs=until,
-        callbacks=[_EpochRecorder(run, batches, after, until, patience, progress)],
+        callbacks=[*callbacks, _EpochRecorder(run, batches, after, until, patience, progress)],
         verbose=_verbose(progress),
     )
     return run.epochs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,8 +95,17 @@ class _Fitting:
         recipe, splits = self.recipe, self.dataset.splits
         keras.utils.set_random_seed(self.options.seed)
         network = self.untrained()
-        batches = Batches(splits["train"], recipe.batch_size, seed=self.options.seed, steps=recipe.steps_per_epoch)
-        self.train(network, batches, splits["validation"], until=epochs)
+        if recipe.initialise:
+            recipe.initialise(network, splits["train"].pixels)
+        batches = Batches(
+            splits["train"],
+            recipe.batch_size,
+            seed=self.options.seed,
+            steps=recipe.steps_per_epoch,
+            alternating_flip=recipe.augmentation.alternates,
+        )
+        callbacks = recipe.callbacks(epochs * len(batches)) if recipe.callbacks else ()
+        self.train(network, batches, splits["validation"], until=epochs, callbacks=callbacks)
         self.run.restore(network, best_epoch(self.run.history).epoch)
         return inference_network(recipe, self.classes, self.statistics, network)
 
@@ -147,7 +157,16 @@ class _Fitting:
         self.train(network, batches, splits["validation"], after=after, until=until)
         return network
 
-    def train(self, network: Any, batches: Batches, validation: Examples, *, after: int = 0, until: int) -> int:
+    def train(
+        self,
+        network: Any,
+        batches: Batches,
+        validation: Examples,
+        *,
+        after: int = 0,
+        until: int,
+        callbacks: Sequence[Any] = (),
+    ) -> int:
         return train(
             network,
             batches,
@@ -158,6 +177,7 @@ class _Fitting:
             until=until,
             patience=_patience(self.recipe, self.options),
             progress=self.options.progress,
+            callbacks=callbacks,
         )
 
     def with_head_of(self, head: Any, epoch: int) -> Any:
@@ -197,6 +217,7 @@ def _settings(
         "augmentation": recipe.augmentation.settings,
         "flip": options.flip,
         "class_weights": list(weights) if weights else None,
+        **({"epochs": options.epochs or recipe.epochs} if recipe.callbacks else {}),  # the schedule follows from it
         **({"backbone": recipe.backbone.name} if recipe.backbone else {}),
         **({"l2": [recipe.l2.strongest, recipe.l2.ratio]} if recipe.l2 else {}),
     }

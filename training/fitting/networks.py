@@ -31,7 +31,9 @@ def training_network(recipe: Recipe, classes: int, statistics: Statistics, preci
         keras.config.set_dtype_policy("float32")
     if recipe.backbone is not None:
         _freeze(network, recipe.backbone, recipe.fine_tuning)
-    _compile(network, recipe.fine_tuning.optimizer() if recipe.fine_tuning else recipe.optimizer())
+    _compile(
+        network, recipe.fine_tuning.optimizer() if recipe.fine_tuning else recipe.optimizer(), recipe.label_smoothing
+    )
     return network
 
 
@@ -40,7 +42,7 @@ def head_network(recipe: Recipe, classes: int, statistics: Statistics, width: in
     features = keras.Input((width,), dtype="float32", name=FEATURES)
     network = keras.Model(features, _apply(recipe.network(classes, statistics), features))
     if recipe.l2 is None:
-        _compile(network, recipe.optimizer())
+        _compile(network, recipe.optimizer(), recipe.label_smoothing)
     return network
 
 
@@ -117,14 +119,27 @@ def _freeze(network: Any, backbone: Backbone, tuning: FineTuning | None) -> None
         layer.trainable = position >= tuned and not isinstance(layer, keras.layers.BatchNormalization)
 
 
-def _compile(network: Any, optimizer: Optimizer) -> None:
+def _compile(network: Any, optimizer: Optimizer, label_smoothing: float) -> None:
     binary = network.output_shape[-1] == 1
     network.compile(
         optimizer=optimizer,
-        loss=keras.losses.BinaryCrossentropy() if binary else keras.losses.SparseCategoricalCrossentropy(),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing) if binary else _loss(label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,  # docs/tuning.md#xla-while-fitting
     )
+
+
+def _loss(label_smoothing: float) -> Any:
+    """The cross-entropy of column indices; Keras smooths only labels that have one column per class."""
+    if not label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy()
+
+    def smoothed_crossentropy(labels: Any, probabilities: Any) -> Any:
+        indices = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
+        one_hot = keras.ops.one_hot(indices, probabilities.shape[-1])
+        return keras.losses.categorical_crossentropy(one_hot, probabilities, label_smoothing=label_smoothing)
+
+    return smoothed_crossentropy
 
 
 def _apply(layers: Any, value: Any) -> Any:

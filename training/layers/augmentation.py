@@ -22,6 +22,8 @@ class Augmentation:
     `fill_mode="nearest"` did: it took the nearest pixel until December 2017 and interpolates bilinearly since
     (keras-team/keras, pull request 8849). Its `shear_degrees` are degrees too, so the articles' 0.2 is a fifth of one.
     `by` "layers" flips, rotates, shifts and zooms one after the other with Keras' layers; it has no shear.
+    `by` "alternating" is as "affine", but each image is mirrored in every other epoch instead of at random. No layer
+    can know which image it sees, so the batches are mirrored.
     """
 
     rotation_degrees: float = 0.0
@@ -31,7 +33,7 @@ class Augmentation:
     contrast: float = 0.0
     horizontal_flip: bool = False
     interpolation: Interpolation = "bilinear"
-    by: Literal["affine", "layers"] = "affine"
+    by: Literal["affine", "layers", "alternating"] = "affine"
 
     @property
     def settings(self) -> dict[str, Setting]:
@@ -47,15 +49,20 @@ class Augmentation:
         parts = {"shifted": self.shift, "zoomed": self.zoom, "of other contrast": self.contrast}
         said = [f"{word} by up to {angle:g} degrees" for word, angle in angles.items() if angle]
         said += [f"{word} by up to {part:.0%}" for word, part in parts.items() if part]
-        said += ["flipped"] if self.horizontal_flip else []
+        said += ["flipped" + " in every other epoch" * self.alternates] if self.horizontal_flip else []
         return ", ".join(said) or "none"
+
+    @property
+    def alternates(self) -> bool:
+        """Whether each image is mirrored in every other epoch."""
+        return self.horizontal_flip and self.by == "alternating"
 
     def __bool__(self) -> bool:
         return bool(self.settings)
 
     def layers(self) -> Sequence[Layer]:
         """The layers in front of a network. Each acts while fitting only."""
-        return [*(self._one_map() if self.by == "affine" else self._one_by_one()), *self._contrast()]
+        return [*(self._one_by_one() if self.by == "layers" else self._one_map()), *self._contrast()]
 
     def _one_map(self) -> list[Layer]:
         from keras import layers
@@ -73,7 +80,7 @@ class Augmentation:
                 dtype="float32",
             )
             chosen.append(affine)
-        if self.horizontal_flip:
+        if self.horizontal_flip and not self.alternates:
             chosen.append(layers.RandomFlip("horizontal", dtype="float32"))
         return chosen
 

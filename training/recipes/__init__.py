@@ -9,6 +9,7 @@ from training.recipes import (
     cats_vs_dogs_blog,
     cats_vs_dogs_pretrained,
     cifar10,
+    cifar10_fast,
     few_images,
     pretrained,
 )
@@ -26,10 +27,12 @@ RECIPES = {
         cats_vs_dogs_pretrained.FINETUNED,
         cifar10.BASELINE,
         cifar10.AUGMENTED,
+        cifar10_fast.FAST,
         asl.BASELINE,
         asl.AUGMENTED,
         few_images.CIFAR10,
         few_images.ASL,
+        few_images.CIFAR10_FINETUNED,
     )
 }
 

@@ -26,16 +26,25 @@ from training.layers.layer import Layer
 from training.recipes.recipe import NO_AUGMENTATION, Optimizer, Recipe, Statistics
 
 
+def standardisation(statistics: Statistics) -> Layer:
+    """Pixels less their mean and divided by their deviation, for each channel.
+
+    Not layers.Normalization: its constants become extra inputs of the exported ONNX graph (Keras 3.15, tf2onnx 1.17).
+    """
+    from keras import layers
+
+    scale = [1 / deviation for deviation in statistics.deviation]
+    offset = [-mean / deviation for mean, deviation in zip(statistics.mean, statistics.deviation, strict=True)]
+    return layers.Rescaling(scale, offset, dtype="float32")
+
+
 def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
     from keras import layers
 
     def rectified(layer: Layer) -> list[Layer]:
         return [layer, layers.BatchNormalization(), layers.Activation("relu")]
 
-    # Not layers.Normalization: its constants become extra inputs of the exported ONNX graph (Keras 3.15, tf2onnx 1.17).
-    scale = [1 / deviation for deviation in statistics.deviation]
-    offset = [-mean / deviation for mean, deviation in zip(statistics.mean, statistics.deviation, strict=True)]
-    stack = [layers.Rescaling(scale, offset, dtype="float32")]
+    stack = [standardisation(statistics)]
     for filters in (32, 64, 128):
         for _ in range(2):
             stack += rectified(layers.Conv2D(filters, 3, padding="same"))

@@ -88,6 +88,11 @@ class Recipe:
 
     `patience` ends the head's epochs, and those of fine-tuning, once so many in turn have not lowered the validation
     loss; None trains to the last, as the articles do.
+
+    With `label_smoothing` that part of each label is spread over all classes, in the losses of the history too.
+    `initialise(network, pixels)` sets weights of a network from scratch before its first epoch, by training images,
+    uint8 [n, height, width, channels]. `callbacks(steps)` are Keras callbacks of a fit of so many steps in all. What
+    they hold at the end of an epoch follows from the weights: a resumed fit makes them anew.
     """
 
     name: str
@@ -108,6 +113,9 @@ class Recipe:
     fine_tuning: FineTuning | None = None
     l2: L2Path | None = None
     patience: int | None = None
+    label_smoothing: float = 0.0
+    initialise: Callable[[Any, PixelBlock], None] | None = None
+    callbacks: Callable[[int], Sequence[Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.fine_tuning and not (self.backbone and 0 < self.fine_tuning.after < self.epochs):

@@ -48,6 +48,25 @@ def test_a_long_epoch_goes_over_the_images_again():
     assert sorted(seen) == sorted([*range(10), *range(10)])
 
 
+def seen_of(batches: Batches, epoch: int) -> dict[int, list[int]]:
+    """The pixels of each image's row in an epoch, by label."""
+    batches.epoch = epoch
+    shown = [batches[i] for i in range(len(batches))]
+    return {int(label): row.ravel().tolist() for rows, labels in shown for row, label in zip(rows, labels, strict=True)}
+
+
+def test_with_an_alternating_flip_each_image_is_mirrored_every_other_epoch():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 3, 1), np.uint8)
+    batches = Batches(Split(pixels, np.arange(40)), 8, seed=0, alternating_flip=True)
+    epochs = [seen_of(batches, epoch) for epoch in range(3)]
+    for image, (row,) in enumerate(pixels[..., 0].tolist()):
+        assert sorted([epochs[0][image], epochs[1][image]]) == sorted([row, row[::-1]])
+        assert epochs[2][image] == epochs[0][image]
+    begun = sum(epochs[0][image] == row for image, (row,) in enumerate(pixels[..., 0].tolist()))
+    assert 10 <= begun <= 30  # about half of them begin as they are
+    assert seen_of(Batches(Split(pixels, np.arange(40)), 8, seed=0, alternating_flip=True), 1) == epochs[1]
+
+
 def test_pixels_stay_with_their_labels():
     pixels, labels = Batches(split(), 4, seed=3)[1]
     np.testing.assert_array_equal(pixels.ravel(), labels)
