@@ -129,10 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", type=path, default=Path("models"), help="the model store")
     parser.add_argument("--out", type=path, required=True, help="the record, as JSON")
     given = parser.parse_args(arguments)
-    found = measure(ModelStore(given.models), *given.model, given.data, ProgressLines(sys.stderr))
+    name, version = given.model
+    found = measure(ModelStore(given.models), name, version, given.data, ProgressLines(sys.stderr))
     write_record(found, given.out)
-    for name, split in found.splits.items():
-        sys.stdout.write(f"{name}: one view {split.one:.4f}, six views {split.six:.4f}, n={split.images:,}\n")
+    for split_name, split in found.splits.items():
+        sys.stdout.write(f"{split_name}: one view {split.one:.4f}, six views {split.six:.4f}, n={split.images:,}\n")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ MOMENTUM = 0.85
 # The article's figures are of 1,024 images and hold whatever the momentum is; these are of a step.
 PEAK_RATE = 11.5 / (1 + 1 / (1 - MOMENTUM))
 DECAY = 0.0153 / (1 + 1 / (1 - MOMENTUM)) / (1 - MOMENTUM)  # of each weight, in a step at the peak rate
-# The logits have `HEAD_SCALE` in their weights, whose gradients are so much larger and which should change so much less.
+# `HEAD_SCALE` is in the weights of the last layer: their gradients are so much larger, and should change them less.
 MULTIPLIERS = {"/beta": 64.0, "probabilities/kernel": HEAD_SCALE**2}
 
 
