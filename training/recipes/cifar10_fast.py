@@ -14,6 +14,7 @@ weights and its learning rate. The epoch with the lowest validation loss is kept
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,13 @@ DECAY = 0.0153 / (1 + 1 / (1 - MOMENTUM)) / (1 - MOMENTUM)  # of each weight, in
 MULTIPLIERS = {"/beta": 64.0, "probabilities/kernel": HEAD_SCALE**2}
 
 
+def gelu(value: Any) -> Any:
+    """GELU by the error function. Keras' own takes its complement, which tf2onnx 1.17 cannot export."""
+    from keras import ops
+
+    return value * 0.5 * (1.0 + ops.erf(value * math.sqrt(0.5)))
+
+
 def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
     from keras import initializers, layers
 
@@ -43,11 +51,11 @@ def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
         return layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=uniform)
 
     def normalised() -> list[Layer]:
-        return [layers.BatchNormalization(momentum=0.6, epsilon=1e-12, scale=False), layers.Activation("gelu")]
+        return [layers.BatchNormalization(momentum=0.6, epsilon=1e-12, scale=False), gelu]
 
     channels = len(statistics.mean)
     whitening = layers.Conv2D(2 * SIDE * SIDE * channels, SIDE, name="whitening")
-    stack = [standardisation(statistics), whitening, layers.Activation("gelu")]
+    stack = [standardisation(statistics), whitening, gelu]
     for filters in WIDTHS:
         stack += [convolution(filters), layers.MaxPooling2D(2), *normalised(), convolution(filters), *normalised()]
     return [*stack, layers.MaxPooling2D(3), layers.Flatten(), softmax(classes)]
