@@ -12,13 +12,14 @@ from training.checking.classes.features import Asked
 from training.checking.classes.labels import find_outliers, find_wrong_labels
 from training.checking.classes.mirrors import find_mirrored_classes
 from training.checking.classes.shortcuts import find_shortcuts
-from training.checking.duplicates.leaks import find_duplicates
 from training.checking.evidence import Evidence
 from training.checking.files.faults import find_faults
 from training.checking.finding import Finding, Kind, by_severity
+from training.checking.leaks import find_duplicates
 from training.checking.pictures import pictures_of, read_pictures
 from training.datasets.dataset import Dataset, Skipped, printable
 from training.datasets.listing import Listing
+from training.datasets.near_copies import find_pairs
 from training.progress import Progress, silent
 
 CHECKS: dict[str, Callable[[Evidence], list[Finding]]] = {
@@ -75,6 +76,7 @@ def check(listing: Listing, progress: Progress = silent, features: Asked = "none
     unreadable = tuple(Skipped(printable(file), reason) for file, reason in read.unreadable.items())
     evidence = Evidence(
         read.pictures,
+        read.pairs,
         read.sights,
         unreadable,
         listing.left_out,
@@ -90,7 +92,8 @@ def check(listing: Listing, progress: Progress = silent, features: Asked = "none
 def check_decoded(dataset: Dataset, progress: Progress = silent) -> Checked:
     """Only what costs next to nothing once the images are decoded, as they are for a fit."""
     began = time.monotonic()
-    evidence = Evidence(pictures_of(dataset, progress), progress=progress, partners=FEW)
+    pictures = pictures_of(dataset, progress)
+    evidence = Evidence(pictures, find_pairs(pictures.contents, pictures.grey, progress, FEW), progress=progress)
     return _checked(dataset.name, evidence, OF_A_FIT, began)
 
 

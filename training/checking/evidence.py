@@ -12,25 +12,25 @@ import numpy.typing as npt
 
 from training.checking.classes.features import Asked, Extractor, extractor, features_of
 from training.checking.classes.folds import FOLDS, HeldOut, held_out
-from training.checking.duplicates.pairs import MOST_PARTNERS, Pairs, find_pairs
 from training.checking.files.sight import Sight
 from training.checking.pictures import Pictures
 from training.datasets.dataset import Skipped
 from training.datasets.listing import Listing
+from training.datasets.near_copies import Pairs
 from training.progress import Progress, silent
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The pictures, what was seen of each, and what could not be read.
+    """The pictures, which of them are the same or nearly so, what was seen of each, and what could not be read.
 
     `sights` is None where the pictures were decoded before, so that nothing is known of their files. `left_out` are
     files that are no images of the data set. `refused` says why a fit would not take the data. With a `listing`, the
-    pictures can be read again for the features that are `asked` for. At most so many `partners` of one picture are
-    compared with it.
+    pictures can be read again for the features that are `asked` for.
     """
 
     pictures: Pictures
+    pairs: Pairs
     sights: tuple[Sight, ...] | None = None
     unreadable: tuple[Skipped, ...] = ()
     left_out: tuple[Skipped, ...] = ()
@@ -39,12 +39,6 @@ class Evidence:
     progress: Progress = silent
     listing: Listing | None = None
     asked: Asked = "none"
-    partners: int = MOST_PARTNERS
-
-    @cached_property
-    def pairs(self) -> Pairs:
-        """Pictures that are the same, and nearly the same."""
-        return find_pairs(self.pictures, self.progress, self.partners)
 
     @cached_property
     def class_sizes(self) -> npt.NDArray[np.int64]:

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from training.checking.files.reading import Unreadable, read_all
-from training.checking.files.sight import FIGURES, SIDE, Sight, shown, shrunk
+from training.checking.files.sight import FIGURES, Sight, shown
 from training.datasets.content import content_hashes
 from training.datasets.dataset import Dataset
 from training.datasets.listing import Listing
+from training.datasets.near_copies import SIDE, Pairs, are_flat, find_pairs, leaders, shrunk
 from training.progress import Counted, Progress, silent
-
-FLAT = 2.0  # standard deviation of the grey values, of 255, below which a picture shows nothing
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Pictures:
     @property
     def flat(self) -> npt.NDArray[np.bool_]:
         """Which pictures are of one colour, bool [n]."""
-        return np.asarray(self.figures[:, FIGURES.index("contrast")] < FLAT)
+        return are_flat(self.grey)
 
     @property
     def split_counts(self) -> dict[str, int]:
@@ -57,9 +56,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Read:
-    """What came of reading a listing: the pictures, what was seen of each, and the files that cannot be read."""
+    """What came of reading a listing: the pictures, which are alike, what was seen of each, and what was not read."""
 
     pictures: Pictures
+    pairs: Pairs
     sights: tuple[Sight, ...]  # without their grey pictures, which `pictures` has
     unreadable: dict[str, str]
 
@@ -75,19 +75,22 @@ def read_pictures(listing: Listing, progress: Progress = silent) -> Read:
         else:
             grey[len(sights)] = found.grey
             sights[i] = found._replace(grey=grey[len(sights)])
-    splits = listing.deal(listing.images, {i: sight.digest for i, sight in sights.items()})
+    contents = np.array([sight.content for sight in sights.values()], np.uint64)
+    pairs = find_pairs(contents, grey[: len(sights)], progress)
+    digests = {i: sight.digest for i, sight in sights.items()}
+    splits = listing.deal(listing.images, digests, leaders(pairs, [*digests.values()]))
     images = [listing.images[i] for i in sights]
     pictures = Pictures(
         listing.labels,
         tuple(image.name for image in images),
         tuple(splits[i] for i in sights),
         np.array([image.label for image in images], np.int64),
-        np.array([sight.content for sight in sights.values()], np.uint64),
+        contents,
         grey[: len(sights)],
         _stacked(sight.figures for sight in sights.values()),
         np.array([*sights], np.int64),
     )
-    return Read(pictures, tuple(sights.values()), unreadable)
+    return Read(pictures, pairs, tuple(sights.values()), unreadable)
 
 
 def pictures_of(dataset: Dataset, progress: Progress = silent) -> Pictures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.card import DatasetRecord, InputSpec
-from training.datasets.pixel_block import PixelBlock, PixelFile, taken
+from training.datasets.pixel_block import PixelBlock, PixelFile, new_block, taken
 from training.errors import DatasetError
 from training.progress import Progress, silent
 
@@ -48,6 +48,17 @@ class Split:
         """The images of these indices, in this order."""
         files = self.files and tuple(self.files[i] for i in chosen)
         return Split(taken(self.pixels, chosen), self.labels[chosen], files)
+
+
+def gathered(splits: Iterable[Split], files: Sequence[str]) -> Split:
+    """The images of these files, in this order, out of splits whose files are known; one at least must be there."""
+    places = {file: (split, i) for split in splits for i, file in enumerate(split.files or ())}
+    found = {file: places[file] for file in files if file in places}
+    height, width, channels = next(split for split, _ in found.values()).pixels.shape[1:]
+    pixels = new_block(len(found), (height, width, channels), beside=len(places) - len(found))
+    for to, (split, i) in enumerate(found.values()):
+        pixels[to] = split.pixels[i]
+    return Split(pixels, np.array([split.labels[i] for split, i in found.values()], np.int64), tuple(found))
 
 
 class Examples(Protocol):

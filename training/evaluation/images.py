@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from classifier.card import Card, InputSpec
-from training.datasets.dataset import Reader, Skipped, Split
+from training.datasets.dataset import Reader, Skipped, Split, gathered
 from training.datasets.folders import Folders, read_class_folders
 from training.errors import DatasetError
 from training.progress import Progress, silent
@@ -98,19 +98,23 @@ def column_of(label: str, labels: Sequence[str]) -> int | None:
     return folded.index(label.casefold()) if folded.count(label.casefold()) == 1 else None
 
 
-def _part(reader: Reader, spec: InputSpec, wanted: _Wanted) -> LabelledImages:
+def _part(reader: Reader, spec: InputSpec, wanted: _Wanted, files: tuple[str, ...] | None = None) -> LabelledImages:
+    """One split as the reader gives it, or these files of any split."""
     dataset = reader.load(wanted.path, spec, progress=wanted.progress)
     if wanted.split not in dataset.splits:
         raise DatasetError(f"{dataset.name} has no {wanted.split} images; it has {', '.join(dataset.splits)}")
     _check_known(dataset.labels, wanted.known)
+    images = dataset.splits[wanted.split]
+    if files is not None and files != images.files:  # at another size other images may be near copies
+        images = gathered(dataset.splits.values(), files)
     return LabelledImages(
         dataset.name,
         wanted.split,
         dataset.labels,
-        dataset.splits[wanted.split],
+        images,
         dataset.skipped,
         dataset.fingerprint,
-        again=lambda other: _part(reader, other, wanted),
+        again=lambda other: _part(reader, other, wanted, images.files),
     )
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classifier.card import InputSpec
 from tests.archives import folder_of
 from tests.training.checking.photos import COPIES, folder_files, jpeg, photo, png
-from training.checking.check import Checked, check
-from training.checking.duplicates.multi_index import MultiIndex
-from training.checking.duplicates.pairs import groups
+from training.checking.check import Checked, check, check_decoded
 from training.checking.finding import Finding
-from training.datasets import open_listing
+from training.datasets import Folders, open_listing
 
 
 def checked(path: Path) -> Checked:
@@ -83,9 +82,26 @@ def test_copies_within_a_class_are_only_noted(tmp_path: Path, clean: dict[str, b
 def test_photos_without_splits_are_dealt_as_a_fit_deals_them(tmp_path: Path) -> None:
     files = folder_files({"cup": range(30), "plate": range(50, 80)})
     files |= {f"cup/again-{n}.jpg": jpeg(photo(n), quality=60) for n in range(30)}
-    result = checked(folder_of(tmp_path / "photos", files))
-    assert set(result.images) == {"train", "validation", "test"}
-    assert [each.kind for each in result.findings if each.severity == "problem"] == ["leak", "leak"]
+    path = folder_of(tmp_path / "photos", files)
+    fitted = Folders().load(path, InputSpec(height=64, width=64, channels=3))
+    result = checked(path)
+    assert result.images == {name: len(split) for name, split in fitted.splits.items()}
+    assert [each.kind for each in result.findings if each.severity == "problem"] == []  # near copies share a split
+    (copies,) = [each for each in result.findings if each.kind == "near-copies"]
+    assert copies.images == 30
+
+
+def test_a_fit_finds_no_copies_across_the_splits_that_it_dealt(tmp_path: Path) -> None:
+    files = folder_files({"cup": range(30), "plate": range(50, 80)})
+    files |= {f"plate/again-{n}.jpg": jpeg(photo(n), quality=60) for n in range(50, 80)}
+    dataset = Folders().load(folder_of(tmp_path / "photos", files), InputSpec(height=48, width=48, channels=3))
+    assert check_decoded(dataset).record.leaked == {}
+
+
+def test_a_class_of_one_scene_is_dealt_image_by_image_and_that_is_said(tmp_path: Path) -> None:
+    files = folder_files({"plate": range(50, 80)}) | {f"cup/{n}.jpg": jpeg(photo(0), 60 + n) for n in range(30)}
+    kinds = [each.kind for each in checked(folder_of(tmp_path / "photos", files)).findings]
+    assert kinds[:2] == ["leak", "leak"]
 
 
 def test_things_on_one_table_are_told_apart(tmp_path: Path) -> None:
@@ -111,24 +127,3 @@ def test_pictures_of_one_colour_are_no_copies_of_each_other(tmp_path: Path) -> N
         "3 files show one colour and nothing else"
     ]
     assert not [each for each in result.findings if each.kind in ("leak", "near-copies")]
-
-
-def test_the_index_finds_what_comparing_all_with_all_finds() -> None:
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**63, 500, np.uint64)
-    changed = hashes.copy()
-    for _ in range(11):
-        changed ^= np.uint64(1) << rng.integers(0, 64, 500).astype(np.uint64)
-    far = np.bitwise_count(changed[:, None] ^ hashes[None])
-    expected = {(int(i), int(j)) for i, j in zip(*np.nonzero(far <= 11), strict=True)}
-    near = [
-        pair for asked, entries in MultiIndex(hashes).near(changed, 11) for pair in zip(asked, entries, strict=True)
-    ]
-    assert {(int(i), int(j)) for i, j in near} == expected
-    assert len(near) == len(expected) >= 500
-
-
-def test_pairs_join_into_groups() -> None:
-    pairs = np.array([[3, 5], [0, 1], [1, 5], [7, 8]])
-    assert [list(group) for group in groups(pairs, 10)] == [[0, 1, 3, 5], [7, 8]]
-    assert groups(np.empty((0, 2), np.int64), 3) == []

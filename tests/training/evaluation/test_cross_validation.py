@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.checking.photos import photo
 from training.__main__ import main
 from training.datasets.dataset import Dataset, Split
 from training.errors import DatasetError
@@ -47,6 +48,32 @@ def test_classes_are_dealt_out_evenly_over_the_folds() -> None:
     for fold in held_out_indices(LABELS, 5, seed=0):
         assert len(fold) == len(LABELS) / 5
         np.testing.assert_allclose(np.bincount(LABELS[fold]), np.bincount(LABELS) / 5, atol=1)
+
+
+def test_images_that_are_alike_share_a_fold() -> None:
+    alike = [[0, 3, 7], [12, 30], [20, 21, 22, 23]]
+    held = held_out_indices(LABELS, 3, seed=0, alike=alike)
+    assert sorted(np.concatenate(held)) == list(range(len(LABELS)))
+    assert [[len({*group} & {*fold.tolist()}) for fold in held].count(0) for group in alike] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "alike", [[list(range(6))], [[34, 35, 36], [37, 38, 39]]], ids=["most of a class", "two groups"]
+)
+def test_a_class_that_cannot_be_dealt_in_groups_is_dealt_image_by_image(alike: list[list[int]]) -> None:
+    held = held_out_indices(LABELS, 3, seed=0, alike=alike)
+    np.testing.assert_array_equal(np.concatenate(held), np.concatenate(held_out_indices(LABELS, 3, seed=0)))
+
+
+def test_near_copies_of_a_picture_share_a_fold() -> None:
+    scenes = np.stack([np.asarray(photo(seed, 32, 32)) for seed in range(24)])
+    labels = np.repeat([0, 1], 12)
+    brighter = np.minimum(scenes, 250) + np.uint8(5)
+    given = Dataset("scenes", ("a", "b"), {"train": Split(scenes, labels), "validation": Split(brighter, labels)})
+    for fold in fold_datasets(given, 3, seed=0):
+        held, fitted_on = (fold.splits[name].pixels[:].astype(np.float32) for name in ("validation", "train"))
+        assert len(held) == 16
+        assert min(np.abs(image - fitted_on).mean((1, 2, 3)).min() for image in held) > 10  # no scene is in both
 
 
 def test_the_folds_follow_from_the_seed() -> None:

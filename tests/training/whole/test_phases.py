@@ -22,6 +22,9 @@ pytestmark = pytest.mark.slow
 PHASES = [
     "reading files",
     "reading images",
+    "looking for near copies",
+    "comparing images",
+    "comparing pairs",
     "measuring colours",
     "computing features",
     "epochs",

@@ -14,8 +14,8 @@ from classifier.formats import outline
 from classifier.images import decode, from_array
 from training.checking.files.animation import holds_several
 from training.datasets.listing import Body
+from training.datasets.near_copies import SIDE, shrunk
 
-SIDE = 32  # of the small grey picture, in pixels
 SIDES = (
     32,
     64,
@@ -23,7 +23,6 @@ SIDES = (
     256,
 )  # to which pictures are decoded, whatever their shape: the first that holds them, or the last
 BORDER = 8  # the outermost pixels of the small picture are so much of its side
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 TRAITS = {  # what the figures are, by what may give a class away
     "size": ("width", "height"),
@@ -93,13 +92,6 @@ def _sight(pixels: Pixels, width: int, height: int, kind: str, several: bool, di
         np.rint(grey).astype(np.uint8),
         np.array([width, height, format_number(kind), *shown(pixels, small, grey)], np.float32),
     )
-
-
-def shrunk(pixels: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """A picture of any size in colour, float32 [SIDE, SIDE, 3], and in grey, [SIDE, SIDE]; values 0..255."""
-    spec = InputSpec(height=SIDE, width=SIDE, channels=3, resize="box")
-    small = from_array(pixels, spec).astype(np.float32)
-    return small, small @ LUMA
 
 
 def shown(pixels: Pixels, small: npt.NDArray[np.float32], grey: npt.NDArray[np.float32]) -> list[float]:

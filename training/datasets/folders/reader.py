@@ -11,26 +11,26 @@ from classifier.card import InputSpec
 from training.datasets.archive import Archive, stem_of
 from training.datasets.dataset import Dataset, Skipped, Split
 from training.datasets.decoding import LabelledFile, decode_splits
-from training.datasets.folders.assignment import Digest, assign
+from training.datasets.folders.assignment import Digest
 from training.datasets.folders.contents import PlacedFile, read_digests, without_repetitions
+from training.datasets.folders.dealing import Dealer
 from training.datasets.folders.foreign_formats import format_by_name
 from training.datasets.folders.labels import in_order, lookalikes
 from training.datasets.folders.layout import ALL, LAYOUT, Layout, labels_of, read_layout
-from training.datasets.listing import Listed, Listing
+from training.datasets.listing import Leaders, Listed, Listing
 from training.datasets.sampling import check_fraction
 from training.errors import DatasetError
 from training.progress import Progress, silent
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Folders:
     """`CLASS/*.jpg`, or `train/CLASS/*.jpg` beside `validation/` (`valid`, `val`, `dev`, `eval`) and `test/`.
 
-    Without split folders, `assign` says from its content which split each image belongs to. A validation or test
-    folder that is missing is split off train in the same way. A fraction is the part of the images that is expected
-    there; every class has one image at least in every split.
+    Without split folders, `assign` says from its content which split each image belongs to; near copies share one. A
+    validation or test folder that is missing is split off train in the same way. A fraction is the part of the images
+    that is expected there; every class has one image at least in every split. With a limit only the images that it
+    takes are compared.
 
     Labels are the folders' names in natural order (`class2` before `class10`). Sub-folders of a class belong to it.
     What does not decode, lies in no class folder, or is a copy is left out and named in `Dataset.skipped`; a copy stays
@@ -72,7 +72,9 @@ class Folders:
             readable = [file for file in layout.files if file.name in digests]
             files, repeated = without_repetitions(readable, digests, self.drop_conflicts)
             left_out = [*layout.left_out, *unreadable, *repeated]
-            splits, damaged = self._decode(archive, files, digests, labels, spec, limit, progress)
+            dealer = self._dealer(path, labels, digests)
+            splits, damaged = _decode(archive, files, dealer, spec, limit, progress)
+            splits = dealer.together(splits, files, limit, progress)
         return Dataset(stem_of(path), labels, splits, (*left_out, *damaged), lookalikes(labels))
 
     def listing(self, archive: Archive) -> Listing:
@@ -88,17 +90,23 @@ class Folders:
             left_out=layout.left_out,
             warnings=lookalikes(labels),
             refused=_why_refused(archive.path, layout),
-            deal=lambda listed, digests: self._dealt(archive.path, layout, labels, listed, digests),
+            deal=lambda *known: self._dealt(archive.path, layout, labels, *known),
         )
 
     def _dealt(
-        self, path: Path, layout: Layout, labels: Sequence[str], listed: Sequence[Listed], digests: Mapping[int, Digest]
+        self,
+        path: Path,
+        layout: Layout,
+        labels: Sequence[str],
+        listed: Sequence[Listed],
+        digests: Mapping[int, Digest],
+        near_copies: Leaders,
     ) -> list[str]:
         """The split of each image, as `load` deals them; copies go where the one that is kept goes."""
         known = {listed[i].name: digest for i, digest in digests.items()}
         files, _ = without_repetitions([f for f in layout.files if f.name in known], known, drop_conflicts=True)
         try:
-            plan = self._plan(path, files, known, labels, [])
+            plan = self._dealer(path, labels, known).plan(files, near_copies=near_copies)
         except DatasetError:  # too few images of a class to deal out
             return [image.split for image in listed]
         dealt = {known[file.name]: split for split, chosen in plan.items() for file in chosen}
@@ -109,55 +117,33 @@ class Folders:
             for split in [dealt.get(digests.get(i, b""), image.split)]
         ]
 
-    def _decode(
-        self,
-        archive: Archive,
-        files: Sequence[PlacedFile],
-        digests: Mapping[str, Digest],
-        labels: Sequence[str],
-        spec: InputSpec,
-        limit: int | None,
-        progress: Progress,
-    ) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
-        """The splits of the images that decode.
-
-        Where all images of a class in a split are damaged, the splits are assigned anew without them.
-        """
-        damaged: dict[str, Skipped] = {}
-        while True:
-            sound = [file for file in files if file.name not in damaged]
-            plan = self._plan(archive.path, sound, digests, labels, [*damaged.values()])
-            splits, skipped = decode_splits(
-                archive, plan, spec, limit, may_be_empty=True, keep_names=True, progress=progress
-            )
-            damaged |= {each.file: each for each in skipped}
-            if not skipped or all(_has_every_class(split, len(labels)) for split in splits.values()):
-                return splits, tuple(damaged.values())
-
-    def _plan(
-        self,
-        path: Path,
-        files: Sequence[PlacedFile],
-        digests: Mapping[str, Digest],
-        labels: Sequence[str],
-        damaged: Sequence[Skipped],
-    ) -> dict[str, list[LabelledFile]]:
-        """The files of the three splits: those that are given, and the others assigned out of train."""
-        given = {file.split for file in files}
+    def _dealer(self, path: Path, labels: Sequence[str], digests: Mapping[str, Digest]) -> Dealer:
         fractions = {"test": self.test_fraction, "validation": self.validation_fraction}
-        missing = {name: fraction for name, fraction in fractions.items() if name not in given}
-        plan: dict[str, list[LabelledFile]] = {name: [] for name in SPLITS}
-        for column, label in enumerate(labels):
-            in_class = [file for file in files if file.label == label]
-            dealt = [file for file in in_class if file.split in (ALL, "train")]
-            _check_enough(path, label, len(dealt), ("train", *sorted(missing, reverse=True)), damaged)
-            assigned = assign([digests[file.name] for file in dealt], missing, self.split_seed)
-            for file, split in (
-                *zip(dealt, assigned, strict=True),
-                *((f, f.split) for f in in_class if f not in dealt),
-            ):
-                plan[split].append(LabelledFile(file.name, column))
-        return plan
+        return Dealer(path, labels, digests, fractions, self.split_seed)
+
+
+def _decode(
+    archive: Archive,
+    files: Sequence[PlacedFile],
+    dealer: Dealer,
+    spec: InputSpec,
+    limit: int | None,
+    progress: Progress,
+) -> tuple[dict[str, Split], tuple[Skipped, ...]]:
+    """The splits of the images that decode.
+
+    Where all images of a class in a split are damaged, the splits are assigned anew without them.
+    """
+    damaged: dict[str, Skipped] = {}
+    while True:
+        sound = [file for file in files if file.name not in damaged]
+        plan = dealer.plan(sound, [*damaged.values()])
+        splits, skipped = decode_splits(
+            archive, plan, spec, limit, may_be_empty=True, keep_names=True, progress=progress
+        )
+        damaged |= {each.file: each for each in skipped}
+        if not skipped or all(_has_every_class(split, len(dealer.labels)) for split in splits.values()):
+            return splits, tuple(damaged.values())
 
 
 def _why_refused(path: Path, layout: Layout) -> str | None:
@@ -166,15 +152,6 @@ def _why_refused(path: Path, layout: Layout) -> str | None:
     except DatasetError as error:
         return str(error).removeprefix(f"{path}: ")
     return None
-
-
-def _check_enough(path: Path, label: str, images: int, splits: Sequence[str], damaged: Sequence[Skipped]) -> None:
-    if images < len(splits):
-        besides = f" besides {len(damaged):,} files that are left out ({damaged[0].reason})" if damaged else ""
-        raise DatasetError(
-            f"{path}: class {label} has {images} images{besides}, and {', '.join(splits)} need one each at least; "
-            "add photos or remove the class"
-        )
 
 
 def _has_every_class(split: Split, classes: int) -> bool:

@@ -15,6 +15,7 @@ from training.datasets.dataset import Reader, Skipped
 Body: TypeAlias = bytes | npt.NDArray[np.uint8]  # an encoded file, or raw pixels [h, w] or [h, w, 3]
 
 Digests: TypeAlias = Mapping[int, bytes]  # SHA-256 of the contents, by the image's place in a listing
+Leaders: TypeAlias = Mapping[bytes, bytes]  # of the digest of an image with near copies, the smallest of theirs
 
 
 class Listed(NamedTuple):
@@ -28,7 +29,7 @@ class Listed(NamedTuple):
     label: int
 
 
-def as_they_lie(images: Sequence[Listed], digests: Digests) -> list[str]:
+def as_they_lie(images: Sequence[Listed], digests: Digests, leaders: Leaders) -> list[str]:
     """The splits that the layout gives."""
     return [image.split for image in images]
 
@@ -38,8 +39,8 @@ class Listing:
     """Every image of a data set, and the files that are none, with the reason.
 
     `read(i)` gives the content of `images[i]` and is safe in several threads. It raises DatasetError for a file that
-    cannot be read. `deal` says which split each image goes to once the contents are known; images that are not among
-    the digests stay in their own. `refused` says why a fit would not take the data; None where it would.
+    cannot be read. `deal` says which split each image goes to once the contents and near copies are known; images that
+    are not among the digests stay in their own. `refused` says why a fit would not take the data; None where it would.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Listing:
     left_out: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
     refused: str | None = None
-    deal: Callable[[Sequence[Listed], Digests], list[str]] = as_they_lie
+    deal: Callable[[Sequence[Listed], Digests, Leaders], list[str]] = as_they_lie
 
     def __len__(self) -> int:
         return len(self.images)

@@ -10,6 +10,7 @@ import pytest
 from classifier.card import InputSpec
 from classifier.images import decode
 from tests.archives import cats_vs_dogs_zip, folder_of, photo_files, photo_folders, zip_of
+from tests.training.checking.photos import COPIES, folder_files, photo
 from training.datasets import Dataset, DatasetError, Folders
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
@@ -208,6 +209,51 @@ def test_of_180_photos_none_moves_when_one_is_changed(change: str, tmp_path: Pat
     assert len(one) == 180
     assert [image for image in one.keys() & other.keys() if one[image] != other[image]] == []
     assert len(one.keys() & other.keys()) == (179 if change == "removed" else 180)
+
+
+def _with_near_copies(numbers: range) -> dict[str, bytes]:
+    """40 cups and 40 plates, and a copy of each of these cups: resized, encoded anew, cropped or brightened."""
+    kinds, rng = list(COPIES), np.random.default_rng(0)
+    copies = {f"cup/copy-{n}.jpg": COPIES[kinds[n % len(kinds)]](photo(n), rng) for n in numbers}
+    return folder_files({"cup": range(40), "plate": range(100, 140)}) | copies
+
+
+def _split_of_file(dataset: Dataset) -> dict[str, str]:
+    return {file: name for name, split in dataset.splits.items() for file in split.files or ()}
+
+
+@pytest.mark.parametrize("side", [28, 96])
+def test_near_copies_share_a_split(side: int, tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "photos", _with_near_copies(range(16)))
+    split_of = _split_of_file(Folders().load(path, InputSpec(height=side, width=side, channels=3)))
+    assert [n for n in range(16) if split_of[f"cup/copy-{n}.jpg"] != split_of[f"cup/{n}.jpg"]] == []
+    assert len(split_of) == 96
+
+
+def test_near_copies_share_a_split_where_validation_is_taken_from_train(tmp_path: Path) -> None:
+    files = {f"{'test' if '9' in name else 'train'}/{name}": body for name, body in _with_near_copies(range(8)).items()}
+    split_of = _split_of_file(Folders().load(folder_of(tmp_path / "photos", files), SPEC))
+    assert [n for n in range(8) if split_of[f"train/cup/copy-{n}.jpg"] != split_of[f"train/cup/{n}.jpg"]] == []
+    assert {name for name, split in split_of.items() if split == "test"} == {n for n in files if n.startswith("test/")}
+
+
+def test_a_limit_holds_where_near_copies_share_a_split(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "photos", _with_near_copies(range(16)))
+    dataset = Folders().load(path, SPEC, limit=20)
+    split_of = _split_of_file(dataset)
+    pairs = [
+        (f"cup/{n}.jpg", f"cup/copy-{n}.jpg") for n in range(16) if {f"cup/{n}.jpg", f"cup/copy-{n}.jpg"} <= {*split_of}
+    ]
+    assert pairs
+    assert [pair for pair in pairs if split_of[pair[0]] != split_of[pair[1]]] == []
+    assert all(len(split) <= 20 for split in dataset.splits.values())
+
+
+def test_an_added_near_copy_moves_at_most_what_it_is_a_copy_of(tmp_path: Path) -> None:
+    for copies in (range(16), range(17)):
+        folder_of(tmp_path / str(len(copies)), _with_near_copies(copies))
+    before, after = (_split_of_file(Folders().load(tmp_path / name, SPEC)) for name in ("16", "17"))
+    assert {file for file in before if before[file] != after[file]} <= {"cup/16.jpg"}
 
 
 def test_a_renamed_photo_leaves_the_fingerprint_as_it_was(tmp_path: Path) -> None:

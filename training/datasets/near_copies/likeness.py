@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.checking.duplicates.windows import cut
-from training.checking.files.sight import SIDE
+from training.datasets.near_copies.small_picture import SIDE
+from training.datasets.near_copies.windows import cut
 
 STEPS = 5  # of the search for the window
 FARTHEST = 0.06  # by which an edge moves in a step, as a part of the side

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.checking.duplicates.pairs import Pairs, groups
 from training.checking.evidence import Evidence
 from training.checking.finding import Case, Finding, Severity
 from training.checking.pictures import Pictures
 from training.datasets.dataset import printable
+from training.datasets.near_copies import Pairs, groups
 
 FITTED_ON = {"test": ("train", "validation"), "validation": ("train",)}  # what an image must not be known from
 STATED = 0.95  # an accuracy, as an example of what a leak does to one

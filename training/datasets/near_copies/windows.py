@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from training.checking.files.sight import SIDE
+from training.datasets.near_copies.small_picture import SIDE
 
 Floats = npt.NDArray[np.float32]
 

@@ -42,8 +42,9 @@ class MultiIndex:
         for start in range(0, len(asked), LOOKED_UP):
             some = asked[start : start + LOOKED_UP]
             found = [pair for number in range(BANDS) for pair in self._in_band(some, number, radius)]
-            pairs = np.unique(np.concatenate(found, axis=1), axis=1) if found else np.empty((2, 0), np.int64)
-            yield pairs[0] + start, pairs[1]
+            query, entry = np.concatenate(found, axis=1) if found else np.empty((2, 0), np.int64)
+            pairs = np.unique(query * len(self._hashes) + entry)  # as one number: far quicker than by rows
+            yield pairs // len(self._hashes) + start, pairs % len(self._hashes)
 
     def _in_band(self, some: Hashes, number: int, radius: int) -> Iterator[Indices]:
         order, starts = self._tables[number]

@@ -1,1 +1,0 @@
-"""Pictures that are there twice: the same pixels, or the same picture resized, encoded anew, cropped or brightened."""
