@@ -216,6 +216,9 @@ def _model_row(card: Card) -> tuple[str, ...]:
     colour = "grey" if spec.channels == 1 else "colour"
     made = f"`{card.recipe}`, {card.training.epochs_run} of {card.training.epochs_planned} epochs"
     accuracy = f"{metrics.accuracy:.3f} ({split}, {metrics.images:,} images)"
+    if (grouped := card.grouped) is not None:
+        low, high = grouped.interval
+        accuracy += f"; {grouped.accuracy:.3f} ({low:.3f} to {high:.3f}) with images that look alike on one side"
     return f"`{card.name}` {card.version}", labels, f"{spec.width}x{spec.height} {colour}", accuracy, made
 
 

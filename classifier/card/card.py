@@ -99,6 +99,20 @@ class DataCheckRecord(Part):
     shortcuts: tuple[str, ...] = ()
 
 
+class GroupedAccuracy(Part):
+    """The accuracy where images that look alike stay together: each group was tested by a network that saw none of it.
+
+    `networks` were fitted by the version's recipe, each on other groups. `interval` is the 95 % one over groups drawn
+    anew, since images of one group are no independent ones.
+    """
+
+    images: int = Field(ge=1)
+    groups: int = Field(ge=2)
+    networks: int = Field(ge=2)
+    accuracy: Probability
+    interval: tuple[Probability, Probability]
+
+
 class BackboneRecord(Part):
     """The pretrained network that training began from, and a SHA-256 over its weights.
 
@@ -250,6 +264,7 @@ class Card(Part):
     familiarity: FamiliarityRecord | None = None  # None: the network has no such output
     familiarity_trial: FamiliarityTrial | None = None  # what was tried, and why one of it or nothing was taken
     data_check: DataCheckRecord | None = None  # None: nobody looked
+    grouped: GroupedAccuracy | None = None  # None: not measured
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Card:

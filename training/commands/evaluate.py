@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from training.evaluation.scores import Evaluation
     from training.progress import Counted
 
+NAMED = 10  # files that were left out
 BATCH = 64  # images per forward pass; no effect on the answers, and beyond 16 hardly any on the speed
 
 
@@ -121,6 +122,8 @@ def _answer(engine: Engine, split: Split, counted: Counted) -> tuple[Evaluation,
 def _summary(
     loaded: LoadedModel, data: EvaluationImages, left_out: int | None, evaluation: Evaluation, seconds: float
 ) -> dict[str, Any]:
+    from training.datasets.dataset import printable
+
     card, engine, count = loaded.card, loaded.engine, len(evaluation.labels)
     return {
         "model": card.name,
@@ -141,9 +144,12 @@ def _summary(
             "streams": engine.streams,
             "batch_size": min(BATCH, count),
         },
+        "skipped_files": [{"file": printable(each.file), "reason": each.reason} for each in data.skipped],
         "data_check": _data_check(card),
         "loss": evaluation.loss,
         "accuracy": evaluation.accuracy,
+        "interval": evaluation.interval,
+        "grouped": card.grouped.model_dump(mode="json") if card.grouped else None,
         "classes": [
             {"label": label, **score._asdict()}
             for label, score in zip(card.labels, evaluation.class_scores, strict=True)
@@ -184,16 +190,20 @@ def _before(card: Card, evaluation: Evaluation) -> dict[str, Any] | None:
 
 
 def _text(summary: dict[str, Any], out: Path | None) -> str:
+    from training.reports.results import interval_lines
+
     data, engine = summary["data"], summary["engine"]
     wide = max(len(row["label"]) for row in summary["classes"])
     on = f"{engine['name']} in {engine['precision']} on {engine['device']}"
     lines = [
         f"{summary['model']} version {summary['version']}",
         f"{data['images']:,} images of {data['name']}, {data['split']}: {_seen(data)}",
-        *([f"files skipped: {data['skipped']:,}"] if data["skipped"] else []),
+        *_skipped_lines(summary["skipped_files"]),
         *([said] if (said := _left_out(data)) else []),
         "",
         f"accuracy           {summary['accuracy']:.4f}",
+        *(f"                   {line}" for line in interval_lines(summary["interval"], data["images"], data["split"])),
+        *([f"by groups          {_grouped(grouped)}"] if (grouped := summary["grouped"]) else []),
         *([f"data of its fit    {checked['summary']}"] if (checked := summary["data_check"]) else []),
         f"loss               {summary['loss']:.4f}",
         f"calibration error  {summary['calibration']['error']:.4f}{_was(summary['calibration']['before'])}",
@@ -211,6 +221,25 @@ def _text(summary: dict[str, Any], out: Path | None) -> str:
     lines += [f"{c['images']:6,}  {c['true']} taken for {c['predicted']}" for c in summary["confusions"]]
     pictures = f"written to {out}" if out else "to be had with --out DIR"
     return "\n".join([*lines, "", f"reliability diagram and confusion matrix: {pictures}"])
+
+
+def _skipped_lines(skipped: list[dict[str, str]]) -> list[str]:
+    """How many files were left out, and up to NAMED of them with the reason of each."""
+    more = len(skipped) - NAMED
+    return [
+        *([f"files skipped: {len(skipped):,}"] if skipped else []),
+        *(f"  {each['file']}: {each['reason']}" for each in skipped[:NAMED]),
+        *([f"  and {more:,} more; --json names all"] if more > 0 else []),
+    ]
+
+
+def _grouped(grouped: dict[str, Any]) -> str:
+    """The card's accuracy where images that look alike stay together."""
+    low, high = grouped["interval"]
+    of = (
+        f"{grouped['networks']} networks of its recipe, each on {grouped['groups']:,} groups of like images but its own"
+    )
+    return f"{grouped['accuracy']:.4f} ({low:.4f} to {high:.4f}): {of}"
 
 
 def _was(before: dict[str, Any] | None) -> str:

@@ -52,10 +52,10 @@ class Split:
 
 def gathered(splits: Iterable[Split], files: Sequence[str]) -> Split:
     """The images of these files, in this order, out of splits whose files are known; one at least must be there."""
-    places = {file: (split, i) for split in splits for i, file in enumerate(split.files or ())}
-    found = {file: places[file] for file in files if file in places}
+    known = {file: (split, i) for split in splits for i, file in enumerate(split.files or ())}
+    found = {file: known[file] for file in files if file in known}
     height, width, channels = next(split for split, _ in found.values()).pixels.shape[1:]
-    pixels = new_block(len(found), (height, width, channels), beside=len(places) - len(found))
+    pixels = new_block(len(found), (height, width, channels), beside=len(known) - len(found))
     for to, (split, i) in enumerate(found.values()):
         pixels[to] = split.pixels[i]
     return Split(pixels, np.array([split.labels[i] for split, i in found.values()], np.int64), tuple(found))

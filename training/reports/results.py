@@ -25,15 +25,21 @@ def _worth(split: str, card: Card) -> list[str]:
     found = card.metrics[split]
     if found.interval is None or found.majority is None or found.balanced_accuracy is None or found.recall is None:
         return []
-    low, high = found.interval
+    interval, *few = interval_lines(found.interval, found.images, split)
     largest = f"always naming the largest class {found.majority:.4f}"
-    lines = [
-        f"  balanced accuracy {found.balanced_accuracy:.4f}, {largest}, 95 % interval {low:.4f} to {high:.4f}",
+    return [
+        f"  balanced accuracy {found.balanced_accuracy:.4f}, {largest}, {interval}",
         f"  recall: {_recalls(card.labels, found)}",
+        *few,
     ]
-    if high - low > WIDE:
-        lines.append(f"note: {found.images:,} {split} images are few; of others {low:.0%} to {high:.0%} may be right")
-    return lines
+
+
+def interval_lines(interval: tuple[float, float], images: int, split: str) -> list[str]:
+    """The interval of an accuracy, and a note where it comes of few images."""
+    low, high = interval
+    counted = f"{images:,} images" if split == "all" else f"{images:,} {split} images"
+    few = [f"note: {counted} are few; of others {low:.0%} to {high:.0%} may be right"]
+    return [f"95 % interval {low:.4f} to {high:.4f}", *(few if high - low > WIDE else [])]
 
 
 def _recalls(labels: Sequence[str], found: Metrics) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from classifier.card import GroupedAccuracy
 from classifier.commands.cli import main
 from classifier.store import ModelStore
 from tests.archives import folder_of, photo_folders
@@ -99,3 +100,14 @@ def test_an_evaluation_shows_what_the_card_says_of_the_data(
     assert "data of its fit    3 of " in capsys.readouterr().out
     assert main([*asked, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["data_check"]["leaked"] == {"test": 3}
+
+
+def test_an_evaluation_shows_the_accuracy_where_like_images_stay_together(
+    tiny_models_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ModelStore(shutil.copytree(tiny_models_root, tmp_path / "models"))
+    grouped = GroupedAccuracy(images=90, groups=12, networks=5, accuracy=0.8, interval=(0.7, 0.9))
+    store.update(store.card(COLOUR).model_copy(update={"grouped": grouped}))
+    lamps = photo_folders(tmp_path / "lamps", ("red", "green", "blue"), per_class=5, side=12)
+    assert main(["evaluate", COLOUR, "--data", str(lamps), "--models", str(store.root)]) == 0
+    assert "by groups          0.8000 (0.7000 to 0.9000): 5 networks of its recipe" in capsys.readouterr().out

@@ -24,7 +24,6 @@ PHASES = [
     "reading images",
     "looking for near copies",
     "comparing images",
-    "comparing pairs",
     "measuring colours",
     "computing features",
     "epochs",
