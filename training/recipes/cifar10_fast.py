@@ -37,13 +37,13 @@ MULTIPLIERS = {"/beta": 64.0, "probabilities/kernel": HEAD_SCALE**2}
 
 
 def gelu(value: Any) -> Any:
-    """GELU by the error function. Keras' own takes its complement, which tf2onnx 1.17 cannot export."""
+    """GELU by the error function. Keras' own cannot be exported: docs/tuning.md#gaussian-error-linear-units."""
     from keras import ops
 
     return value * 0.5 * (1.0 + ops.erf(value * math.sqrt(0.5)))
 
 
-def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
+def network(classes: int, statistics: Statistics, *, widths: Sequence[int] = WIDTHS) -> Sequence[Layer]:
     from keras import initializers, layers
 
     def convolution(filters: int) -> Layer:
@@ -56,7 +56,7 @@ def network(classes: int, statistics: Statistics) -> Sequence[Layer]:
     channels = len(statistics.mean)
     whitening = layers.Conv2D(2 * SIDE * SIDE * channels, SIDE, name="whitening")
     stack = [standardisation(statistics), whitening, gelu]
-    for filters in WIDTHS:
+    for filters in widths:
         stack += [convolution(filters), layers.MaxPooling2D(2), *normalised(), convolution(filters), *normalised()]
     return [*stack, layers.MaxPooling2D(3), layers.Flatten(), softmax(classes)]
 
@@ -69,11 +69,11 @@ def optimizer() -> Optimizer:
     )
 
 
-def callbacks(steps: int) -> Sequence[Any]:
+def callbacks(steps: int, *, peak_rate: float = PEAK_RATE) -> Sequence[Any]:
     from training.recipes.airbench.optimisation import Lookahead, Triangle
 
     return [
-        Triangle(steps, peak_rate=PEAK_RATE, start=0.2, peak_at=0.23, end=0.07),
+        Triangle(steps, peak_rate=peak_rate, start=0.2, peak_at=0.23, end=0.07),
         Lookahead(steps, after=3, every=5, decay=0.95),
     ]
 

@@ -61,7 +61,7 @@ CIFAR10_FINETUNED = replace(
         article=Article(title="A pretrained network fine-tuned on the images of " + cifar10.AUGMENTED.article.title),
         reader=cifar10_fast.FAST.reader,
         classes=10,
-        side=96,
+        side=96,  # docs/tuning.md#side-of-fine-tuned-pictures
     ),
     epochs=HEAD_EPOCHS + TUNED_EPOCHS,
     fine_tuning=FineTuning(

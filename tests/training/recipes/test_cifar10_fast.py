@@ -1,8 +1,9 @@
-"""`cifar-10-fast` as a whole, on made pictures: it learns, resumes, and its network is served by every engine."""
+"""`cifar-10-fast` with one small group in place of three, on made pictures: it learns, resumes, and can be loaded."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,20 @@ from training.datasets.dataset import Dataset, Split
 from training.fitting.fit import fit
 from training.fitting.fitted import Fitted
 from training.fitting.options import FitOptions
-from training.recipes import RECIPES
+from training.recipes import RECIPES, cifar10_fast
 from training.recipes.recipe import RecipeError
 
 pytestmark = pytest.mark.slow
 
 EPOCHS = 5  # Lookahead acts in the last two
-RECIPE = replace(RECIPES["cifar-10-fast"], epochs=EPOCHS, batch_size=20, steps_per_epoch=6)
+RECIPE = replace(
+    RECIPES["cifar-10-fast"],
+    network=partial(cifar10_fast.network, widths=(32,)),
+    epochs=EPOCHS,
+    batch_size=20,
+    steps_per_epoch=6,
+    callbacks=partial(cifar10_fast.callbacks, peak_rate=0.05),  # the recipe's is for 1,024 images
+)
 
 
 def split(first: int, per_class: int) -> Split:
@@ -40,7 +48,7 @@ def undisturbed(pictures: Dataset, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_it_learns_pictures_that_colours_tell_apart(undisturbed: Fitted):
-    assert undisturbed.history[-1].val_accuracy >= 0.5  # by chance 0.1
+    assert undisturbed.history[-1].val_accuracy >= 0.9
 
 
 def test_a_fit_resumed_under_lookahead_gives_the_weights_of_an_undisturbed_one(
