@@ -43,7 +43,8 @@ class MultiIndex:
             some = asked[start : start + LOOKED_UP]
             found = [pair for number in range(BANDS) for pair in self._in_band(some, number, radius)]
             query, entry = np.concatenate(found, axis=1) if found else np.empty((2, 0), np.int64)
-            pairs = np.unique(query * len(self._hashes) + entry)  # as one number: far quicker than by rows
+            pairs = np.sort(query * len(self._hashes) + entry)  # as one number: far quicker than by rows
+            pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # quicker than np.unique: docs/tuning.md#near-duplicates
             yield pairs // len(self._hashes) + start, pairs % len(self._hashes)
 
     def _in_band(self, some: Hashes, number: int, radius: int) -> Iterator[Indices]:

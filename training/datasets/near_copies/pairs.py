@@ -19,7 +19,7 @@ from training.progress import Progress, silent
 RADIUS = 12  # bits; docs/tuning.md#near-duplicates
 LEAST_AGREEMENT = 0.8  # of the frequencies, as a cosine, before pictures are compared: it costs far less
 COMPARED = 512  # pairs at a time
-MOST_PARTNERS = 50  # of one picture that are compared: of 10,000 frames of one scene all pairs are too many
+MOST_PARTNERS = 20  # of one picture that are compared: of 10,000 frames of one scene all pairs are too many
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -70,7 +70,7 @@ def find_pairs(
 
 def _near(grey: Grey, progress: Progress, partners: int) -> Indices:
     """Pairs of nearly the same pictures, int64 [n, 2]."""
-    candidates = _most_promising(_candidates(grey, progress), partners)
+    candidates = _most_promising(_candidates(grey, progress, partners), partners)
     alike = np.zeros(len(candidates.pairs), bool)
     for i in range(0, len(alike), COMPARED):
         pairs, _, windows = candidates.of(np.arange(i, min(i + COMPARED, len(alike))))
@@ -80,22 +80,35 @@ def _near(grey: Grey, progress: Progress, partners: int) -> Indices:
     return np.unique(np.sort(candidates.pairs[alike], axis=1), axis=0)
 
 
-def _candidates(grey: Grey, progress: Progress) -> _Candidates:
-    """Pairs whose hashes are near, each once, with the window by which they agree best."""
+def _candidates(grey: Grey, progress: Progress, most: int) -> _Candidates:
+    """Pairs whose hashes are near, each once, with the window by which they agree best.
+
+    A picture is asked for with its `most` best ones alone, and with no further window once it has so many.
+    """
     whole = frequencies(grey)
-    asked, seen = hashes(whole), _unit(whole)
+    codes, seen = hashes(whole), _unit(whole)
     best = _Candidates(np.empty((0, 2), np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
     for window in range(len(WINDOWS)):
         cut = frequencies(grey, window)
         parts, found = _unit(cut), [best]
-        for whole_ones, cut_ones in MultiIndex(hashes(cut)).near(asked, RADIUS):
+        asked = np.flatnonzero(np.bincount(best.pairs.ravel(), minlength=len(grey)) < most)
+        for numbers, cut_ones in MultiIndex(hashes(cut)).near(codes[asked], RADIUS):
+            whole_ones = asked[numbers]
             agreement = np.einsum("nk,nk->n", seen[whole_ones], parts[cut_ones])
             kept = (whole_ones != cut_ones) & (agreement >= LEAST_AGREEMENT)
             pairs = np.stack([cut_ones[kept], whole_ones[kept]], axis=1)
-            found.append(_Candidates(pairs, agreement[kept], np.full(len(pairs), window)))
+            found.append(_foremost(_Candidates(pairs, agreement[kept], np.full(len(pairs), window)), most))
         best = _best_of_each(_Candidates(*map(np.concatenate, zip(*found, strict=True))), len(grey))
         progress("comparing images", window + 1, len(WINDOWS))
     return best
+
+
+def _foremost(found: _Candidates, most: int) -> _Candidates:
+    """Of each picture that is not cut, the candidates that agree best."""
+    order = np.lexsort((-found.agreement, found.pairs[:, 1]))
+    whole_ones = found.pairs[order, 1]
+    rank = np.arange(len(order)) - np.searchsorted(whole_ones, whole_ones)
+    return found.of(order[rank < most])
 
 
 def _best_of_each(found: _Candidates, count: int) -> _Candidates:
