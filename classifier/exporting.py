@@ -66,8 +66,9 @@ def export(models: store.ModelStore, name: str, version: int | None, kind: Forma
 
 
 def _load(path: Path, body: bytes) -> Any:
-    from classifier.engines.tensorflow import load_network
+    from classifier.engines.keras_engine import keras_on, load_network
 
+    keras_on("tensorflow")
     return load_network(path, body)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
-from typing import Literal
 
-from classifier.engines import EngineOptions
+from classifier.engines import EngineName, EngineOptions
 from classifier.errors import SightlineError
 from classifier.loaded_model import LoadedModel
 from classifier.store import KERAS, ModelStore
-
-EngineName = Literal["openvino", "tensorflow"]
 
 
 @dataclass(frozen=True)
@@ -25,19 +23,24 @@ class Verdict:
 
 
 def installed_engines() -> tuple[EngineName, ...]:
-    """The engines whose library is installed, found without importing it."""
-    names: tuple[EngineName, ...] = ("openvino", "tensorflow")
-    return tuple(name for name in names if importlib.util.find_spec(name))
+    """OpenVINO, and what reads `model.keras`: TensorFlow or JAX, since Keras has one backend in a process.
+
+    Where both are installed that is the one that KERAS_BACKEND names, else TensorFlow. None is imported.
+    """
+    backends: list[EngineName] = ["tensorflow", "jax"]
+    backends.sort(key=lambda name: name != os.environ.get("KERAS_BACKEND"))
+    names: tuple[EngineName, ...] = ("openvino", *backends)
+    return tuple(name for name in names if importlib.util.find_spec(name))[:2]
 
 
 def verify(models: ModelStore, name: str, version: int, engines: tuple[EngineName, ...]) -> Verdict:
     """Compare the files with the card, then load them in each engine and compare the sample's answer, in float32.
 
-    Without TensorFlow among the engines `model.keras`, which it alone reads, may be missing.
+    Without TensorFlow or JAX among the engines `model.keras`, which they alone read, may be missing.
     """
     proved: list[EngineName] = []
     try:
-        models.verify(name, version, may_lack=() if "tensorflow" in engines else (KERAS,))
+        models.verify(name, version, may_lack=(KERAS,) if engines == ("openvino",) else ())
         for engine in engines:
             LoadedModel.open(models, name, version, EngineOptions(engine=engine, precision="float32")).close()
             proved.append(engine)

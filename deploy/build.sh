@@ -5,7 +5,7 @@
 # BENTOML and DOCKER name the programs; DOCKERFILE and REQUIREMENTS other files, as deploy/Dockerfile.gpu wants.
 #
 # The build context that the Dockerfile expects:
-#   app/              the Bento's code and models; without model.keras, which TensorFlow alone reads, unless KEEP_KERAS is set
+#   app/              the Bento's code and models; without model.keras, which OpenVINO does not read, unless KEEP_KERAS is set
 #   requirements.txt  what serving needs, each line with hashes
 #   sbom.txt          what writes the bill of materials, each line with hashes
 #   health.py         what the health check runs

@@ -19,6 +19,7 @@ EXTRAS = {
     "dev": ["--extra", "dev"],
     "train": ["--extra", "transfer"],
     "gpu": ["--extra", "gpu"],
+    "gpu-jax": ["--extra", "gpu-jax"],
     "otel": ["--extra", "otel"],
 }
 ALONE = ("api-clients", "kserve", "kubernetes", "perf-analyzer", "sbom", "site")  # each in an environment of its own

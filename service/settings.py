@@ -64,8 +64,8 @@ class Settings:
         "looking every second (for network volumes, which do not tell), or only on `POST /v1/admin/reload`",
     ] = "off"
     engine: Annotated[
-        Literal["auto", "openvino", "tensorflow"],
-        "what runs the networks; `auto` takes TensorFlow where it sees an NVIDIA GPU, else OpenVINO",
+        Literal["auto", "openvino", "tensorflow", "jax"],
+        "what runs the networks; `auto` takes TensorFlow or JAX where it sees an NVIDIA GPU, else OpenVINO",
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],

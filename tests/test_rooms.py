@@ -134,12 +134,18 @@ def test_importing_what_infers_imports_no_http_library():
     assert {name.split(".")[0] for name in loaded.stdout.split()} & HTTP_LIBRARIES == set()
 
 
-@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
-def test_an_engines_library_is_imported_by_that_engine_alone_in_what_serves(engine: str):
-    names = {"tensorflow": {"tensorflow", "keras"}, "openvino": {"openvino"}}[engine]
-    users = {path for path in modules("classifier", "service") if names & libraries(path)}
-    allowed = {ROOT / "classifier" / "engines" / f"{engine}.py", ROOT / "classifier" / "exporting.py"}
-    assert {short(path) for path in users} <= {short(path) for path in allowed}
+@pytest.mark.parametrize(
+    ("library", "files"),
+    [
+        ("openvino", {"engines/openvino.py"}),
+        ("tensorflow", {"engines/tensorflow.py", "exporting.py"}),
+        ("jax", {"engines/jax.py"}),
+        ("keras", {"engines/keras_engine.py", "exporting.py"}),
+    ],
+)
+def test_an_engines_library_is_imported_by_that_engine_alone_in_what_serves(library: str, files: set[str]):
+    users = {short(path) for path in modules("classifier", "service") if library in libraries(path)}
+    assert users == {f"classifier/{file}" for file in files}
 
 
 def test_no_files_import_each_other_in_a_circle():

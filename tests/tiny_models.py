@@ -117,7 +117,7 @@ def tiny_card(**changes: Any) -> Card:
 
 
 def passed_check(
-    engine: Literal["openvino", "tensorflow"], precision: Literal["bfloat16", "float16"]
+    engine: Literal["openvino", "tensorflow", "jax"], precision: Literal["bfloat16", "float16"]
 ) -> AgreementCheck:
     """A recorded comparison good enough for `auto` to choose this precision."""
     return AgreementCheck(

@@ -31,7 +31,7 @@ def renew(models: store.ModelStore, card: Card, data: Path, outliers: Sequence[P
     Raises DatasetError where `data` is not what it was fitted on, and BadExport as `save_version` does. Calibrating a
     version that is calibrated already is refused with DatasetError too: its temperature would no longer be the whole.
     """
-    from classifier.engines.tensorflow import load_network
+    from classifier.engines.keras_engine import load_network
     from training.export import checked, write_networks
     from training.honesty.honest import answers_function, answers_to
     from training.honesty.outliers.datasets import other_images

@@ -159,7 +159,7 @@ class AgreementCheck(Part):
     the threshold; both are None where the network has no such output.
     """
 
-    engine: Literal["openvino", "tensorflow"]
+    engine: Literal["openvino", "tensorflow", "jax"]
     precision: Precision
     split: str
     images: int = Field(ge=1)

@@ -138,7 +138,8 @@ def _listed() -> None:
 def _show_version(wanted: bool) -> None:
     if wanted:
         version = importlib.import_module(VERSION).VERSION
-        engines = [f"{name} {found}" for name in ("OpenVINO", "TensorFlow") if (found := _installed(name.lower()))]
+        names = ("OpenVINO", "TensorFlow", "JAX")
+        engines = [f"{name} {found}" for name in names if (found := _installed(name.lower()))]
         print(f"sightline {version} ({', '.join([f'Python {platform.python_version()}', *engines])})")
         raise typer.Exit
 

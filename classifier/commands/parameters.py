@@ -110,8 +110,8 @@ Models: TypeAlias = Annotated[
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EngineName: TypeAlias = Annotated[
-    Literal["auto", "openvino", "tensorflow"],
-    typer.Option(metavar="NAME", help="auto (as served), openvino or tensorflow.", show_default=False),
+    Literal["auto", "openvino", "tensorflow", "jax"],
+    typer.Option(metavar="NAME", help="auto (as served), openvino, tensorflow or jax.", show_default=False),
 ]
 PrecisionName: TypeAlias = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],

@@ -1,13 +1,11 @@
 """Engines run a network: uint8 [n, height, width, channels] in, `Answers` out: float32 [n, classes], and float32 [n].
 
-OpenVINO is the default on CPUs, TensorFlow where a GPU is visible. Each library is imported only when its engine is
-made. So a CPU server never pays for TensorFlow.
+OpenVINO is the default on CPUs, TensorFlow or JAX where a GPU is visible. Each library is imported only when its engine
+is made. So a CPU server never pays for them.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -17,16 +15,19 @@ from classifier.engines.batch_sizes import batch_sizes, bucket_size, padded
 from classifier.engines.engine import (
     Answers,
     Engine,
+    EngineName,
     EngineOptions,
     Familiarity,
     Probabilities,
     check_pixels,
     read_file,
 )
+from classifier.engines.gpu import fastest_library, has_gpu
 
 __all__ = [
     "Answers",
     "Engine",
+    "EngineName",
     "EngineOptions",
     "Familiarity",
     "Probabilities",
@@ -53,25 +54,25 @@ def open_engine(
     Raises BrokenModel where shapes or label counts differ from the card, EngineUnavailable where the library,
     precision or device is missing.
     """
-    if chosen_engine(options.engine) == "openvino":
+    chosen = chosen_engine(options.engine)
+    if chosen == "openvino":
         from classifier.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(card, folder, options, read)
+    if chosen == "jax":
+        from classifier.engines.jax import JaxEngine
+
+        return JaxEngine(card, folder, options, read)
     from classifier.engines.tensorflow import TensorFlowEngine
 
     return TensorFlowEngine(card, folder, options, read)
 
 
-def chosen_engine(name: Literal["auto", "openvino", "tensorflow"]) -> Literal["openvino", "tensorflow"]:
+def chosen_engine(name: Literal["auto", "openvino", "tensorflow", "jax"]) -> EngineName:
     """The engine that a setting names; of "auto" the default one."""
     return default_engine() if name == "auto" else name
 
 
-def default_engine() -> Literal["openvino", "tensorflow"]:
-    """TensorFlow where it is installed and an NVIDIA GPU is visible, OpenVINO otherwise.
-
-    The GPU is looked for without importing TensorFlow: by the driver's device file and CUDA_VISIBLE_DEVICES.
-    """
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "none", "void")
-    has_gpu = Path("/dev/nvidiactl").exists() and not hidden
-    return "tensorflow" if has_gpu and importlib.util.find_spec("tensorflow") else "openvino"
+def default_engine() -> EngineName:
+    """TensorFlow or JAX where an NVIDIA GPU is visible and one is installed, of both the faster; OpenVINO otherwise."""
+    return (fastest_library() if has_gpu() else None) or "openvino"

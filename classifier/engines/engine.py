@@ -13,6 +13,7 @@ import numpy.typing as npt
 from classifier.card import Precision
 from classifier.errors import FilesDiffer
 
+EngineName = Literal["openvino", "tensorflow", "jax"]
 Probabilities = npt.NDArray[np.float32]
 Familiarity = npt.NDArray[np.float32]
 
@@ -37,7 +38,7 @@ class EngineOptions:
     `warm_batch_sizes` run once before the engine is handed out, so that no caller pays for the first batch.
     """
 
-    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    engine: Literal["auto", "openvino", "tensorflow", "jax"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     streams: int = 0
     one_stream: bool = False
@@ -54,7 +55,7 @@ class Engine(Protocol):
     """A network ready to run. Safe to call from several threads."""
 
     @property
-    def name(self) -> Literal["openvino", "tensorflow"]: ...
+    def name(self) -> EngineName: ...
 
     @property
     def precision(self) -> Precision: ...

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +39,7 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
     Afterwards the engine has the kernels of every size that was run, but no memory for a batch: the first that comes
     takes it. Takes `BUDGET_S` on an idle CPU.
     """
-    on_gpu = engine.name == "tensorflow" and engine.device != "CPU"
+    on_gpu = engine.name != "openvino" and engine.device != "CPU"
     all_sizes, budget_s = (SIZES_ON_A_GPU, BUDGET_ON_A_GPU_S) if on_gpu else (SIZES, BUDGET_S)
     sizes = [size for size in all_sizes if most is None or size <= most]
     pixels_u8 = np.zeros((max(sizes), *shape), np.uint8)
@@ -53,10 +55,21 @@ def measure(engine: Engine, shape: tuple[int, int, int], most: int | None = None
             answer.result()
         return clock() - began + engine.streams * BATCH_COST_S
 
+    if engine.name == "jax":  # compiles each size, which takes longer than the budget
+        sizes = list(itertools.takewhile(partial(_runs, seconds), sizes)) or sizes[:1]
     size, size_per_s = best_batch(seconds, sizes, budget_s, clock)
     engine.release_memory()  # a batch that comes takes its part anew; docs/tuning.md#memory-of-the-worker
     # Processor time of all streams is their wall time as often as there are streams on processors of their own.
     return Throughput(size, size_per_s * engine.streams * (processors if has_all else 1))
+
+
+def _runs(seconds: Callable[[int], float], size: int) -> bool:
+    """Whether there is memory for batches of this size."""
+    try:
+        seconds(size)
+    except OutOfMemory:
+        return False
+    return True
 
 
 def best_batch(

@@ -55,7 +55,7 @@ class Disproved(BrokenModel):
 
 
 def can_try(settings: Settings) -> bool:
-    """Whether a second process is no burden: TensorFlow takes a gigabyte, and a GPU's memory is its own to share."""
+    """Whether a second process is no burden: TensorFlow and JAX take up to a gigabyte, and a GPU's memory is shared."""
     return chosen_engine(settings.engine) == "openvino"
 
 

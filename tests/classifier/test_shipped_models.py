@@ -1,4 +1,4 @@
-"""Every version in `models/` is what its card says, in both engines. Nothing runs while the folder is empty."""
+"""Every version in `models/` is what its card says, in every engine. Nothing runs while the folder is empty."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from classifier.engines import EngineOptions, open_engine
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
+from tests.classifier.engines import ENGINES, KERAS_ENGINE
 
 SHIPPED = ModelStore(Path(__file__).resolve().parents[2] / "models")
 VERSIONS = [(name, version) for name, versions in SHIPPED.versions().items() for version in versions]
@@ -24,11 +25,11 @@ def test_files_and_card_agree(name, version):
 
 @pytest.mark.slow
 @every_version
-def test_both_engines_give_the_same_float32_answers(name, version):
+def test_engines_give_the_same_float32_answers(name, version):
     card = SHIPPED.card(name, version)
     noise = np.random.default_rng(0).integers(0, 256, (4, *card.input.shape), np.uint8)
     answers, scores = [], []
-    for engine_name in ("openvino", "tensorflow"):
+    for engine_name in ENGINES:
         loaded = LoadedModel.open(SHIPPED, name, version, EngineOptions(engine=engine_name, precision="float32"))
         pixels = np.concatenate([loaded.decode(loaded.sample)[None], noise])
         found = loaded.engine.answer(pixels)
@@ -45,7 +46,7 @@ def test_both_engines_give_the_same_float32_answers(name, version):
 
 
 @every_version
-@pytest.mark.parametrize("engine_name", ["openvino", pytest.param("tensorflow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine_name", ["openvino", pytest.param(KERAS_ENGINE, marks=pytest.mark.slow)])
 def test_the_precision_chosen_automatically_keeps_the_samples_label(name, version, engine_name):
     card = SHIPPED.card(name, version)
     engine = open_engine(card, SHIPPED.folder(name, version), EngineOptions(engine=engine_name))

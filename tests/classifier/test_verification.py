@@ -39,6 +39,20 @@ def test_an_engine_that_disagrees_is_the_verdict(own_models):
     assert verdict.engines == ("openvino",)
 
 
-def test_engines_are_found_without_importing_them(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else name)
-    assert verification.installed_engines() == ("openvino",)
+@pytest.mark.parametrize(
+    ("installed", "backend", "engines"),
+    [
+        ((), None, ("openvino",)),
+        (("tensorflow",), None, ("openvino", "tensorflow")),
+        (("jax",), None, ("openvino", "jax")),
+        (("tensorflow", "jax"), None, ("openvino", "tensorflow")),
+        (("tensorflow", "jax"), "jax", ("openvino", "jax")),
+    ],
+)
+def test_one_engine_for_keras_is_found_without_importing_it(monkeypatch, installed, backend, engines):
+    found = ("openvino", *installed)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in found else None)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if backend:
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+    assert verification.installed_engines() == engines

@@ -26,7 +26,7 @@ def start(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_importing_the_service_imports_no_engine() -> None:
-    heavy = "{'tensorflow', 'keras', 'openvino', 'onnx', 'torch', 'matplotlib', 'training'}"
+    heavy = "{'tensorflow', 'jax', 'keras', 'openvino', 'onnx', 'torch', 'matplotlib', 'training'}"
     done = start(f"import sys, service.app; print(sorted({heavy} & set(sys.modules)))")
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -45,7 +45,7 @@ def test_origins_are_read_as_browsers_send_them() -> None:
         ("MAX_LAG_MS", "nan", "1 or more"),
         ("MIN_UPLOAD_BYTES_PER_S", "-1", "0 or more"),
         ("REQUEST_TIMEOUT_MS", "inf", "1 or more"),
-        ("ENGINE", "onnx", "one of auto, openvino, tensorflow"),
+        ("ENGINE", "onnx", "one of auto, openvino, tensorflow, jax"),
         ("ALLOWED_HOSTS", "https://sightline.example", "without a port"),
         ("ALLOWED_HOSTS", "localhost, ::1", "IPv6 in brackets"),
         ("ALLOWED_HOSTS", "localhost:3000", "without a port"),

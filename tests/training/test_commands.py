@@ -57,6 +57,14 @@ def test_what_needs_no_network_does_not_wait_for_tensorflow(arguments: list[str]
     subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=True, capture_output=True)
 
 
+def test_training_on_another_backend_of_keras_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert main(["fit", "asl-augmented", "--data", str(photos), "--models", str(tmp_path)]) == 1
+    assert "training runs on TensorFlow, and KERAS_BACKEND is jax; unset it" in capsys.readouterr().err
+
+
 def test_the_list_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     listed = capsys.readouterr().out

@@ -23,12 +23,14 @@ def import_tensorflow() -> None:
     Call it before anything imports Keras. With TF_CPP_MIN_LOG_LEVEL=0 in the environment all is shown. Raises
     TrainingUnavailable.
     """
+    if (backend := os.environ.get("KERAS_BACKEND") or "tensorflow") != "tensorflow":
+        raise TrainingUnavailable(f"training runs on TensorFlow, and KERAS_BACKEND is {backend}; unset it")
     os.environ.setdefault(LEVEL, "2")
     with stderr_kept_back():
         _import()
 
 
-def import_tensorflow_to_answer(engine: Literal["auto", "openvino", "tensorflow"] = "auto") -> None:
+def import_tensorflow_to_answer(engine: Literal["auto", "openvino", "tensorflow", "jax"] = "auto") -> None:
     """As `import_tensorflow`, where that is the engine that is to answer, as set or by default."""
     if chosen_engine(engine) == "tensorflow":
         import_tensorflow()

@@ -17,7 +17,7 @@ from service.settings import Settings
 # Those of Triton's that are kept whole: `priority` does nothing here, and nobody loads or unloads models by HTTP.
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
 
-_FORMAT = {"openvino": "onnx", "tensorflow": "keras"}  # the file of a version that the engine runs
+_FORMAT = {"openvino": "onnx", "tensorflow": "keras", "jax": "keras"}  # the file of a version that the engine runs
 
 
 def server() -> dict[str, Any]:

@@ -154,11 +154,11 @@ def test_verify_speaks_json(run, own_models):
     }
 
 
-def test_verify_without_tensorflow_says_what_it_skips(run, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else name)
+def test_verify_without_tensorflow_and_jax_says_what_it_skips(run, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("tensorflow", "jax") else name)
     code, out, err = run("verify", GREY)
     assert (code, out) == (0, "ok      tiny-grey@1  openvino\n")
-    assert err == "TensorFlow is not installed: model.keras is compared by its hash only\n"
+    assert err == "TensorFlow and JAX are not installed: model.keras is compared by its hash only\n"
 
 
 def test_verifying_nothing_is_no_success(run, tmp_path):

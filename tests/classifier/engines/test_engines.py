@@ -1,4 +1,7 @@
-"""Promises of `classifier.engines`, held by both engines alike: one contract, one answer."""
+"""Promises of `classifier.engines`, held by all engines alike: one contract, one answer.
+
+JAX keeps them in a process of its own, which `test_jax.py` starts.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import classifier.engines
 from classifier import store
 from classifier.engines import (
     Engine,
@@ -24,16 +26,17 @@ from classifier.engines import (
     batch_sizes,
     bucket_size,
     default_engine,
+    gpu,
     open_engine,
     padded,
 )
 from classifier.engines.agreement import close_enough
 from classifier.errors import BrokenModel, EngineUnavailable
 from classifier.store import ModelStore
+from tests.classifier.engines import ENGINES, KERAS_ENGINE
 from tests.tiny_models import COLOUR, GREY, passed_check
 
-ENGINES = ("openvino", "tensorflow")
-FILES = {"openvino": store.ONNX, "tensorflow": store.KERAS}
+FILES = {"openvino": store.ONNX, KERAS_ENGINE: store.KERAS}
 
 
 def batch(size: int, seed: int = 0) -> np.ndarray:
@@ -75,7 +78,7 @@ def test_answers_are_those_of_keras_in_float32(engine, keras_network, size):
     pixels = batch(size, seed=size)
     probabilities = engine.infer(pixels)
     assert (probabilities.shape, probabilities.dtype) == ((size, 3), np.float32)
-    np.testing.assert_allclose(probabilities, keras_network(pixels).numpy(), atol=1e-4)
+    np.testing.assert_allclose(probabilities, np.asarray(keras_network(pixels)), atol=1e-4)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
@@ -315,45 +318,79 @@ def test_without_a_comparison_no_precision_is_close_enough():
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make the machine look as if it had an NVIDIA GPU, TensorFlow, or neither."""
+    """Make the machine look as if it had an NVIDIA GPU or none, and these libraries, each with its images/s."""
 
-    def pretend(*, gpu: bool, tensorflow: bool = True, visible: str | None = None) -> None:
-        monkeypatch.setattr(Path, "exists", lambda path: gpu and path.name == "nvidiactl")
-        monkeypatch.setattr(classifier.engines.importlib.util, "find_spec", lambda name: name if tensorflow else None)
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        if visible is not None:
-            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    def pretend(*, has: bool, speeds: dict[str, float] | None = None, **environ: str) -> None:
+        speeds = {"tensorflow": 1.0} if speeds is None else speeds
+        monkeypatch.setattr(Path, "exists", lambda path: has and path.name == "nvidiactl")
+        monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: name if name in speeds else None)
+        monkeypatch.setattr(gpu, "images_per_s", speeds.__getitem__)
+        for name in ("CUDA_VISIBLE_DEVICES", "KERAS_BACKEND"):
+            monkeypatch.delenv(name, raising=False)
+        for name, text in environ.items():
+            monkeypatch.setenv(name, text)
 
     return pretend
 
 
 def test_a_machine_without_gpu_gets_openvino(machine):
-    machine(gpu=False)
+    machine(has=False)
     assert default_engine() == "openvino"
 
 
-@pytest.mark.parametrize("visible", [None, "0", "1,2", "GPU-8932f937"])
-def test_a_visible_gpu_gets_tensorflow(machine, visible):
-    machine(gpu=True, visible=visible)
-    assert default_engine() == "tensorflow"
+@pytest.mark.parametrize("library", ["tensorflow", "jax"])
+@pytest.mark.parametrize("environ", [{}, *({"CUDA_VISIBLE_DEVICES": text} for text in ("0", "1,2", "GPU-8932f937"))])
+def test_a_visible_gpu_gets_the_library_that_is_installed(machine, environ, library):
+    machine(has=True, speeds={library: 1.0}, **environ)
+    assert default_engine() == library
+
+
+@pytest.mark.parametrize(("tensorflow", "jax", "faster"), [(2.0, 1.0, "tensorflow"), (1.0, 2.0, "jax")])
+def test_of_two_libraries_the_faster_is_taken(machine, tensorflow, jax, faster):
+    machine(has=True, speeds={"tensorflow": tensorflow, "jax": jax})
+    assert default_engine() == faster
+
+
+@pytest.mark.parametrize("named", ["tensorflow", "jax"])
+def test_of_two_libraries_the_one_is_taken_that_keras_is_set_to(machine, named):
+    machine(has=True, speeds={"tensorflow": 1.0, "jax": 1.0}, KERAS_BACKEND=named)
+    assert default_engine() == named
 
 
 @pytest.mark.parametrize("visible", ["", "-1", "none", "void"])
 def test_a_gpu_that_is_hidden_does_not_count(machine, visible):
-    machine(gpu=True, visible=visible)
+    machine(has=True, CUDA_VISIBLE_DEVICES=visible)
     assert default_engine() == "openvino"
 
 
-def test_a_gpu_without_tensorflow_gets_openvino(machine):
-    machine(gpu=True, tensorflow=False)
+def test_a_gpu_without_a_library_for_it_gets_openvino(machine):
+    machine(has=True, speeds={})
     assert default_engine() == "openvino"
 
 
-def test_tensorflow_that_is_not_installed_is_an_error_that_says_what_to_install(models, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
-    monkeypatch.delitem(sys.modules, "classifier.engines.tensorflow", raising=False)
-    with pytest.raises(EngineUnavailable, match=r"sightline\[train\]"):
-        open_tiny(models, engine="tensorflow")
+@pytest.mark.slow
+def test_the_speed_of_a_library_is_measured_in_a_process_of_its_own():
+    assert gpu.images_per_s(KERAS_ENGINE) > 0
+
+
+def test_a_library_that_runs_nothing_has_no_speed(monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    assert gpu.images_per_s.__wrapped__("jax") == 0
+
+
+@pytest.mark.parametrize("engine_name", [KERAS_ENGINE])
+def test_a_library_that_is_not_installed_is_an_error_that_says_what_to_install(models, monkeypatch, engine_name):
+    open_tiny(models, engine=engine_name).close()  # so that Keras has its backend
+    monkeypatch.setitem(sys.modules, engine_name, None)
+    monkeypatch.delitem(sys.modules, f"classifier.engines.{engine_name}")
+    with pytest.raises(EngineUnavailable, match=r"install sightline\[(train|jax)\], or sightline\[gpu(-jax)?\]"):
+        open_tiny(models, engine=engine_name)
+
+
+def test_two_backends_of_keras_are_refused_in_one_process(models, keras_network):
+    other = "tensorflow" if KERAS_ENGINE == "jax" else "jax"
+    with pytest.raises(EngineUnavailable, match=f"or set KERAS_BACKEND={other} before this one starts"):
+        open_tiny(models, engine=other)
 
 
 @pytest.mark.parametrize("options", [{"streams": -1}, {"warm_batch_sizes": (1, 0)}])
@@ -363,7 +400,7 @@ def test_options_that_cannot_be_meant_are_refused(options):
 
 
 @pytest.mark.slow
-def test_serving_on_a_cpu_never_imports_tensorflow(tiny_models_root):
+def test_serving_on_a_cpu_imports_no_library_of_training(tiny_models_root):
     script = f"""
 import sys
 from pathlib import Path
@@ -373,7 +410,7 @@ from classifier.store import ModelStore
 model = LoadedModel.open(ModelStore(Path({str(tiny_models_root)!r})), {COLOUR!r}, options=EngineOptions("openvino"))
 assert model.predict(model.sample)
 assert "openvino" in sys.modules
-for library in ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"):
+for library in ("tensorflow", "jax", "keras", "tf2onnx", "onnx", "matplotlib"):
     assert library not in sys.modules, library
 """  # and leaves without closing, as a server that is killed does
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)

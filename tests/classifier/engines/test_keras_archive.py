@@ -102,3 +102,14 @@ def test_a_configuration_too_deep_to_read_is_broken(tmp_path):
         archive.writestr("config.json", "[" * 200_000)
     with pytest.raises(BrokenModel, match=r"no \.keras archive"):
         check(path)
+
+
+def test_an_archive_started_from_zeros_has_the_same_weights_and_no_random_numbers(network, tmp_path):
+    changed = tmp_path / network.name
+    changed.write_bytes(keras_archive.started_from_zeros(network.read_bytes()))
+    check(changed)
+    with zipfile.ZipFile(network) as before, zipfile.ZipFile(changed) as after:
+        assert before.namelist() == after.namelist()
+        assert before.read("model.weights.h5") == after.read("model.weights.h5")
+        assert b"VarianceScaling" in before.read("config.json")
+        assert b"VarianceScaling" not in after.read("config.json")

@@ -11,6 +11,7 @@ import pytest
 from classifier.engines import EngineOptions, open_engine
 from classifier.engines.throughput import SIZES, best_batch, measure
 from classifier.errors import OutOfMemory
+from tests.classifier.engines import ENGINES
 from tests.tiny_models import COLOUR
 
 
@@ -96,7 +97,7 @@ def test_sizes_that_memory_is_short_for_are_left_out():
     assert Machine(seconds).best(budget_s=1.0) == 4
 
 
-@pytest.mark.parametrize("engine_name", ["openvino", "tensorflow"])
+@pytest.mark.parametrize("engine_name", ENGINES)
 def test_a_real_engine_is_measured_with_a_batch_in_every_stream(models, engine_name):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions(engine_name, "float32", 2))
     sizes, submit = [], engine.submit
@@ -117,7 +118,7 @@ def test_no_batch_is_tried_that_is_larger_than_any_may_be(models):
     assert sizes == {1, 2, 4}
 
 
-@pytest.mark.parametrize("engine_name", ["openvino", "tensorflow"])
+@pytest.mark.parametrize("engine_name", ENGINES)
 def test_every_size_is_run_and_what_it_took_is_given_back(models, engine_name):
     engine = open_engine(models.card(COLOUR), models.folder(COLOUR), EngineOptions(engine_name, "float32", 2))
     done, submit, release = [], engine.submit, engine.release_memory

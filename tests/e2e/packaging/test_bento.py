@@ -40,11 +40,11 @@ def test_the_models_in_the_bento_are_whole(built: Bento) -> None:
     assert built.files("src/models") == {path for path in there if "/." not in path}  # but for drafts
 
 
-def test_the_container_installs_locked_packages_with_hashes_and_without_tensorflow(built: Bento) -> None:
+def test_the_container_installs_locked_packages_with_hashes_and_without_what_trains(built: Bento) -> None:
     requirements = (built.folder / "env/python/requirements.txt").read_text()
     names = set(re.findall(r"^([a-z0-9_.-]+)==", requirements, re.MULTILINE))
     assert {"bentoml", "openvino", "starlette", "orjson"} <= names
-    assert not names & {"tensorflow", "keras", "matplotlib", "tf2onnx", "pytest", "locust"}
+    assert not names & {"tensorflow", "jax", "jaxlib", "keras", "matplotlib", "tf2onnx", "pytest", "locust"}
     assert "--hash=sha256:" in requirements
     assert "index-url" not in requirements
     dockerfile = (built.folder / "env/docker/Dockerfile").read_text()

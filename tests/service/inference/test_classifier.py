@@ -473,6 +473,7 @@ async def test_the_time_of_each_step_comes_with_the_row(held: Classifier, engine
         ("openvino", 1, 11_000.0, False),  # there is no processor to leave to anybody
         ("openvino", 2, 0.0, False),
         ("tensorflow", 2, 1e6, False),
+        ("jax", 2, 1e6, False),
     ],
 )
 def test_a_network_is_faster_than_http_where_one_of_its_streams_is(

@@ -98,6 +98,7 @@ async def test_a_version_that_takes_too_long_is_given_up(tmp_path: Path, monkeyp
         await proof.tried(Settings(), COLOUR, 1)
 
 
-async def test_tensorflow_is_not_tried_apart() -> None:
+@pytest.mark.parametrize("engine", ["tensorflow", "jax"])
+async def test_what_may_run_on_a_gpu_is_not_tried_apart(engine: str) -> None:
     assert proof.can_try(Settings(engine="openvino"))
-    assert not proof.can_try(Settings(engine="tensorflow"))
+    assert not proof.can_try(Settings(engine=engine))

@@ -19,7 +19,7 @@ def written(path: Path, text: str) -> None:
 def test_the_build_names_version_commit_and_engine() -> None:
     build = this_build(Settings(engine="tensorflow"))
     assert build == (VERSION, build.commit, "tensorflow")
-    assert this_build(Settings()).engine in ("openvino", "tensorflow")
+    assert this_build(Settings()).engine in ("openvino", "tensorflow", "jax")
 
 
 def test_an_image_says_its_commit_in_a_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.engines.tensorflow import load_network
+from classifier.engines.keras_engine import load_network
 from tests.archives import CIFAR_CLASSES, picture
 from training.datasets.dataset import Dataset, Split
 from training.fitting.fit import fit

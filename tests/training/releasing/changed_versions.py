@@ -12,7 +12,7 @@ import numpy as np
 
 from classifier import store
 from classifier.card import Card, Sample
-from classifier.engines.tensorflow import load_network
+from classifier.engines.keras_engine import load_network
 from classifier.images import decode
 from classifier.store import ModelStore
 from training.export import export_onnx

@@ -23,7 +23,7 @@ class Figures(Part):
     model: Name
     version: int
     recipe: str
-    engine: Literal["openvino", "tensorflow"]
+    engine: Literal["openvino", "tensorflow", "jax"]
     precision: Precision
     parameters: int
     accuracy: Probability

@@ -81,6 +81,8 @@ async def test_the_configuration_says_what_triton_s_tools_look_for(
         ("openvino", "AMD EPYC", "KIND_CPU", "openvino_onnx"),
         ("tensorflow", "CPU", "KIND_CPU", "tensorflow_keras"),
         ("tensorflow", "NVIDIA A100-SXM4-40GB", "KIND_GPU", "tensorflow_keras"),
+        ("jax", "CPU", "KIND_CPU", "jax_keras"),
+        ("jax", "NVIDIA H100 80GB HBM3", "KIND_GPU", "jax_keras"),
     ],
 )
 async def test_the_configuration_says_what_runs_the_network(
