@@ -38,21 +38,29 @@ def run(
             help="Restart a server that died, by a second process; none where a container or systemd does it.",
         ),
     ] = True,
+    shared: Annotated[
+        bool,
+        typer.Option("--share-port", help="Let other servers of yours listen on the same port; with --no-supervisor."),
+    ] = False,
 ) -> None:
-    address = free_address(host, port)
+    if shared and supervised:
+        raise typer.BadParameter("--share-port goes with --no-supervisor: start each server by itself")
+    address = free_address(host, port, shared=shared)
     environ = {"BENTOML_DO_NOT_TRACK": "True"} | os.environ
     if models is not None or MODELS not in environ:
         environ[MODELS] = str((models or models_folder()).absolute())
     if not supervised:
-        _serve_alone(address, port, environ)
+        _serve_alone(address, port, environ, shared=shared)
         return
     words = ["-m", "bentoml", "serve", SERVICE, "--working-dir", str(ROOT), "--host", address, "--port", str(port)]
     # In this process's place, so that signals reach the server itself.
     os.execve(sys.executable, [sys.executable, *words], environ)  # noqa: S606
 
 
-def free_address(host: str, port: int) -> str:
+def free_address(host: str, port: int, *, shared: bool = False) -> str:
     """The numeric address of a host, which may be a name or in brackets. BentoML takes no names.
+
+    A `shared` port is free where all who listen there share it.
 
     Raises SettingsError where nothing could listen there: BentoML would answer with a traceback.
     """
@@ -63,6 +71,8 @@ def free_address(host: str, port: int) -> str:
     family, kind, protocol, _, address = found
     with socket.socket(family, kind, protocol) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind(address)
         except OSError as error:
@@ -71,7 +81,7 @@ def free_address(host: str, port: int) -> str:
     return str(address[0])
 
 
-def _serve_alone(address: str, port: int, environ: Mapping[str, str]) -> None:
+def _serve_alone(address: str, port: int, environ: Mapping[str, str], *, shared: bool) -> None:
     """Serve in this process. Raises SettingsError where nobody could be let in, before anything slow is imported."""
     os.environ.update(environ)  # before BentoML is imported, which reads it
     from service.api import auth  # only here: the supervisor looks by itself
@@ -79,6 +89,6 @@ def _serve_alone(address: str, port: int, environ: Mapping[str, str]) -> None:
     from service.settings import Settings
 
     auth.check_address(Settings.from_environment(os.environ), address)
-    listener = alone.listen(address, port)
+    listener = alone.listen(address, port, shared=shared)
     os.chdir(ROOT)  # where BentoML looks for the service
     alone.serve(SERVICE, listener)

@@ -11,10 +11,12 @@ from service.errors import SettingsError
 BACKLOG = 2048  # connections that wait to be accepted, as with BentoML
 
 
-def listen(address: str, port: int) -> socket.socket:
-    """A socket that waits for connections from here on."""
+def listen(address: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that waits for connections from here on; of several that are `shared` the system chooses one."""
     listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind((address, port))
     listener.listen(BACKLOG)
     return listener

@@ -133,3 +133,21 @@ def test_an_address_that_cannot_be_is_one_line(words: list[str], code: int, said
     assert said in err
     assert err.count("\n") == 1
     assert not started
+
+
+def test_servers_share_a_port_where_each_of_them_says_so(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    alone_on_it = ["serve", "--no-supervisor", "--port", port]
+    for _ in range(2):
+        assert main([*alone_on_it, "--share-port"]) == 0
+        os.chdir(ROOT)
+    assert main(alone_on_it) == 1
+    assert "choose another with --port" in capsys.readouterr().err
+    for _, listener in served:
+        assert listener.getsockname()[1] == int(port)
+        listener.close()
+
+
+def test_a_port_is_shared_by_servers_without_a_supervisor_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--share-port"]) == 2
+    assert "--share-port goes with --no-supervisor" in capsys.readouterr().err
