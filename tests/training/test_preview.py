@@ -45,6 +45,13 @@ def test_one_image_is_shown_three_by_three_and_never_twice_the_same() -> None:
     assert colours.std(axis=0).max() < 20  # all of one image: one class is red, the other cyan
 
 
+def test_an_alternating_flip_is_shown_on_every_other_image() -> None:
+    mirrored_only = RECIPES["cifar-10-fast"].with_augmentation({"shift": 0.0})
+    shown = tiles(preview(mirrored_only, split(4, SIDE, 3), seed=0), 3, 3)
+    np.testing.assert_array_equal(shown[1], shown[0][:, ::-1])
+    np.testing.assert_array_equal(shown[2], shown[0])
+
+
 def test_letters_are_shown_as_one_batch_enlarged() -> None:
     shown = tiles(preview(AS_A_BATCH, split(64, 28, 1), seed=0), 4, 8)
     assert len(shown) == AS_A_BATCH.batch_size == 32

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,15 @@ def test_the_loss_fits_the_last_layer():
     many = training_network(RECIPES["asl-baseline"], 24, Statistics((0.0,), (1.0,)), "float32")
     assert type(binary.loss).__name__ == "BinaryCrossentropy"
     assert type(many.loss).__name__ == "SparseCategoricalCrossentropy"
+
+
+def test_smoothed_labels_have_a_part_of_every_class():
+    recipe = replace(RECIPES["asl-baseline"], label_smoothing=0.24)
+    network = training_network(recipe, 24, Statistics((0.0,), (1.0,)), "float32")
+    pixels, labels = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8), np.array([0, 5, 23])
+    logs = -np.log(np.asarray(network(pixels), np.float64))
+    expected = 0.76 * logs[np.arange(3), labels].mean() + 0.24 * logs.mean()
+    assert network.evaluate(pixels, labels, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_statistics_are_those_of_training_and_validation_images_together():

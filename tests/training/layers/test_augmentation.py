@@ -62,3 +62,12 @@ def test_the_books_rotation_is_a_tenth_of_a_turn():
     layers = {type(layer).__name__: layer for layer in RECIPES["cats-vs-dogs-180-augmented"].augmentation.layers()}
     assert list(layers) == ["RandomFlip", "RandomRotation", "RandomZoom"]
     assert layers["RandomRotation"].get_config()["factor"] == (-0.1, 0.1)
+
+
+def test_an_alternating_flip_is_no_layer_and_says_what_it_does():
+    augmentation = Augmentation(horizontal_flip=True, by="alternating")
+    assert augmentation.alternates
+    assert augmentation
+    assert augmentation.layers() == []
+    assert augmentation.words == "flipped in every other epoch"
+    assert not Augmentation(shift=0.1, by="alternating").alternates
