@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -30,6 +31,8 @@ from training.commands.parameters import (
 if TYPE_CHECKING:
     from classifier.card import Card, DataCheckRecord
     from training.datasets.dataset import Dataset
+    from training.fitting.distributed.cluster import Cluster
+    from training.fitting.distributed.replicas import Replicas
     from training.fitting.fitted import Fitted
     from training.fitting.options import FitOptions
     from training.recipes.recipe import Recipe
@@ -87,6 +90,7 @@ def run(
     from classifier.store import ModelStore
     from training.checking.check import check_decoded
     from training.datasets import Folders, load_dataset
+    from training.fitting.distributed.cluster import cluster_of
     from training.fitting.tensorflow_import import import_tensorflow
     from training.progress import ProgressLines
     from training.reports.checking.text import warnings
@@ -94,8 +98,8 @@ def run(
     from training.target import check_name, check_record, check_same_model, check_writable, claimed, claimed_run
 
     check_tensorflow()
-    if resume and restart:
-        raise typer.BadParameter("--resume continues a stopped fit and --restart begins anew; choose one")
+    cluster = cluster_of(os.environ)
+    _check_choices(cluster, resume, restart, folds)
     if name is not None:
         check_name(name)
     chosen = _recipe(recipe, backbone).with_augmentation(augment or {})
@@ -113,6 +117,7 @@ def run(
         said = [*findings(dataset, listing), *warnings(checked, data)]
         print("".join(f"{line}\n" for line in said), end="", flush=True)  # one write: who reads a line may be gone
         import_tensorflow()
+        replicas = _joined(cluster)
     from training.fitting.options import FitOptions
 
     options = FitOptions(
@@ -132,12 +137,42 @@ def run(
         print(
             "note: images are flipped left to right; where that changes their class, say --augment flip=0", flush=True
         )
+    if not cluster.is_chief:
+        _assist(chosen, dataset, options, replicas)
+        return
     with resumable(options.run_folder), claimed_run(options.run_folder):
         if folds:
             _cross_validate(chosen, dataset, options, folds, record)
         else:
             with claimed(models, name):
-                _fit_version(chosen, dataset, options, models, record, data, checked.record)
+                _fit_version(chosen, dataset, options, replicas, models, record, data, checked.record)
+
+
+def _check_choices(cluster: Cluster, resume: bool, restart: bool, folds: int | None) -> None:
+    """Raise BadParameter for options that exclude each other."""
+    if resume and restart:
+        raise typer.BadParameter("--resume continues a stopped fit and --restart begins anew; choose one")
+    if folds and cluster.workers > 1:
+        raise typer.BadParameter("--folds fits each network on one machine; unset TF_CONFIG")
+
+
+def _joined(cluster: Cluster) -> Replicas | None:
+    """The devices that fit together, once all workers are there."""
+    from training.fitting.distributed.replicas import replicas_of
+
+    if cluster.workers > 1:
+        print(f"{cluster}: waiting for the others", flush=True)
+    return replicas_of(cluster)
+
+
+def _assist(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Replicas | None) -> None:
+    """What a worker beside the chief does."""
+    from training.fitting.fit import assist
+
+    assert replicas is not None  # noqa: S101  (there is a chief)
+    with resumable():
+        assist(recipe, dataset, options, replicas)
+    print(f"{replicas.cluster}: done; the chief saves the version", flush=True)
 
 
 def _recipe(name: str, backbone: str | None) -> Recipe:
@@ -169,6 +204,7 @@ def _fit_version(
     recipe: Recipe,
     dataset: Dataset,
     options: FitOptions,
+    replicas: Replicas | None,
     models: Path,
     record: Path | None,
     data: Path,
@@ -180,7 +216,7 @@ def _fit_version(
     from training.reports.results import metrics_lines, next_lines
 
     store = ModelStore(models)
-    fitted = replace(fit(recipe, dataset, options), data_check=data_check)
+    fitted = replace(fit(recipe, dataset, options, replicas), data_check=data_check)
     if fitted.flip_left_out:
         print(
             "note: images were not flipped, since a flipped one belongs to another class; --augment flip=1 flips them"

@@ -44,6 +44,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
 
     With `alternating_flip` a half of the images, drawn from the seed, is mirrored in every even pass, and the other
     half in every odd one.
+
+    Several `replicas` share each batch, so a last batch of fewer images than replicas is left out of its pass.
     """
 
     def __init__(
@@ -54,13 +56,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         seed: int,
         steps: int | None = None,
         alternating_flip: bool = False,
+        replicas: int = 1,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.split = split
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
-        self.per_pass = -(-len(split) // batch_size)
+        self.replicas = replicas
+        left = len(split) % batch_size
+        self.per_pass = len(split) // batch_size + (left >= replicas)
         self.steps = steps or self.per_pass
         self._pass = -1
         self._order: npt.NDArray[np.int64] = np.arange(0)
@@ -72,13 +77,23 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         return self.steps
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        return self._images(self._chosen(index))
+
+    def share(self, index: int, replica: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Every image of a batch whose place falls to a replica; the shares differ by one image at most."""
+        return self._images(self._chosen(index)[replica :: self.replicas])
+
+    def _chosen(self, index: int) -> npt.NDArray[np.int64]:
         turn, position = divmod(self.epoch * self.steps + index, self.per_pass)
         if turn != self._pass:
             self._order = np.random.default_rng((self.seed, turn)).permutation(len(self.split))
             self._pass = turn
-        chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        return self._order[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def _images(self, chosen: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Images of the present pass."""
         inputs = self.split.inputs[chosen]
         if self._begin_mirrored is not None:
-            mirrored = self._begin_mirrored[chosen] ^ (turn % 2 == 1)
+            mirrored = self._begin_mirrored[chosen] ^ (self._pass % 2 == 1)
             inputs[mirrored] = inputs[mirrored][:, :, ::-1]
         return inputs, self.split.labels[chosen]

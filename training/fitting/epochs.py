@@ -14,6 +14,8 @@ import numpy.typing as npt
 from training.datasets.dataset import Examples
 from training.fitting.batches import Batches, InOrder
 from training.fitting.class_weights import Weights
+from training.fitting.distributed.epochs import Pieces, train_in_step
+from training.fitting.distributed.replicas import Replicas
 from training.fitting.run import Epoch, Run, last_epoch
 from training.progress import Progress, silent
 
@@ -24,7 +26,14 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
     """Seeds every epoch by its number, hands it on when done, and ends a stage that gains no more."""
 
     def __init__(
-        self, run: Run, batches: Batches, after: int, until: int, patience: int | None, progress: Progress
+        self,
+        run: Run,
+        batches: Batches,
+        after: int,
+        until: int,
+        patience: int | None,
+        progress: Progress,
+        replicas: Replicas | None,
     ) -> None:
         super().__init__()
         self.run = run
@@ -33,11 +42,12 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
         self.patience = patience
         self.progress = progress
         self.batches = batches
+        self.replicas = replicas
         self.began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.batches.epoch = epoch
-        seed_randomness(self.model, self.batches.seed, epoch)
+        seed_randomness(self.model, self.batches.seed, epoch, self.replicas)
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -60,18 +70,24 @@ def train(
     patience: int | None = None,
     progress: Progress = silent,
     callbacks: Sequence[Any] = (),
+    replicas: Replicas | None = None,
 ) -> int:
     """Run those of the epochs `after` + 1 to `until` that `run` does not hold yet; returns the last epoch.
 
     With `patience` that is an earlier one where so many epochs in turn have not lowered the validation loss.
 
     With class `weights`, by column, the losses are weighted, of validation too; the accuracies never are. `callbacks`
-    are the recipe's own.
+    are the recipe's own, for one device. With `replicas`, in whose scope the network was made, they share every batch.
     """
     if run.epochs >= last_epoch(run.history, after, until, patience):
         return last_epoch(run.history, after, until, patience)
     if run.epochs > after:
         run.restore(network, run.epochs)
+    recorder = _EpochRecorder(run, batches, after, until, patience, progress, replicas)
+    if replicas is not None:
+        pieces = Pieces(validation, replicas.count)
+        train_in_step(network, batches, pieces, weights, replicas, recorder, range(run.epochs, until))
+        return run.epochs
     network.fit(
         batches,
         shuffle=False,  # they are shuffled, by seed and epoch
@@ -79,7 +95,7 @@ def train(
         class_weight=dict(enumerate(weights)) if weights else None,
         initial_epoch=run.epochs,
         epochs=until,
-        callbacks=[*callbacks, _EpochRecorder(run, batches, after, until, patience, progress)],
+        callbacks=[*callbacks, recorder],
         verbose=_verbose(progress),
     )
     return run.epochs
@@ -97,8 +113,8 @@ def _of_images(weights: Weights | None, examples: Examples) -> npt.NDArray[np.fl
     return np.asarray(weights, np.float32)[examples.labels] if weights else None
 
 
-def seed_randomness(network: Any, seed: int, epoch: int) -> None:
-    """Set the random state of augmentation and dropout from the seed and the epoch.
+def seed_randomness(network: Any, seed: int, epoch: int, replicas: Replicas | None = None) -> None:
+    """Set the random state of augmentation and dropout from the seed and the epoch, on each replica another one.
 
     Keras does not save this state with the weights; so set, a resumed run draws what an uninterrupted one does.
     """
@@ -109,5 +125,9 @@ def seed_randomness(network: Any, seed: int, epoch: int) -> None:
         if isinstance(value, keras.random.SeedGenerator)
     ]
     for position, generator in enumerate(generators):
-        drawn = np.random.default_rng((seed, epoch, position)).integers(1, 2**31)
-        generator.state.assign([drawn, 0])
+        states = {0: generator.state}
+        if replicas is not None:
+            states = dict(zip(replicas.here, replicas.of(generator.state.value), strict=True))
+        for replica, state in states.items():
+            drawn = np.random.default_rng((seed, epoch, position, *([replica] if replica else []))).integers(1, 2**31)
+            state.assign([drawn, 0])

@@ -13,30 +13,29 @@ from training.backbones.features import FeatureSet, FrozenBackbone, cached_featu
 from training.datasets.dataset import Dataset, Examples
 from training.fitting.batches import Batches
 from training.fitting.class_weights import Weights, class_weights
+from training.fitting.distributed.opening import check_agreement, shared_history, usable
+from training.fitting.distributed.replicas import Replicas
 from training.fitting.epochs import train
 from training.fitting.fitted import Fitted
 from training.fitting.networks import copy_head, head_network, inference_network, inference_network_on, training_network
 from training.fitting.on_features.flip_check import without_harmful_flip
 from training.fitting.on_features.l2_path import train_along
 from training.fitting.options import FitOptions, chosen_precision
-from training.fitting.run import Epoch, Run, best_epoch
+from training.fitting.run import Epoch, FollowedRun, Run, best_epoch
 from training.recipes.recipe import Recipe, Statistics, statistics_of
 
 
-def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
+def fit(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Replicas | None = None) -> Fitted:
     """Train to the last epoch, resuming if asked, and return the best epoch as an inference network.
 
-    With patience the last epoch is the one that ends it.
+    With patience the last epoch is the one that ends it. With `replicas` several devices share every batch, and the
+    other workers call `assist` meanwhile.
 
     The same recipe, data, seed and precision on the same machine give the same history; a resumed run gives the history
     of an uninterrupted one. Raises RecipeError where the run folder belongs to another run, and BackboneError where
     pretrained weights cannot be had.
     """
-    precision = chosen_precision(options.precision, recipe)
-    weights = class_weights(recipe, dataset, options.class_weights)
-    settings = _settings(recipe, dataset, options, precision, weights)
-    run = Run(options.run_folder, settings, resume=options.resume, restart=options.restart)
-    fitting = _Fitting(recipe, dataset, run, statistics_of(dataset, options.progress), options, precision, weights)
+    fitting = _begun(recipe, dataset, options, replicas)
     epochs = options.epochs or recipe.epochs
     seen = None
     if recipe.backbone is None:
@@ -53,15 +52,40 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions) -> Fitted:
         name=options.name,
         dataset=dataset,
         network=network,
-        history=run.history,
+        history=fitting.run.history,
         seed=options.seed,
-        precision=precision,
+        precision=fitting.precision,
         backbone=_backbone_record(recipe, seen),
-        class_weights=weights,
+        class_weights=fitting.weights,
         flip_left_out=fitting.recipe.augmentation != recipe.augmentation,
         patience=_patience(recipe, options),
         progress=options.progress,
     )
+
+
+def assist(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Replicas) -> None:
+    """The part of a worker beside the chief: it learns in step with the others, and keeps nothing.
+
+    Raises as `fit` does, and WorkerLost.
+    """
+    _begun(recipe, dataset, options, replicas).trained(options.epochs or recipe.epochs)
+
+
+def _begun(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Replicas | None) -> _Fitting:
+    """What every worker of a fit begins with."""
+    precision = chosen_precision(options.precision, recipe)
+    weights = class_weights(recipe, dataset, options.class_weights)
+    settings = _settings(recipe, dataset, options, precision, weights)
+    replicas = usable(replicas, recipe)
+    if replicas and not replicas.cluster.is_chief:
+        run: Run = FollowedRun([])
+    else:
+        run = Run(options.run_folder, settings, resume=options.resume, restart=options.restart)
+    if replicas:
+        check_agreement(replicas, settings | {"epochs": options.epochs})
+        run.history = shared_history(replicas, run.history)
+    statistics = statistics_of(dataset, options.progress)
+    return _Fitting(recipe, dataset, run, statistics, options, precision, weights, replicas)
 
 
 def fit_head(recipe: Recipe, dataset: Dataset, seen: FeatureSet, options: FitOptions) -> tuple[Any, list[Epoch]]:
@@ -85,6 +109,7 @@ class _Fitting:
     options: FitOptions
     precision: Precision
     weights: Weights | None
+    replicas: Replicas | None = None
 
     @property
     def classes(self) -> int:
@@ -92,6 +117,12 @@ class _Fitting:
 
     def from_scratch(self, epochs: int) -> Any:
         """The inference network of the best epoch of a network whose weights were random."""
+        network = self.trained(epochs)
+        self.run.restore(network, best_epoch(self.run.history).epoch)
+        return inference_network(self.recipe, self.classes, self.statistics, network)
+
+    def trained(self, epochs: int) -> Any:
+        """A network whose weights were random, after its epochs."""
         recipe, splits = self.recipe, self.dataset.splits
         keras.utils.set_random_seed(self.options.seed)
         network = self.untrained()
@@ -103,11 +134,11 @@ class _Fitting:
             seed=self.options.seed,
             steps=recipe.steps_per_epoch,
             alternating_flip=recipe.augmentation.alternates,
+            replicas=self.replicas.count if self.replicas else 1,
         )
         callbacks = recipe.callbacks(epochs * len(batches)) if recipe.callbacks else ()
         self.train(network, batches, splits["validation"], until=epochs, callbacks=callbacks)
-        self.run.restore(network, best_epoch(self.run.history).epoch)
-        return inference_network(recipe, self.classes, self.statistics, network)
+        return network
 
     def on_backbone(self, seen: FeatureSet, epochs: int) -> Any:
         """The inference network of the best epoch of a head on a backbone, whichever stage the epoch belongs to."""
@@ -178,6 +209,7 @@ class _Fitting:
             patience=_patience(self.recipe, self.options),
             progress=self.options.progress,
             callbacks=callbacks,
+            replicas=self.replicas,
         )
 
     def with_head_of(self, head: Any, epoch: int) -> Any:
@@ -189,7 +221,12 @@ class _Fitting:
 
     def untrained(self) -> Any:
         """The network as it is before its first epoch; a backbone is pretrained."""
-        return training_network(self.recipe, self.classes, self.statistics, self.precision)
+        if self.replicas is None:
+            return training_network(self.recipe, self.classes, self.statistics, self.precision)
+        with self.replicas.scope():
+            network = training_network(self.recipe, self.classes, self.statistics, self.precision)
+            network.optimizer.build(network.trainable_variables)
+        return network
 
 
 def _backbone_record(recipe: Recipe, seen: FeatureSet | None) -> BackboneRecord | None:

@@ -135,6 +135,19 @@ class Run:
         read_weights(network, self.weights(epoch))
 
 
+class FollowedRun(Run):
+    """The history of a run whose folder another worker keeps."""
+
+    def __init__(self, history: Sequence[Epoch]) -> None:
+        self.history = list(history)
+
+    def record(self, row: Epoch, network: Any) -> None:
+        self.history.append(as_kept(row))
+
+    def restore(self, network: Any, epoch: int) -> None:
+        """Nothing: the chief hands its state out."""
+
+
 def _change(name: str, began: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
     """What is another now, in words; None where it is the same. `images` are counted only to say what changed."""
     if name == "images" or began.get(name) == settings[name]:

@@ -8,6 +8,7 @@ from typing import Literal
 from classifier.commands.stderr import LEVEL, stderr_kept_back
 from classifier.engines import chosen_engine
 from classifier.errors import SightlineError
+from training.fitting.distributed.cluster import TF_CONFIG
 
 
 class TrainingUnavailable(SightlineError):
@@ -25,7 +26,7 @@ def import_tensorflow() -> None:
     """
     if (backend := os.environ.get("KERAS_BACKEND") or "tensorflow") != "tensorflow":
         raise TrainingUnavailable(f"training runs on TensorFlow, and KERAS_BACKEND is {backend}; unset it")
-    os.environ.setdefault(LEVEL, "2")
+    os.environ.setdefault(LEVEL, "3" if os.environ.get(TF_CONFIG) else "2")  # a lost worker has a line of ours
     with stderr_kept_back():
         _import()
 

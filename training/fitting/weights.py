@@ -22,13 +22,13 @@ SUFFIX = ".npz"
 def write_weights(network: Any, path: Path) -> None:
     """Keep a network's weights, and the state of its optimiser if it has one. Raises OSError."""
     body = io.BytesIO()
-    np.savez(body, **{name: variable.numpy() for name, variable in _variables(network).items()})
+    np.savez(body, **{name: variable.numpy() for name, variable in variables_of(network).items()})
     replace_bytes(path, body.getbuffer())
 
 
 def read_weights(network: Any, path: Path) -> None:
     """Give a network what was kept. Raises RecipeError where the file is missing, damaged or another network's."""
-    variables = _variables(network)
+    variables = variables_of(network)
     try:
         with path.open("rb") as body, np.load(body, allow_pickle=False) as kept:
             values = {name: kept[name] for name in kept.files}
@@ -42,7 +42,7 @@ def read_weights(network: Any, path: Path) -> None:
         variable.assign(values[name])
 
 
-def _variables(network: Any) -> dict[str, Any]:
+def variables_of(network: Any) -> dict[str, Any]:
     """All that a resumed fit needs, by a name that says its position. Random states follow from seed and epoch."""
     optimizer = getattr(network, "optimizer", None)
     if optimizer is not None and not optimizer.built:  # it makes its state with the first step
