@@ -108,7 +108,7 @@ class GroupedAccuracy(Part):
 
     images: int = Field(ge=1)
     groups: int = Field(ge=2)
-    networks: int = Field(ge=2)
+    networks: int = Field(ge=1)
     accuracy: Probability
     interval: tuple[Probability, Probability]
 

@@ -50,8 +50,9 @@ class Pictures:
 
     @property
     def split_counts(self) -> dict[str, int]:
-        """Images by split."""
-        return dict(Counter(self.splits))
+        """Images by split, in the order in which a fit uses them."""
+        counts = Counter(self.splits)
+        return {split: counts[split] for split in ("train", "validation", "test", "all") if split in counts}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ section.note { border-color: var(--note) }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th { vertical-align: middle }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 th button { font: inherit; font-weight: 700; color: inherit; background: none; border: 0; padding: .35rem 0;
   min-height: 2rem; cursor: pointer }
