@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Checks the JAX engine on a machine with an NVIDIA GPU and without a network; prints JSON. No GPU figure exists yet.
+#   load_tests/gpu.sh pack      where this project is developed: writes gpu-check/, at most 60 MB
+#   load_tests/gpu.sh           where the GPU is, with gpu-check/, Python 3.12, JAX, NumPy and Pillow; PyTorch or not
+#   load_tests/gpu.sh --smoke   tiny, on any machine
+# PYTHON names the interpreter.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ "${1:-}" = pack ]; then
+    exec "${PYTHON:-.venv/bin/python}" -m load_tests.gpu.pack gpu-check
+fi
+python=${PYTHON:-python3}
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+for wheel in gpu-check/wheels/*.whl; do
+    "$python" -m zipfile -e "$wheel" "$site"
+done
+PYTHONPATH="$site:$PWD" "$python" -m load_tests.gpu "$@"
