@@ -80,7 +80,7 @@ class LoadedModel:
 
     def sample_difference(self, probabilities: Probabilities, familiarity: float | None = None) -> float:
         """How far an answer to the sample picture is from the card's, in what differs most."""
-        known = self.card.sample
+        known = self.card.sample_of(self.engine.precision)
         said = np.asarray(known.probabilities, np.float32)
         if known.familiarity is not None and familiarity is not None:
             probabilities, said = np.append(probabilities, familiarity), np.append(said, known.familiarity)

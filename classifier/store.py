@@ -17,18 +17,20 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import BinaryIO
 
-from classifier.card import NAME_PATTERN, Card, FileRecord, read_card, write_card
+from classifier.card import NAME_PATTERN, Card, FileRecord, Precision, read_card, write_card
 from classifier.errors import BrokenModel, FilesDiffer, UnknownModel
 
 CARD = "card.json"
 KERAS = "model.keras"
 ONNX = "model.onnx"
+INT8 = "model.int8.onnx"  # the same network in 8-bit integers; few versions have it
 SAMPLE = "sample.png"
 HISTORY = "history.csv"
 FITTED_ON = "fitted_on.npz"
 
 REQUIRED = (KERAS, ONNX, SAMPLE)
 HASHED = (*REQUIRED, HISTORY)  # pictures may be drawn anew without making another version
+
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -179,7 +181,7 @@ def _lies_below(path: Path, root: Path) -> bool:
 def _publish(draft: Path, card: Card, home: Path) -> Card:
     if missing := [file for file in REQUIRED if not (draft / file).is_file()]:
         raise BrokenModel(f"a version needs {', '.join(REQUIRED)}; {', '.join(missing)} was not written")
-    files = {file: file_record(draft / file) for file in (*HASHED, FITTED_ON) if (draft / file).is_file()}
+    files = {file: file_record(draft / file) for file in (*HASHED, FITTED_ON, INT8) if (draft / file).is_file()}
     draft.chmod(0o755)  # mkdtemp makes it private, but a server may run as another user
     home.mkdir(exist_ok=True)
     version = max(_complete_versions(home), default=0) + 1
@@ -193,6 +195,11 @@ def _publish(draft: Path, card: Card, home: Path) -> Card:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
             version += 1  # another writer, or a folder without a card, took this number
+
+
+def onnx_file(precision: Precision) -> str:
+    """The file that holds the ONNX network for a precision; those in floating point share one."""
+    return INT8 if precision == "int8" else ONNX
 
 
 def file_record(path: Path) -> FileRecord:

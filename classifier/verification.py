@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from classifier.engines import EngineName, EngineOptions
 from classifier.errors import SightlineError
 from classifier.loaded_model import LoadedModel
-from classifier.store import KERAS, ModelStore
+from classifier.store import INT8, KERAS, ModelStore
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,23 @@ def installed_engines() -> tuple[EngineName, ...]:
 def verify(models: ModelStore, name: str, version: int, engines: tuple[EngineName, ...]) -> Verdict:
     """Compare the files with the card, then load them in each engine and compare the sample's answer, in float32.
 
-    Without TensorFlow or JAX among the engines `model.keras`, which they alone read, may be missing.
+    An int8 network is asked too, where the processor is made for it. Without TensorFlow or JAX among the engines
+    `model.keras`, which they alone read, may be missing.
     """
     proved: list[EngineName] = []
     try:
-        models.verify(name, version, may_lack=(KERAS,) if engines == ("openvino",) else ())
+        card = models.verify(name, version, may_lack=(KERAS,) if engines == ("openvino",) else ())
         for engine in engines:
             LoadedModel.open(models, name, version, EngineOptions(engine=engine, precision="float32")).close()
+            if engine == "openvino" and INT8 in card.files and _runs_int8():
+                LoadedModel.open(models, name, version, EngineOptions(engine=engine, precision="int8")).close()
             proved.append(engine)
     except SightlineError as error:
         return Verdict(name, version, tuple(proved), str(error))
     return Verdict(name, version, tuple(proved), None)
+
+
+def _runs_int8() -> bool:
+    from classifier.engines.openvino import supports_int8  # here: it imports OpenVINO
+
+    return supports_int8()

@@ -5,6 +5,7 @@ Takes:  three minutes for `both`, two for `precisions`, which needs a processor 
 Gives:  --out, the raw results. both: images per second by batch size, through the engine's queue with as many batches
         in flight as it has streams, decoded by two threads; the time of one image at a time, decoded and run.
         precisions: images per second of every version in each precision, in turns, and from its card the accuracy.
+        int8: the same of the versions that have an int8 network, which needs a processor with VNNI or AMX.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from classifier.card import Card, Precision
 from classifier.engines import Answers, Engine, EngineOptions, open_engine
 from classifier.engines.openvino import supports_bfloat16
 from classifier.images import Pixels, decode
-from classifier.store import ModelStore
+from classifier.store import INT8, ModelStore
 from load_tests import record, workload
 from load_tests.record import Findings
 from load_tests.workload import IMAGES, Pictures
@@ -170,27 +171,41 @@ def _one_at_a_time(engine: Engine, card: Card, bodies: Sequence[bytes], seconds:
 
 def precisions(options: argparse.Namespace, results: Findings) -> None:
     """Every version of the models in each precision: the network alone, taking turns."""
-    store = ModelStore(options.store)
-    known = store.versions()
-    versions = []
-    for card in (store.card(name, version) for name in options.models if name in known for version in known[name]):
-        versions.append(_compared(card, store.folder(card.name, card.version), options))
-        print(versions[-1], flush=True)
-    how = {"batch": PRECISIONS_BATCH, "seconds": options.seconds, "versions": versions}
-    results["precisions"] = record.circumstances(LIBRARIES) | how
+    results["precisions"] = _in_turns(_cards(options), PRECISIONS, options)
     record.write(options.out, results)
 
 
-def _compared(card: Card, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def int8(options: argparse.Namespace, results: Findings) -> None:
+    """Every version of the models that has an int8 network, in float32 and in int8."""
+    results["int8"] = _in_turns([card for card in _cards(options) if INT8 in card.files], ("float32", "int8"), options)
+    record.write(options.out, results)
+
+
+def _cards(options: argparse.Namespace) -> list[Card]:
+    store = ModelStore(options.store)
+    known = store.versions()
+    return [store.card(name, version) for name in options.models if name in known for version in known[name]]
+
+
+def _in_turns(cards: Sequence[Card], compared: Sequence[Precision], options: argparse.Namespace) -> dict[str, Any]:
+    store, versions = ModelStore(options.store), []
+    for card in cards:
+        versions.append(_compared(card, store.folder(card.name, card.version), compared, options))
+        print(versions[-1], flush=True)
+    how = {"batch": PRECISIONS_BATCH, "seconds": options.seconds, "versions": versions}
+    return record.circumstances(LIBRARIES) | how
+
+
+def _compared(card: Card, folder: Path, compared: Sequence[Precision], options: argparse.Namespace) -> dict[str, Any]:
     pixels = np.random.default_rng(0).integers(0, 256, (PRECISIONS_BATCH, *card.input.shape), np.uint8)
-    per_s: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
+    per_s: dict[str, list[float]] = {precision: [] for precision in compared}
     with contextlib.ExitStack() as opened:
         batch = (PRECISIONS_BATCH,)
-        engines = {one: opened.enter_context(_engine(card, folder, one, batch)) for one in PRECISIONS}
+        engines = {one: opened.enter_context(_engine(card, folder, one, batch)) for one in compared}
         for _ in options.rounds:
             for precision, engine in engines.items():
                 per_s[precision].append(_images_per_s(engine, pixels, options.seconds))
-    checks = {precision: card.check_of("openvino", precision) for precision in PRECISIONS}
+    checks = {precision: card.check_of("openvino", precision) for precision in compared}
     accuracy = {precision: check.accuracy for precision, check in checks.items() if check}
     return {"model": card.name, "version": card.version, "per_s": per_s, "accuracy": accuracy}
 
@@ -202,7 +217,11 @@ def _engine(
     return contextlib.closing(open_engine(card, folder, how))
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Findings], None]] = {"both": both, "precisions": precisions}
+PARTS: dict[str, Callable[[argparse.Namespace, Findings], None]] = {
+    "both": both,
+    "precisions": precisions,
+    "int8": int8,
+}
 
 
 if __name__ == "__main__":

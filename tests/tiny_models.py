@@ -5,6 +5,7 @@ Importing this module is cheap; TensorFlow is imported by the first model that i
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -116,8 +117,22 @@ def tiny_card(**changes: Any) -> Card:
     return Card(**(fields | changes))
 
 
+def add_int8(models: store.ModelStore, name: str, of_version: int | None = None) -> Card:
+    """Give the newest version an int8 file that "auto" may choose: the float32 network of the version, or of another.
+
+    It shows which file is read, not what 8 bits do to it.
+    """
+    folder = models.folder(name)
+    shutil.copyfile(models.folder(name, of_version) / store.ONNX, folder / store.INT8)
+    card = models.card(name)
+    files = card.files | {store.INT8: store.file_record(folder / store.INT8)}
+    card = card.model_copy(update={"files": files, "checks": (passed_check("openvino", "int8"),)})
+    models.update(card)
+    return card
+
+
 def passed_check(
-    engine: Literal["openvino", "tensorflow", "jax"], precision: Literal["bfloat16", "float16"]
+    engine: Literal["openvino", "tensorflow", "jax"], precision: Literal["bfloat16", "float16", "int8"]
 ) -> AgreementCheck:
     """A recorded comparison good enough for `auto` to choose this precision."""
     return AgreementCheck(

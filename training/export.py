@@ -23,9 +23,9 @@ from classifier.card import (
     Sample,
     TrainingRecord,
 )
-from classifier.engines import Answers, Engine, EngineOptions, Familiarity, Probabilities, open_engine
+from classifier.engines import Answers, EngineOptions, Familiarity, Probabilities, open_engine
 from classifier.engines.agreement import SAMPLE_TOLERANCE
-from classifier.engines.openvino import supports_bfloat16
+from classifier.engines.openvino import supports_bfloat16, supports_int8
 from classifier.errors import SightlineError
 from classifier.images import encode_png, from_array
 from classifier.loaded_model import LoadedModel
@@ -156,18 +156,22 @@ def agreement_checks(
     familiarity: Familiarity | None = None,
     progress: Progress = silent,
 ) -> tuple[AgreementCheck, ...]:
-    """Run the saved ONNX file at every precision this processor has and compare with the Keras answers.
+    """Run the saved ONNX files at every precision this processor has and compare with the Keras answers.
 
     `reference` and `familiarity` are the Keras answers. Raises BadExport where float32 differs, on the images or on the
     sample. What a reduced precision changes is recorded: `close_enough` judges it when a server chooses.
     """
-    precisions: list[Precision] = ["float32", *(["bfloat16"] if supports_bfloat16() else [])]  # type: ignore[list-item]
+    precisions: list[Precision] = ["float32"]
+    precisions += ["bfloat16"] if supports_bfloat16() else []
+    precisions += ["int8"] if store.INT8 in card.files and supports_int8() else []
     checks = []
     for precision in precisions:
         engine = open_engine(card, folder, EngineOptions(engine="openvino", precision=precision))
         try:
             counted = Counted(progress, f"checking what is served in {precision}", len(split))
-            checks.append(_agreement(card, folder, engine, name, split, reference, familiarity, counted))
+            loaded = LoadedModel(card, engine, (folder / store.SAMPLE).read_bytes())
+            found = answers_to(engine.answer, split, counted)
+            checks.append(agreement(loaded, name, split, found, Answers(reference.probabilities, familiarity)))
         finally:
             engine.close()
     exact = checks[0]
@@ -183,31 +187,21 @@ def agreement_checks(
     return tuple(checks)
 
 
-def _agreement(
-    card: Card,
-    folder: Path,
-    engine: Engine,
-    name: str,
-    split: Split,
-    reference: Evaluation,
-    familiarity: Familiarity | None,
-    counted: Counted,
-) -> AgreementCheck:
-    found = answers_to(engine.answer, split, counted)
-    answers = Evaluation(found.probabilities, split.labels)
-    loaded = LoadedModel(card, engine, (folder / store.SAMPLE).read_bytes())
+def agreement(loaded: LoadedModel, name: str, split: Split, found: Answers, reference: Answers) -> AgreementCheck:
+    """How far a loaded version's answers to a split are from the `reference`, which are those in float32."""
+    answers, known = (Evaluation(each.probabilities, split.labels) for each in (found, reference))
     off_by = loaded.sample_difference(*loaded.sample_answer())  # as when it is loaded to be served
     return AgreementCheck(
-        engine=engine.name,
-        precision=engine.precision,
+        engine=loaded.engine.name,
+        precision=loaded.engine.precision,
         split=name,
         images=len(split),
-        same_top_class=float((answers.predicted == reference.predicted).mean()),
+        same_top_class=float((answers.predicted == known.predicted).mean()),
         accuracy=answers.accuracy,
-        reference_accuracy=reference.accuracy,
-        largest_difference=float(np.abs(answers.probabilities - reference.probabilities).max()),
+        reference_accuracy=known.accuracy,
+        largest_difference=float(np.abs(found.probabilities - reference.probabilities).max()),
         sample_difference=off_by,
-        **_familiarity_agreement(card.familiarity, found.familiarity, familiarity),
+        **_familiarity_agreement(loaded.card.familiarity, found.familiarity, reference.familiarity),
     )
 
 

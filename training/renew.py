@@ -19,10 +19,9 @@ from classifier import store
 from classifier.card import NEWEST_FORMAT, Card
 from classifier.commands.parameters import path, reference
 from classifier.store import file_record
-from training.datasets import Dataset, Folders, load_dataset
 from training.errors import DatasetError
+from training.evaluation.images import read_fitted_on
 from training.progress import Counted, Progress, ProgressLines
-from training.recipes import RECIPES
 
 
 def renew(models: store.ModelStore, card: Card, data: Path, outliers: Sequence[Path], progress: Progress) -> Card:
@@ -38,7 +37,7 @@ def renew(models: store.ModelStore, card: Card, data: Path, outliers: Sequence[P
 
     if card.calibration is not None:
         raise DatasetError(f"{card.name} version {card.version} is calibrated already")
-    dataset = _fitted_on(data, card, progress)
+    dataset = read_fitted_on(data, card, progress)
     folder = models.folder(card.name, card.version)
     network = load_network(folder / store.KERAS, models.read(card, store.KERAS))
     asked = {name: split for name, split in dataset.splits.items() if name != "train"}
@@ -59,14 +58,6 @@ def renew(models: store.ModelStore, card: Card, data: Path, outliers: Sequence[P
     renewed = renewed.model_copy(update={"files": card.files | files})
     models.update(renewed)
     return renewed
-
-
-def _fitted_on(data: Path, card: Card, progress: Progress) -> Dataset:
-    reader = RECIPES[card.recipe].reader if card.recipe in RECIPES else Folders()
-    dataset = load_dataset(data, reader, card.input, progress=progress)
-    if dataset.fingerprint != card.training.dataset.fingerprint:
-        raise DatasetError(f"{data} is not the data that {card.name} version {card.version} was fitted on")
-    return dataset
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -43,6 +43,7 @@ from classifier.card.honesty import (
     Share,
 )
 from classifier.card.part import Precision, Probability
+from classifier.card.quantization import Int8Sample, PrecisionFigures, QuantizationChange, QuantizationRecord
 
 __all__ = [
     "MOST_BYTES",
@@ -65,6 +66,7 @@ __all__ = [
     "GroupedAccuracy",
     "Histogram",
     "InputSpec",
+    "Int8Sample",
     "Label",
     "Method",
     "MethodTrial",
@@ -72,8 +74,11 @@ __all__ = [
     "Name",
     "OperatingPoint",
     "Precision",
+    "PrecisionFigures",
     "PredictionSetRecord",
     "Probability",
+    "QuantizationChange",
+    "QuantizationRecord",
     "ReleaseRecord",
     "Reliability",
     "Sample",

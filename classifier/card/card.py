@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from classifier.card.honesty import CalibrationRecord, FamiliarityRecord, FamiliarityTrial, PredictionSetRecord
 from classifier.card.part import Part, Precision, Probability
+from classifier.card.quantization import Int8Sample, QuantizationRecord
 from classifier.errors import UnreadableCard
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"  # also a DNS label: usable in URLs, paths and host names as is
@@ -23,7 +24,7 @@ Label = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
-NEWEST_FORMAT: Final = 4
+NEWEST_FORMAT: Final = 5
 MOST_BYTES = 4_000_000  # of a card; one of 20,000 labels has a quarter of that, and reading takes a multiple of it
 FAULTS_NAMED = 10
 
@@ -244,7 +245,7 @@ class Sample(Part):
 class Card(Part):
     """The contract of `models/NAME/VERSION/`. Labels are in column order."""
 
-    format: Literal[1, 2, 3, 4] = NEWEST_FORMAT  # older ones are still read; 1 says less of metrics and training
+    format: Literal[1, 2, 3, 4, 5] = NEWEST_FORMAT  # older ones are still read; 1 says less of metrics and training
     name: Name
     version: int = Field(ge=1)
     recipe: str
@@ -265,6 +266,7 @@ class Card(Part):
     familiarity_trial: FamiliarityTrial | None = None  # what was tried, and why one of it or nothing was taken
     data_check: DataCheckRecord | None = None  # None: nobody looked
     grouped: GroupedAccuracy | None = None  # None: not measured
+    quantization: QuantizationRecord | None = None  # since format 5; None: the version has no int8 network
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Card:
@@ -288,6 +290,10 @@ class Card(Part):
         if self.familiarity is None or familiarity is None:
             return None
         return self.familiarity.is_familiar(familiarity)
+
+    def sample_of(self, precision: Precision) -> Sample | Int8Sample:
+        """What is known of the sample picture in a precision; those in floating point share an answer."""
+        return self.quantization.sample if precision == "int8" and self.quantization else self.sample
 
     def check_of(self, engine: str, precision: str) -> AgreementCheck | None:
         """The recorded comparison for this engine and precision, if one was made."""

@@ -35,6 +35,7 @@ TRAINING = {
     "evaluate": Command("training.commands.evaluate", "Measure a model on labelled images."),
     "compare": Command("training.commands.releasing.compare", "Compare two versions on the same images."),
     "release": Command("training.commands.releasing.release", "Release a version that keeps the policy."),
+    "quantize": Command("training.commands.releasing.quantize", "Make a version that runs in int8.", rare=True),
     "recheck": Command("training.commands.recheck", "Compare a version's engines again.", rare=True),
     "learning-curve": Command(
         "training.commands.learning_curve", "Measure accuracy by number of training images.", rare=True

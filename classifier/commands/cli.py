@@ -172,6 +172,8 @@ def _what_to_install(missing: ModuleNotFoundError) -> str:
     name = (missing.name or "").split(".")[0]
     if name in LIBRARIES:
         return f"this needs {LIBRARIES[name]}, which is not installed: {INSTALL}"
+    if name in ("nncf", "onnxruntime"):
+        return 'this needs NNCF and ONNX Runtime, which are not installed: `pip install "sightline[quantize]"`'
     if name in ROOMS:
         return f"this installation has no {missing.name}; a checkout and the package `sightline` have all commands"
     raise missing

@@ -39,7 +39,7 @@ class EngineOptions:
     """
 
     engine: Literal["auto", "openvino", "tensorflow", "jax"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     streams: int = 0
     one_stream: bool = False
     warm_batch_sizes: tuple[int, ...] = (1,)

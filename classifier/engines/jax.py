@@ -18,7 +18,7 @@ from classifier.engines.agreement import close_enough
 from classifier.engines.batch_sizes import padded
 from classifier.engines.engine import EngineOptions, read_file
 from classifier.engines.keras_engine import KerasEngine, keras_on, network_of, not_installed
-from classifier.errors import OutOfMemory
+from classifier.errors import EngineUnavailable, OutOfMemory
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX takes three quarters of a GPU's memory
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA reads TensorFlow's
@@ -83,6 +83,8 @@ class JaxEngine(KerasEngine):
 
 
 def _precision(card: Card, options: EngineOptions, device: Any) -> Precision:
+    if options.precision == "int8":
+        raise EngineUnavailable("int8 is for the OpenVINO engine; JAX runs the same version in float32 or auto")
     if options.precision != "auto":
         return options.precision
     is_native = float(getattr(device, "compute_capability", 0)) >= _BFLOAT16_FROM

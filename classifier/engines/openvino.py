@@ -1,4 +1,4 @@
-"""OpenVINO: `model.onnx` on CPUs."""
+"""OpenVINO: `model.onnx` on CPUs, or `model.int8.onnx` where a version has it and the processor is made for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it fails
 import openvino as ov  # noqa: E402
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}  # of what a network leaves open
 _PRECISIONS: dict[str, Precision] = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 # How the CPU plugin and oneDNN say it (seen in 2026.4 with the address space limited: the first of these).
@@ -40,6 +40,9 @@ _LOCATION = b"location"
 _BEFORE_LOCATION = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
 _MOST_BEFORE = 20  # bytes: protobuf reads at most ten of a number
 _LOOKED_THROUGH = 2_000_000  # bytes at a time: as long as it takes, no other thread of Python's runs
+
+# Linux' names for products of 8-bit integers summed in 32 bits. Without them sums are cut off at 16 bits.
+_HAS_INT8 = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 _CLOSED = "the engine was closed; open the model again"
 
@@ -52,6 +55,13 @@ def _core() -> ov.Core:
 def supports_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX)."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def supports_int8() -> bool:
+    """Whether Linux says that this processor sums products of 8-bit integers natively (VNNI or AMX)."""
+    with suppress(OSError):
+        return not _HAS_INT8.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+    return False
 
 
 class OpenVinoEngine:
@@ -71,10 +81,11 @@ class OpenVinoEngine:
     def __init__(
         self, card: Card, folder: Path, options: EngineOptions, read: Callable[[Path], bytes] = read_file
     ) -> None:
-        path, precision = folder / store.ONNX, _precision(card, options)
+        precision = _precision(card, options)
+        path = folder / store.onnx_file(precision)
         network = _read(path, read(path), card)
         together = _compile(network, path, precision, "THROUGHPUT", options)
-        self.precision = _precision_of(together)
+        self.precision = "int8" if precision == "int8" else _precision_of(together)
         self.device = str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
         self.streams = int(together.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.one_stream = options.one_stream
@@ -96,7 +107,7 @@ class OpenVinoEngine:
             raise
         except RuntimeError as error:
             self.close()
-            raise UnusableNetwork(f"{folder / store.ONNX}: OpenVINO cannot run it: {_said(error)}") from error
+            raise UnusableNetwork(f"{path}: OpenVINO cannot run it: {_said(error)}") from error
 
     def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Answers]:
         pool = self._alone if alone and len(pixels_u8) == 1 else self._together
@@ -274,12 +285,19 @@ def _answers_of(request: ov.InferRequest, is_scored: bool) -> Answers:
 
 def _precision(card: Card, options: EngineOptions) -> Precision:
     if options.precision == "auto":
+        if supports_int8() and close_enough(card.check_of("openvino", "int8")):
+            return "int8"
         fit = supports_bfloat16() and close_enough(card.check_of("openvino", "bfloat16"))
         return "bfloat16" if fit else "float32"
     if options.precision == "float16":
         raise EngineUnavailable("float16 is for the TensorFlow engine on a GPU; on a CPU choose bfloat16 or float32")
     if options.precision == "bfloat16" and not supports_bfloat16():
         raise EngineUnavailable("this processor has no native bfloat16; choose float32 or auto")
+    if options.precision == "int8":
+        if store.INT8 not in card.files:
+            raise EngineUnavailable(f"{card.name} version {card.version} is not int8; `sightline quantize` makes one")
+        if not supports_int8():
+            raise EngineUnavailable("this processor has neither VNNI nor AMX for int8; choose float32 or auto")
     return options.precision
 
 

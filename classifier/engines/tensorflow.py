@@ -19,7 +19,7 @@ from classifier.card import Card, Precision
 from classifier.engines.agreement import close_enough
 from classifier.engines.engine import EngineOptions, read_file
 from classifier.engines.keras_engine import KerasEngine, keras_on, network_of, not_installed
-from classifier.errors import OutOfMemory
+from classifier.errors import EngineUnavailable, OutOfMemory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 try:
@@ -66,6 +66,8 @@ class TensorFlowEngine(KerasEngine):
 
 
 def _precision(card: Card, options: EngineOptions, *, on_gpu: bool) -> Precision:
+    if options.precision == "int8":
+        raise EngineUnavailable("int8 is for the OpenVINO engine; TensorFlow runs the same version in float32 or auto")
     if options.precision != "auto":
         return options.precision
     reduced: Precision = "float16" if on_gpu else "bfloat16"

@@ -61,6 +61,10 @@ class Results(NamedTuple):
     def precisions(self) -> Raw | None:
         return (self.limit or {}).get("precisions")
 
+    @property
+    def int8(self) -> Raw | None:
+        return (self.limit or {}).get("int8")
+
 
 def best(peers: Raw | None) -> list[Row]:
     """One row a server and load: with the number of workers that served most there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
+from classifier.card import Precision
 from load_tests import record
 from load_tests.generators.arrivals import STEPS
 from load_tests.peers import OURS, PEERS
@@ -33,7 +34,11 @@ def performance(results: Results) -> list[str]:
         "## Ours beside others": [*comparison(rows, limits), *conditions(results.peers)],
         "## What is missed": missed(targets.every(results)),
         "## Without HTTP": [*limit_table(rows, limits), *conditions(results.limit)],
-        "## bfloat16": [*precision_table(results.precisions), *parts_run({"precisions": results.precisions})],
+        "## bfloat16": [
+            *precision_table(results.precisions, "bfloat16"),
+            *parts_run({"precisions": results.precisions}),
+        ],
+        "## int8": [*precision_table(results.int8, "int8"), *parts_run({"int8": results.int8})],
         "## At half of capacity": [*half_table(results.soak), *_AT_HALF],
         "## Start, memory and client": [*facts(targets.process(results.soak)), *parts_run(results.soak)],
         "## What it survives": [*facts(targets.survival(results.chaos)), *_GOODPUT, *parts_run(results.chaos)],
@@ -128,20 +133,19 @@ def limit_table(rows: Sequence[Row], limits: Mapping[Case, Limit]) -> list[str]:
     return table(head, lines)
 
 
-def precision_table(precisions: Raw | None) -> list[str]:
-    """One row a version: images a second of the network alone in each precision, medians over the rounds."""
+def precision_table(precisions: Raw | None, reduced: Precision) -> list[str]:
+    """One row a version: images a second of the network alone in both precisions, medians over the rounds."""
     if not precisions:
         return []
     rows = []
     for one in precisions["versions"]:
-        plain, reduced = (statistics.median(one["per_s"][name]) for name in ("float32", "bfloat16"))
-        rows.append(
-            [f"`{one['model']}` {one['version']}", f"{plain:,.0f}", f"{reduced:,.0f}", f"{reduced / plain:.2f}"]
-        )
+        plain, less = (statistics.median(one["per_s"][name]) for name in ("float32", reduced))
+        rows.append([f"`{one['model']}` {one['version']}", f"{plain:,.0f}", f"{less:,.0f}", f"{less / plain:.2f}"])
     rounds = len(precisions["versions"][0]["per_s"]["float32"])
     n = f"n={rounds} rounds x {precisions['seconds']:g} s, medians"
     how = f"Images a second of the network alone, in batches of {precisions['batch']}; {n}."
-    return [*table(("version", "float32", "bfloat16", "bfloat16 ÷ float32"), rows), "", how]
+    how += f" {precisions['note']}" if "note" in precisions else ""
+    return [*table(("version", "float32", reduced, f"{reduced} ÷ float32"), rows), "", how]
 
 
 def conditions(raw: Raw | None) -> list[str]:

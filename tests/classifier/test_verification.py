@@ -7,8 +7,9 @@ import importlib.util
 import pytest
 
 from classifier import store, verification
+from classifier.engines import openvino
 from classifier.verification import installed_engines, verify
-from tests.tiny_models import COLOUR, GREY
+from tests.tiny_models import COLOUR, GREY, add_int8
 
 
 def test_a_sound_version_is_proved_in_every_engine(models):
@@ -37,6 +38,22 @@ def test_an_engine_that_disagrees_is_the_verdict(own_models):
     assert "off by" in str(verdict.fault)
     assert "tensorflow" in str(verdict.fault)
     assert verdict.engines == ("openvino",)
+
+
+@pytest.mark.parametrize(("of_version", "sound"), [(2, True), (1, False)])
+def test_an_int8_network_is_asked_for_the_samples_answer_too(own_models, monkeypatch, of_version, sound):
+    monkeypatch.setattr(openvino, "supports_int8", lambda: True)
+    add_int8(own_models, COLOUR, of_version)
+    verdict = verify(own_models, COLOUR, 2, ("openvino",))
+    assert (verdict.fault is None) is sound
+    assert sound or "with openvino in int8" in str(verdict.fault)
+
+
+def test_a_changed_int8_file_is_the_verdict(own_models):
+    add_int8(own_models, COLOUR)
+    path = own_models.folder(COLOUR) / store.INT8
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert store.INT8 in str(verify(own_models, COLOUR, 2, ("openvino",)).fault)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from classifier.engines import openvino
 from classifier.engines.openvino import supports_bfloat16
 from classifier.store import ModelStore
 from load_tests import limit
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import add_int8, save_tiny_model
 
 
 def test_every_measurement_is_kept_by_batch_size(tmp_path: Path):
@@ -49,3 +50,18 @@ def test_where_there_is_no_bfloat16_it_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limit, "supports_bfloat16", lambda: False)
     with pytest.raises(SystemExit, match="no native bfloat16"):
         limit.main(["--parts", "precisions"])
+
+
+def test_versions_with_an_int8_network_are_measured_in_float32_and_int8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(openvino, "supports_int8", lambda: True)
+    models = ModelStore(tmp_path / "models")
+    for _ in range(2):
+        save_tiny_model(models, "asl", shape=(28, 28, 1))
+    add_int8(models, "asl")
+    out = tmp_path / "limit.json"
+    limit.main(["--parts", "int8", "--store", str(models.root), "--seconds", "0.01", "--out", str(out)])
+    (found,) = json.loads(out.read_text())["int8"]["versions"]
+    assert (found["model"], found["version"], list(found["per_s"])) == ("asl", 2, ["float32", "int8"])
+    assert all(len(rounds) == 3 and min(rounds) > 0 for rounds in found["per_s"].values())

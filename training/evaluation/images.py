@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from classifier.card import Card, InputSpec
-from training.datasets.dataset import Reader, Skipped, Split, gathered
+from training.datasets import load_dataset
+from training.datasets.dataset import Dataset, Reader, Skipped, Split, gathered
 from training.datasets.folders import Folders, read_class_folders
 from training.errors import DatasetError
 from training.progress import Progress, silent
@@ -88,6 +89,15 @@ def find_images(
     if not of_article and (dealt := _dealt_as_for_fitting(card, wanted)):
         return dealt
     return _class_folders(card.input, wanted)
+
+
+def read_fitted_on(path: Path, card: Card, progress: Progress = silent) -> Dataset:
+    """All splits of the data set that a version was fitted on. Raises DatasetError where the path holds another one."""
+    reader = RECIPES[card.recipe].reader if card.recipe in RECIPES else Folders()
+    dataset = load_dataset(path, reader, card.input, progress=progress)
+    if dataset.fingerprint != card.training.dataset.fingerprint:
+        raise DatasetError(f"{path} is not the data that {card.name} version {card.version} was fitted on")
+    return dataset
 
 
 def column_of(label: str, labels: Sequence[str]) -> int | None:

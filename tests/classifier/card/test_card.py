@@ -61,7 +61,7 @@ def changed(**changes: object) -> bytes:
             "input.mean: Extra inputs",
             id="a key that is not known, deeper",
         ),
-        pytest.param(changed(format=5), "format: Input should be 1, 2, 3 or 4", id="a later format"),
+        pytest.param(changed(format=6), "format: Input should be 1, 2, 3, 4 or 5", id="a later format"),
         pytest.param(changed(name="../evil"), "name:", id="a name that is a path"),
         pytest.param(changed(name="tiny\n"), "name:", id="a name with a line feed"),
         pytest.param(changed(labels=["a", "a", "b"]), "labels repeat", id="a label twice"),

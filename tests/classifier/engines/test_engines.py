@@ -309,6 +309,22 @@ def test_a_reduced_precision_is_chosen_only_where_answers_stay_the_same(changes,
     assert close_enough(passed_check("openvino", "bfloat16").model_copy(update=changes)) is allowed
 
 
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        pytest.param({"accuracy": 0.503}, True, id="three thousandths better"),
+        pytest.param({"accuracy": 0.497, "same_top_class": 0.99}, True, id="three thousandths worse"),
+        pytest.param({"accuracy": 0.4969}, False, id="worse"),
+        pytest.param({"same_top_class": 0.989}, False, id="other answers"),
+        pytest.param({"same_verdict": 0.989}, False, id="another word on familiarity"),
+        pytest.param({"images": 999}, False, id="too few images to tell"),
+        pytest.param({"sample_difference": 0.06}, False, id="the sample beyond what loading allows"),
+    ],
+)
+def test_int8_may_change_a_little_more_since_somebody_asked_for_it(changes, allowed):
+    assert close_enough(passed_check("openvino", "int8").model_copy(update=changes)) is allowed
+
+
 def test_without_a_comparison_no_precision_is_close_enough():
     assert not close_enough(None)
 

@@ -21,7 +21,7 @@ from classifier.engines import EngineOptions, open_engine
 from classifier.engines import openvino as module
 from classifier.engines.openvino import OpenVinoEngine, supports_bfloat16
 from classifier.errors import BrokenModel, EngineUnavailable
-from tests.tiny_models import COLOUR, passed_check, tiny_card
+from tests.tiny_models import COLOUR, add_int8, passed_check, tiny_card
 
 has_bfloat16 = pytest.mark.skipif(not supports_bfloat16(), reason="this processor has no native bfloat16")
 
@@ -85,6 +85,57 @@ def test_bfloat16_that_the_processor_does_not_have_is_refused_in_words(models, m
 def test_float16_is_refused_in_words(models):
     with pytest.raises(EngineUnavailable, match="choose bfloat16 or float32"):
         open_engine(models.card(COLOUR), models.folder(COLOUR), options(precision="float16"))
+
+
+@pytest.fixture
+def with_int8(own_models, monkeypatch):
+    """Version 2, whose int8 network is that of version 1, on a processor that is made for int8."""
+    monkeypatch.setattr(module, "supports_int8", lambda: True)
+    add_int8(own_models, COLOUR, of_version=1)
+    return own_models
+
+
+def answers_of(models, version, precision):
+    """The precision that runs, and the answers to four images."""
+    engine = open_engine(models.card(COLOUR, version), models.folder(COLOUR, version), options(precision=precision))
+    answers = engine.infer(np.random.default_rng(5).integers(0, 256, (4, 8, 8, 3), np.uint8))
+    engine.close()
+    return engine.precision, answers
+
+
+@pytest.mark.parametrize("precision", ["auto", "int8"])
+def test_int8_is_read_from_its_own_file_where_a_comparison_allows_it(with_int8, precision):
+    found, answers = answers_of(with_int8, 2, precision)
+    assert found == "int8"
+    np.testing.assert_array_equal(answers, answers_of(with_int8, 1, "float32")[1])
+
+
+def test_a_version_with_int8_still_answers_in_float32(with_int8):
+    found, answers = answers_of(with_int8, 2, "float32")
+    assert found == "float32"
+    assert np.abs(answers - answers_of(with_int8, 1, "float32")[1]).max() > 0.01
+
+
+def test_auto_stays_in_float32_on_a_processor_that_is_not_made_for_int8(with_int8, monkeypatch):
+    monkeypatch.setattr(module, "supports_int8", lambda: False)
+    monkeypatch.setattr(module, "supports_bfloat16", lambda: False)
+    assert answers_of(with_int8, 2, "auto")[0] == "float32"
+    with pytest.raises(EngineUnavailable, match="neither VNNI nor AMX"):
+        answers_of(with_int8, 2, "int8")
+
+
+def test_int8_that_a_version_does_not_have_is_refused_in_words(with_int8):
+    with pytest.raises(EngineUnavailable, match="tiny-colour version 1 is not int8; `sightline quantize` makes one"):
+        answers_of(with_int8, 1, "int8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "made_for_it"),
+    [("avx512f avx512_vnni", True), ("avx2 avx_vnni", True), ("amx_int8", True), ("avx2 avx512_bf16", False)],
+)
+def test_the_processor_is_asked_whether_it_is_made_for_int8(monkeypatch, flags, made_for_it):
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"flags\t\t: fpu {flags} sse\n")
+    assert module.supports_int8() is made_for_it
 
 
 def test_openvino_chooses_how_many_batches_run_at_once_unless_set_otherwise(models):

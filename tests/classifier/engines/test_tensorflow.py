@@ -10,8 +10,8 @@ import pytest
 
 from classifier import store
 from classifier.engines import EngineOptions, open_engine
-from classifier.errors import BrokenModel, OutOfMemory
-from tests.tiny_models import COLOUR, GREY, passed_check
+from classifier.errors import BrokenModel, EngineUnavailable, OutOfMemory
+from tests.tiny_models import COLOUR, GREY, add_int8, passed_check
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
 
@@ -170,3 +170,12 @@ def test_a_network_with_code_inside_is_not_loaded(own_models):
     network.save(path)
     with pytest.raises(BrokenModel, match=r"model\.keras: Keras cannot load it"):
         open_engine(own_models.card(COLOUR), path.parent, options())
+
+
+def test_tensorflow_runs_a_version_with_int8_in_float32(own_models):
+    card = add_int8(own_models, COLOUR, of_version=1)
+    engine = open_engine(card, own_models.folder(COLOUR), EngineOptions("tensorflow"))
+    engine.close()
+    assert engine.precision == "float32"
+    with pytest.raises(EngineUnavailable, match="int8 is for the OpenVINO engine"):
+        open_engine(card, own_models.folder(COLOUR), EngineOptions("tensorflow", "int8"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from docs.tables import PERFORMANCE, performance_page
@@ -79,9 +81,10 @@ def test_the_page_is_what_the_raw_results_say():
     assert PERFORMANCE.read_text(encoding="utf-8") == performance_page(), "run `make docs`"
 
 
-def test_what_bfloat16_gains_is_the_ratio_of_medians():
-    per_s = {"float32": [100.0, 90.0, 300.0], "bfloat16": [150.0, 150.0, 150.0]}
+@pytest.mark.parametrize("reduced", ["bfloat16", "int8"])
+def test_what_a_reduced_precision_gains_is_the_ratio_of_medians(reduced: Literal["bfloat16", "int8"]):
+    per_s = {"float32": [100.0, 90.0, 300.0], reduced: [150.0, 150.0, 150.0]}
     found = {"batch": 16, "seconds": 2.0, "versions": [{"model": "asl", "version": 1, "per_s": per_s}]}
-    lines = "\n".join(precision_table(found))
+    lines = "\n".join(precision_table(found, reduced))
     assert "| `asl` 1 | 100 | 150 | 1.50 |" in lines
     assert "batches of 16; n=3 rounds x 2 s" in lines

@@ -15,7 +15,7 @@ from classifier import provenance
 from classifier.card import Card
 from classifier.engines import Probabilities
 from classifier.loaded_model import LoadedModel
-from classifier.store import ONNX, ModelStore
+from classifier.store import ModelStore, onnx_file
 from training.datasets.dataset import Split
 from training.evaluation.comparison.cost import memory_bytes, p50_ms
 from training.evaluation.comparison.mcnemar import mcnemar_exact
@@ -38,6 +38,13 @@ class Disagreement(NamedTuple):
     other: str
     wrong: str
     probability: float
+
+
+class Answered(NamedTuple):
+    """One version's answers to the images. `unfamiliar` is the share of them that look so; None: it does not say."""
+
+    evaluation: Evaluation
+    unfamiliar: float | None
 
 
 @dataclass(frozen=True)
@@ -92,14 +99,24 @@ def compare(
     """
     cards = (candidate,) if baseline is None else (candidate, baseline)
     images = read_same_images(models, data, cards, split, progress)
+    memory = [memory_bytes(models, card.name, card.version) if with_memory else None for card in cards]
     counted = Counted(progress, "evaluating", sum(map(len, images.splits)))
     with _opened(models, cards) as loaded:
         answered = [
             _answered(each, of_version, counted) for each, of_version in zip(loaded, images.splits, strict=True)
         ]
-        times = p50_ms([each.engine for each in loaded], images.splits)
-    memory = [memory_bytes(models, card.name, card.version) if with_memory else None for card in cards]
-    evaluations = tuple(evaluation for evaluation, _ in answered)
+        return compare_answers(loaded, images, answered, memory)
+
+
+def compare_answers(
+    loaded: Sequence[LoadedModel], images: SameImages, answered: Sequence[Answered], memory: Sequence[int | None]
+) -> Compared:
+    """The comparison of a candidate and its baseline, or of a candidate alone, that have answered the images.
+
+    `memory` is what each takes, in bytes. One image at a time is timed here.
+    """
+    times = p50_ms([each.engine for each in loaded], images.splits)
+    evaluations, cards = tuple(each.evaluation for each in answered), tuple(each.card for each in loaded)
     figures = [
         _figures(each, *found, p50, grown)
         for each, found, p50, grown in zip(loaded, answered, times, memory, strict=True)
@@ -125,8 +142,7 @@ def _opened(models: ModelStore, cards: Sequence[Card]) -> Iterator[list[LoadedMo
         ]
 
 
-def _answered(loaded: LoadedModel, split: Split, counted: Counted) -> tuple[Evaluation, float | None]:
-    """The answers, and the share of images that look unfamiliar, where the version says so."""
+def _answered(loaded: LoadedModel, split: Split, counted: Counted) -> Answered:
     unfamiliar: list[bool] = []
 
     def infer(pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
@@ -136,7 +152,7 @@ def _answered(loaded: LoadedModel, split: Split, counted: Counted) -> tuple[Eval
         return found.probabilities
 
     evaluation = evaluate(infer, split, counted=counted)
-    return evaluation, float(np.mean(unfamiliar)) if unfamiliar else None
+    return Answered(evaluation, float(np.mean(unfamiliar)) if unfamiliar else None)
 
 
 def _figures(
@@ -156,7 +172,7 @@ def _figures(
         unfamiliar=None if unfamiliar is None else round(unfamiliar, 6),
         p50_ms=round(p50, 4),
         memory_bytes=memory,
-        size_bytes=card.files[ONNX].bytes,
+        size_bytes=card.files[onnx_file(loaded.engine.precision)].bytes,
     )
 
 

@@ -16,8 +16,8 @@ class Figures(Part):
     `interval` is the 95 % Wilson interval of the accuracy, `calibration_error` the expected one over 15 bins.
     `p50_ms` is the median time of one image alone in the engine, in milliseconds; decoding is not in it. `memory_bytes`
     is what a process grows by when it loads the version and answers, None where that was not measured. `size_bytes`
-    is the size of `model.onnx`. `unfamiliar` is the share of the images that look unfamiliar, None where the
-    version does not say.
+    is the size of `model.onnx`, or in int8 of `model.int8.onnx`. `unfamiliar` is the share of the images that look
+    unfamiliar, None where the version does not say.
     """
 
     model: Name
