@@ -1,7 +1,7 @@
 """What code and model cards already say: `make docs` writes it into README.md and docs/, tests hold them to it.
 
-In README.md and docs/honest-answers.md each part stands between `<!-- name -->` and `<!-- /name -->`. The other pages
-are written whole.
+In README.md, docs/capacity.md and docs/honest-answers.md each part stands between `<!-- name -->` and `<!-- /name -->`.
+The other pages are written whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from classifier.loaded_model import LoadedModel
 from classifier.ranking import rank
 from classifier.store import ModelStore
 from docs import article_tables, honesty
+from load_tests.capacity import tables as capacity
 from load_tests.reporting import page
 from load_tests.reporting.figures import Results
 from load_tests.reporting.tables import table
@@ -28,6 +29,7 @@ from training.recipes import RECIPES
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BENTO = ROOT / "docs" / "bento.md"
+CAPACITY = ROOT / "docs" / "capacity.md"
 LIMITS = ROOT / "docs" / "limits.md"
 METRICS = ROOT / "docs" / "metrics.md"
 RECIPES_PAGE = ROOT / "docs" / "recipes.md"
@@ -44,6 +46,7 @@ def main() -> None:
     RECIPES_PAGE.write_text(recipes_page(), encoding="utf-8")
     SETTINGS.write_text(settings_page(), encoding="utf-8")
     PERFORMANCE.write_text(performance_page(), encoding="utf-8")
+    CAPACITY.write_text(written_capacity(CAPACITY.read_text(encoding="utf-8")), encoding="utf-8")
     honesty.PAGE.write_text(written_honesty(honesty.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     article_tables.main()
 
@@ -51,6 +54,12 @@ def main() -> None:
 def written(text: str) -> str:
     """README.md with every part made anew."""
     return _written(text, {"models": models, "answer": answer, "peers": peers}, README)
+
+
+def written_capacity(text: str) -> str:
+    """docs/capacity.md with every part made anew."""
+    parts = {"plans": capacity.plans, "agreement": capacity.agreement, "curve": capacity.curve, "rush": capacity.rush}
+    return _written(text, parts, CAPACITY)
 
 
 def written_honesty(text: str) -> str:
