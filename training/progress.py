@@ -36,8 +36,8 @@ class Counted:
 class ProgressLines:
     """Writes lines as `reading images: 3,400 of 20,000, 41 s left`.
 
-    On a terminal one line changes in place; elsewhere, as in a log, there is a line every `every_s` seconds. Not for
-    several threads at once.
+    On a terminal one line changes in place. Elsewhere, as in a log, there is a line every `every_s` seconds, and
+    one for each tenth of a phase at most. Not for several threads at once.
     """
 
     def __init__(self, out: TextIO, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,21 +46,26 @@ class ProgressLines:
         self._clock = clock
         self._phase = ""
         self._began = self._written = 0.0
+        self._said = 0  # done when a line was last written
         self._first = 0  # done when the phase began: a resumed fit has epochs behind it
         self._width = 0
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         now = self._clock()
         if phase != self._phase:
-            self._phase, self._began, self._first = phase, now, done
+            self._phase, self._began, self._first, self._said = phase, now, done, done
             self._written = now + FIRST_LINE_S - self._every_s
         if done >= total:
             self._clear()
             self._phase = ""
-        elif done > self._first and now - self._written >= self._every_s:
-            self._written = now
+        elif done > self._first and now - self._written >= self._every_s and self._is_further(done, total):
+            self._written, self._said = now, done
             left_s = (now - self._began) * (total - done) / (done - self._first)
             self._write(f"{phase}: {done:,} of {total:,}, {_duration(left_s)} left")
+
+    def _is_further(self, done: int, total: int) -> bool:
+        """Whether a log is to hear of it: of the first, and then of each tenth of the phase."""
+        return self._out.isatty() or self._said == self._first or 10 * (done - self._said) >= total
 
     def _write(self, line: str) -> None:
         if self._out.isatty():

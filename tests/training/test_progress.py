@@ -43,6 +43,11 @@ def test_a_log_gets_a_line_now_and_then_with_the_time_left():
     ]
 
 
+def test_a_log_of_a_long_phase_has_a_line_for_each_tenth_at_most():
+    lines = shown(io.StringIO(), ("epochs", 3_600)).splitlines()
+    assert lines == [f"epochs: {done} of 100, {36 * (100 - done) // 60} min left" for done in range(1, 100, 10)]
+
+
 @pytest.mark.parametrize("out", [io.StringIO(), Terminal()], ids=["log", "terminal"])
 def test_a_phase_that_is_over_at_once_says_nothing(out: io.StringIO):
     assert shown(out, ("reading images", 1.5)) == ""

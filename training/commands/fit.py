@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from training.fitting.distributed.replicas import Replicas
     from training.fitting.fitted import Fitted
     from training.fitting.options import FitOptions
+    from training.fitting.run import Epoch
     from training.recipes.recipe import Recipe
 
 RECORDED = ("card.json", "history.csv", "curves.png", "confusion.png")
@@ -82,6 +83,7 @@ def run(
         int | None,
         typer.Option(parser=whole_number(0), metavar="N", hidden=True, help="Epochs without gain; 0: never stop."),
     ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True, help="A line for each epoch.")] = False,
     runs: Runs = Path("runs"),
     record: Annotated[
         Path | None, typer.Option(parser=path, metavar="DIR", help="Also keep card, history and pictures there.")
@@ -132,6 +134,7 @@ def run(
         class_weights=class_weights,
         progress=progress,
         flip="as asked" if augment and "horizontal_flip" in augment else "auto",
+        heard=_print_epoch if verbose else None,
     )
     if _flips_unasked(chosen, dataset, options):
         print(
@@ -236,6 +239,14 @@ def _fit_version(
             _record(saved, record / _kept_as(recipe, dataset, card))
         print(f"saved {saved} (epoch {card.training.best_epoch} of {card.training.epochs_run})")
         print("\n".join(next_lines(card, models if models != folder_to_save_in() else None, data)), flush=True)
+
+
+def _print_epoch(row: Epoch) -> None:
+    print(
+        f"epoch {row.epoch}: loss {row.loss:.4f}, accuracy {row.accuracy:.4f}; validation loss {row.val_loss:.4f}, "
+        f"accuracy {row.val_accuracy:.4f}; {row.seconds:.1f} s",
+        flush=True,
+    )
 
 
 @contextmanager

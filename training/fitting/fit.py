@@ -80,7 +80,7 @@ def _begun(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Repl
     if replicas and not replicas.cluster.is_chief:
         run: Run = FollowedRun([])
     else:
-        run = Run(options.run_folder, settings, resume=options.resume, restart=options.restart)
+        run = Run(options.run_folder, settings, resume=options.resume, restart=options.restart, heard=options.heard)
     if replicas:
         check_agreement(replicas, settings | {"epochs": options.epochs})
         run.history = shared_history(replicas, run.history)

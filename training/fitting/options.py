@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from classifier.card import Precision
 from classifier.engines.openvino import supports_bfloat16
 from training.fitting.class_weights import AskedWeights
+from training.fitting.run import Epoch
 from training.progress import Progress, silent
 from training.recipes.recipe import Recipe
 
@@ -23,6 +25,7 @@ class FitOptions:
     as it is.
     `patience` is after how many epochs without a lower validation loss a stage ends: None is the recipe's own number,
     0 is never. `restart` begins anew where `resume` would continue.
+    `heard` is called with each epoch that is complete.
     `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
     """
 
@@ -36,6 +39,7 @@ class FitOptions:
     patience: int | None = None
     class_weights: AskedWeights = "auto"
     flip: Literal["auto", "as asked"] = "auto"
+    heard: Callable[[Epoch], None] | None = None
     progress: Progress = silent
 
     @property

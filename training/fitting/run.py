@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,12 +83,21 @@ class Run:
     at any instant: at worst an epoch is repeated.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, resume: bool, restart: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool,
+        restart: bool = False,
+        heard: Callable[[Epoch], None] | None = None,
+    ) -> None:
         """Begin, or go on with, what `settings` describe. Raises RecipeError where another run lies in the folder.
 
-        With `restart` whatever run lies there is removed.
+        With `restart` whatever run lies there is removed. `heard` is called with each epoch that is kept.
         """
         self.folder = folder
+        self._heard = heard
         if restart and (folder / "run.json").exists():
             shutil.rmtree(folder)
         self.history = read_history(folder / HISTORY)
@@ -129,6 +138,8 @@ class Run:
         kept = {self.weights(row.epoch), self.weights(best_epoch(self.history).epoch)}
         for path in set(self.folder.glob(f"epoch-*{SUFFIX}")) - kept:
             path.unlink()
+        if self._heard:
+            self._heard(row)
 
     def restore(self, network: Any, epoch: int) -> None:
         """Load the weights kept for an epoch, with the optimiser's state. Raises RecipeError."""

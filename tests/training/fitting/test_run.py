@@ -54,6 +54,14 @@ def test_a_history_is_read_as_it_was_written(tmp_path: Path):
     assert read_history(tmp_path / "history.csv") == history
 
 
+def test_each_epoch_that_is_kept_is_heard_of(tmp_path: Path):
+    heard: list[Epoch] = []
+    run = Run(tmp_path, SETTINGS, resume=False, heard=heard.append)
+    for number, loss in enumerate((0.9, 0.8), start=1):
+        run.record(epoch(number, loss), Network(number))
+    assert heard == [epoch(1, 0.9), epoch(2, 0.8)]
+
+
 def test_a_run_compares_losses_as_its_file_has_them(tmp_path: Path):
     run = recorded(tmp_path, 0.5000004, 0.4999996)
     assert run.history == read_history(tmp_path / "history.csv")

@@ -183,11 +183,13 @@ def test_fine_tuning_that_cannot_be_is_refused(after: int, backbone: Any):
 
 @pytest.mark.parametrize("name", FOR_ANY_IMAGES)
 def test_ones_own_photos_become_a_version_that_is_served(
-    name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(FOR_ANY_IMAGES, name, on_tiny(name))
-    assert main(["fit", name, "--data", str(photos)]) == 0
+    assert main(["fit", name, "--data", str(photos), "-v"]) == 0
+    epochs = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert epochs == [f"epoch {number}" for number in range(1, on_tiny(name).epochs + 1)]
     loaded = LoadedModel.open(ModelStore(tmp_path / "models"), "cups")
     card = loaded.card
     assert (card.recipe, card.labels) == (name, ("bowl", "cup", "plate"))
