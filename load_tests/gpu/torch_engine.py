@@ -1,4 +1,7 @@
-"""PyTorch: the same `model.keras` on Keras's third backend, compiled by PyTorch, to compare the JAX engine with."""
+"""PyTorch: the same `model.keras` on Keras's third backend, compiled by PyTorch, to compare the JAX engine with.
+
+This project has not run it: no PyTorch was at hand. Where it fails, the report of the check says how.
+"""
 
 from __future__ import annotations
 
