@@ -1,6 +1,6 @@
 """What the network of `asl` is worth on hands that it has not seen: no group of like images on both sides.
 
-Run:  python -m tests.training.evaluation.grouped_letters sign-mnist.zip [--least 0.7] [--folds 5] [--model asl@1]
+Run:  python -m tests.training.evaluation.grouped_letters sign-mnist.zip [--least 0.9] [--folds 5] [--model asl@1]
 Takes some minutes for each fold. It goes on where it was stopped.
 
 All images are pooled. Those of one letter are joined into groups by how much they look alike (average linkage), and the
@@ -184,7 +184,7 @@ def main(asked: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path)
-    parser.add_argument("--least", type=float, default=0.7, help="mean correlation of the images of a group")
+    parser.add_argument("--least", type=float, default=0.9, help="mean correlation of the images of a group")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--tested", type=int, help="stop after so many folds")
     parser.add_argument("--sizes", action="store_true", help="only show the sizes of the groups")
