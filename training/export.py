@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,11 +133,30 @@ def export_onnx(network: Any, path: Path) -> None:
     with warnings.catch_warnings():
         # Keras' patch of tf2onnx asks whether NumPy still has `np.object`.
         warnings.filterwarnings("ignore", message="In the future `np.object`", category=FutureWarning)
-        network.export(path, format="onnx", verbose=False)
+        with _collected_often():
+            network.export(path, format="onnx", verbose=False)
     exported = onnx.load(path)
     fold_scale(exported)
     name_outputs(exported, ("probabilities", "familiarity"))
     onnx.save(exported, path)
+
+
+@contextmanager
+def _collected_often() -> Iterator[None]:
+    """Have Python's garbage collector look often at what is made meanwhile, and not at what was there before.
+
+    tf2onnx copies the network for each of its steps, and a copy refers to itself. docs/tuning.md#memory-of-an-export
+    """
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.collect()  # so that it counts anew what lives long
+    gc.set_threshold(usual[0], usual[1], 1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.collect()
+        gc.unfreeze()
 
 
 def sample_picture(split: Split) -> npt.NDArray[np.uint8]:

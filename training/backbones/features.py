@@ -22,7 +22,7 @@ from training.progress import Counted, Progress, silent
 from training.saving import saving
 
 ABANDONED_S = 3600.0
-BATCH = 50  # images per forward pass; no effect on the features
+BATCH = 16  # images per forward pass; no effect on the features. docs/tuning.md#memory-of-a-fit
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ LIBRARIES = ("sightline", "tensorflow", "keras", "numpy", "pillow", "openvino", 
 def in_batches(
     infer: Callable[[npt.NDArray[Any]], Probabilities],
     split: Examples,
-    batch_size: int = 64,
+    batch_size: int = 16,
     counted: Counted | None = None,
 ) -> Probabilities:
     """The answers to a split, float32 [n, classes], with at most so many images at once."""

@@ -83,7 +83,7 @@ def answers_function(network: Any) -> Callable[[Pixels], Answers]:
     return run
 
 
-def answers_to(run: Callable[[Pixels], Answers], examples: Examples, counted: Counted, batch_size: int = 64) -> Answers:
+def answers_to(run: Callable[[Pixels], Answers], examples: Examples, counted: Counted, batch_size: int = 16) -> Answers:
     """The answers to all images of a split."""
     parts = []
     for i in range(0, len(examples), batch_size):

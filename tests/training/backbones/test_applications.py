@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,9 @@ def test_it_is_saved_without_code_and_exported_as_it_answers(backbone: Backbone,
     built.save(tmp_path / "model.keras")
     keras_archive.check(tmp_path / "model.keras", (tmp_path / "model.keras").read_bytes())
     keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    usual = gc.get_threshold()
     export_onnx(built, tmp_path / "model.onnx")
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (usual, 0)  # it changes them meanwhile
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(tmp_path / "model.onnx", "CPU", exact)
     np.testing.assert_allclose(compiled(pictures())[0], np.asarray(built(pictures())), rtol=1e-3, atol=1e-4)
