@@ -420,7 +420,7 @@ NAMES = [
 OPTIONS = [
     Situation("one epoch", cups, [(fit("--epochs", "1"), 0)]),
     Situation("no epoch", cups, [(fit("--epochs", "0"), 2)], 0),
-    Situation("another seed", cups, [(fit("--seed", "5"), 0)]),
+    Situation("another seed", cups, [(fit("--seed", "5", "-v"), 0)]),
     Situation("a limit", cups, [(fit("--limit", "4"), 0)]),
     Situation("a limit below the classes", cups, [(fit("--limit", "1"), 1)], 0, says="fewer than one image of each"),
     Situation("float32", cups, [(fit("--precision", "float32", recipe="finetuned"), 0)]),
@@ -446,7 +446,7 @@ OPTIONS = [
     ),
     Situation("class weights on", cups, [(fit("--class-weights", "on"), 0)]),
     Situation("class weights off", imbalanced, [(fit("--class-weights", "off"), 0)]),
-    Situation("no patience", cups, [(fit("--patience", "0"), 0)]),
+    Situation("no patience", cups, [(fit("--patience", "0", "--verbose"), 0)]),
     Situation("little patience", noise_folders, [(fit("--patience", "1", "--epochs", "2"), 0)]),
     Situation("resumed from nothing", cups, [(fit("--resume"), 0)]),
     Situation("restarted from nothing", cups, [(fit("--restart"), 0)]),
