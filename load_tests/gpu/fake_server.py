@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,47 +21,28 @@ import numpy.typing as npt
 from classifier import loaded_model
 from classifier.card import Card, Precision
 from classifier.commands import cli
-from classifier.engines import Answers, Probabilities
+from classifier.engines.keras_engine import KerasEngine
 
 MAX_BATCH = 64
 
 
-class FakeEngine:
+class FakeEngine(KerasEngine):
     """A device that runs one batch after another, `images_per_s` whatever they show."""
 
     name: Literal["jax"] = "jax"
     precision: Precision = "float32"
     device = "a sleeping thread"
-    streams = 1
-    max_in_flight = 2
-    one_stream = False
-    infers_here = False
 
     def __init__(self, card: Card, images_per_s: float) -> None:
         self._image_s = 1 / images_per_s
-        self._row = np.asarray(card.sample.probabilities, np.float32)
-        self._familiarity = None if card.sample.familiarity is None else np.float32(card.sample.familiarity)
-        self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
+        scores = [] if card.sample.familiarity is None else [[card.sample.familiarity]]
+        self._outputs = [np.asarray(row, np.float32) for row in (card.sample.probabilities, *scores)]
+        super().__init__(card.input.shape, 1)
 
-    def submit(self, pixels_u8: npt.NDArray[np.uint8], *, alone: bool = False) -> Future[Answers]:
-        return self._device.submit(self._run, len(pixels_u8))
-
-    def answer(self, pixels_u8: npt.NDArray[np.uint8]) -> Answers:
-        return self.submit(pixels_u8).result()
-
-    def infer(self, pixels_u8: npt.NDArray[np.uint8]) -> Probabilities:
-        return self.answer(pixels_u8).probabilities
-
-    def release_memory(self) -> None:
-        """There is none."""
-
-    def close(self) -> None:
-        self._device.shutdown()
-
-    def _run(self, images: int) -> Answers:
+    def _run(self, pixels_u8: npt.NDArray[np.uint8]) -> Sequence[npt.NDArray[np.float32]]:
+        images = len(pixels_u8)
         time.sleep(images * self._image_s)
-        rows = np.tile(self._row, (images, 1))
-        return Answers(rows, None if self._familiarity is None else np.full(images, self._familiarity, np.float32))
+        return [np.tile(row, (images, 1)) for row in self._outputs]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -277,7 +277,36 @@ def test_each_engine_needs_its_own_file_only(own_models, tmp_path, engine_name):
     engine.close()
 
 
+@pytest.mark.parametrize("engine_name", [KERAS_ENGINE])
+def test_a_network_that_cannot_run_at_the_sizes_it_is_warmed_at_is_broken(own_models, engine_name):
+    import keras
+
+    title, odd = {"tensorflow": ("TensorFlow", 5), "jax": ("JAX", 1)}[engine_name]  # JAX pads others to even ones
+    pixels = keras.Input((8, 8, 3), dtype="uint8")
+    x = keras.ops.reshape(keras.layers.Rescaling(1 / 255)(pixels), (-1, 2 * 192))  # pairs: an odd batch does not fit
+    x = keras.ops.reshape(keras.ops.softmax(x), (-1, 192))
+    network = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+    network.save(own_models.folder(COLOUR) / store.KERAS)
+    open_tiny(own_models, engine=engine_name, warm_batch_sizes=(2,)).close()
+    with pytest.raises(BrokenModel, match=rf"model\.keras: {title} cannot run it"):
+        open_tiny(own_models, engine=engine_name, warm_batch_sizes=(2, odd))
+
+
 # Precision
+
+
+@pytest.mark.parametrize("engine_name", [KERAS_ENGINE])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_sixteen_bits_stay_within_five_hundredths_of_float32(models, engine_name, precision):
+    pixels = batch(64)
+    exact = open_tiny(models, engine=engine_name)
+    reduced = open_tiny(models, engine=engine_name, precision=precision)
+    difference = np.abs(exact.infer(pixels) - reduced.infer(pixels)).max()
+    assert reduced.precision == precision
+    assert 0 < difference <= 0.05
+    np.testing.assert_allclose(reduced.infer(pixels).sum(axis=1), 1, atol=1e-6)  # the last layer stays in float32
+    exact.close()
+    reduced.close()
 
 
 @pytest.mark.parametrize("engine_name", ENGINES)
