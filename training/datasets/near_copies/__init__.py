@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.datasets.near_copies.pairs import MOST_PARTNERS, Pairs, find_pairs, groups, leaders
+from training.datasets.near_copies.pairs import Pairs, find_pairs, groups, leaders
 from training.datasets.near_copies.small_picture import SIDE, are_flat, grey_pictures, shrunk
 
-__all__ = ["MOST_PARTNERS", "SIDE", "Pairs", "are_flat", "find_pairs", "grey_pictures", "groups", "leaders", "shrunk"]
+__all__ = ["SIDE", "Pairs", "are_flat", "find_pairs", "grey_pictures", "groups", "leaders", "shrunk"]
