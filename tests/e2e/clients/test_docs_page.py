@@ -100,6 +100,7 @@ def test_the_page_asks_for_the_key_of_a_server_that_has_keys_and_tries_with_it(
 @in_chromium
 def test_the_samples_of_javascript_are_answered(browser: sync_api.Browser, server: Server, document: Any) -> None:
     with browsers.opened(browser, f"{server.url}/") as page:
+        page.wait_for_load_state("networkidle")  # else a script of the page would miss its elements
         page.set_content('<input type="file" multiple>')
         page.locator("input").set_input_files({"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": jpeg()})
         for name, source in samples(document, server, "JavaScript").items():
