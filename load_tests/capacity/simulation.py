@@ -1,8 +1,11 @@
 """A discrete-event simulation of replicas behind a load balancer: what they answer, refuse, and how long it takes.
 
-A replica works on one batch at a time: all that waits, up to `max_batch`. Images of a batch are answered together. An
-image costs less in a larger batch. Beyond `queue_limit` waiting images a replica refuses. An autoscaler looks at how
-busy the replicas were, asks for more or fewer, and has a new one only after a while.
+A replica has one processor, and two kinds of work for it. Each image is handled by itself: received, decoded and
+answered. The network runs for a batch of what waits. Handling comes first, as threads that mostly sleep do. So images
+that come while a batch is in flight make it later. Images of a batch are answered together.
+
+Beyond `queue_limit` waiting images a replica refuses. An autoscaler looks at how busy the replicas were, asks for more
+or fewer, and has a new one only after a while.
 """
 
 from __future__ import annotations
@@ -11,27 +14,27 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Size(NamedTuple):
-    """Images of one size: their part of all, and seconds that they cost a replica.
+class Costs(NamedTuple):
+    """Seconds of its processor that a replica was measured to take; for each piece of work one of them is drawn.
 
-    `alone_s` are measured times of images that had a replica to themselves, of which one is drawn for each image.
-    `full_s` is what one costs in a full batch, in the mean.
+    `handling_s` are those of one image, by its size. `network_s` are those of a whole batch, by its number of images.
+    Batches come in just these numbers, of which 1 must be one.
     """
 
-    part: float
-    alone_s: Sequence[float]
-    full_s: float
+    handling_s: Sequence[Sequence[float]]
+    network_s: Mapping[int, Sequence[float]]
 
-    def cost_s(self, alone_s: float, batch: int, max_batch: int) -> float:
-        """What an image costs in a batch of a size, if alone it would have cost so much."""
-        least = self.full_s * len(self.alone_s) / math.fsum(self.alone_s)
-        alone = 1.0 if max_batch == 1 else (1 / batch - 1 / max_batch) / (1 - 1 / max_batch)
-        return alone_s * (least + (1 - least) * alone)
+
+class Arrival(NamedTuple):
+    """An image that comes: when, in seconds from the start, and which of the sizes it has."""
+
+    moment_s: float
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,6 @@ class Fleet:
     """Replicas that are alike; each request goes to one of them by chance, as a Kubernetes service sends it."""
 
     replicas: int
-    max_batch: int = 16
     queue_limit: int = 256
     autoscaler: Autoscaler | None = None
 
@@ -81,27 +83,31 @@ class Outcome:
 class _Image(NamedTuple):
     number: int
     came_s: float
-    size: Size
-    alone_s: float
 
 
 @dataclass
 class _Replica:
+    handled: deque[_Image] = field(default_factory=deque)  # in the order in which they came
     queue: deque[_Image] = field(default_factory=deque)
     batch: list[_Image] = field(default_factory=list)
-    began_s: float = 0.0
-    busy_s: float = 0.0  # since the autoscaler looked
+    handles_until_s: float = 0.0
+    batch_until_s: float = 0.0
+    work_s: float = 0.0  # since the autoscaler looked
+
+    @property
+    def waiting(self) -> int:
+        return len(self.handled) + len(self.queue)
 
 
-def simulate(fleet: Fleet, sizes: Sequence[Size], arrivals_s: Iterable[float], seed: int = 0) -> Outcome:
-    """What becomes of images that come at these moments, seconds from the start and ascending."""
-    return _Simulation(fleet, sizes, seed).outcome(iter(arrivals_s))
+def simulate(fleet: Fleet, costs: Costs, arrivals: Iterable[Arrival], seed: int = 0) -> Outcome:
+    """What becomes of images that come at ascending moments."""
+    return _Simulation(fleet, costs, seed).outcome(iter(arrivals))
 
 
 class _Simulation:
-    def __init__(self, fleet: Fleet, sizes: Sequence[Size], seed: int) -> None:
+    def __init__(self, fleet: Fleet, costs: Costs, seed: int) -> None:
         self._fleet = fleet
-        self._sizes = sizes
+        self._costs = costs
         self._chance = random.Random(seed)
         self._replicas = [_Replica() for _ in range(fleet.replicas)]
         self._starting = 0
@@ -111,18 +117,18 @@ class _Simulation:
         self._took_s: dict[int, float] = {}
         self._refused = 0
         self._ready = [(0.0, fleet.replicas)]
-        self._working = 0
 
-    def outcome(self, arrivals_s: Iterator[float]) -> Outcome:
+    def outcome(self, arrivals: Iterator[Arrival]) -> Outcome:
         now = 0.0
-        coming = next(arrivals_s, None)
+        coming = next(arrivals, None)
         number = 0
         if self._fleet.autoscaler:
             self._at(self._fleet.autoscaler.every_s, "look")
-        while coming is not None or self._working:
-            if coming is not None and (not self._events or coming <= self._events[0][0]):
-                now, coming = coming, next(arrivals_s, None)
-                self._arrive(now, number)
+        while coming is not None or len(self._took_s) + self._refused < number:
+            if coming is not None and (not self._events or coming.moment_s <= self._events[0][0]):
+                now = coming.moment_s
+                self._arrive(number, coming)
+                coming = next(arrivals, None)
                 number += 1
             else:
                 now, _, kind, replica = heapq.heappop(self._events)
@@ -133,24 +139,6 @@ class _Simulation:
         self._events_made += 1
         heapq.heappush(self._events, (moment_s, self._events_made, kind, replica))
 
-    def _arrive(self, now: float, number: int) -> None:
-        replica = self._chance.choice(self._replicas)
-        if len(replica.queue) >= self._fleet.queue_limit:
-            self._refused += 1
-            return
-        size = self._chance.choices(self._sizes, [size.part for size in self._sizes])[0]
-        replica.queue.append(_Image(number, now, size, self._chance.choice(size.alone_s)))
-        if not replica.batch:
-            self._start(now, replica)
-
-    def _start(self, now: float, replica: _Replica) -> None:
-        count = min(len(replica.queue), self._fleet.max_batch)
-        replica.batch = [replica.queue.popleft() for _ in range(count)]
-        replica.began_s = now
-        self._working += 1
-        cost_s = sum(image.size.cost_s(image.alone_s, count, self._fleet.max_batch) for image in replica.batch)
-        self._at(now + cost_s, "done", replica)
-
     def _happen(self, now: float, kind: str, replica: _Replica | None) -> None:
         if kind == "look":
             self._look(now)
@@ -159,25 +147,48 @@ class _Simulation:
             self._replicas.append(_Replica())
             self._ready.append((now, len(self._replicas)))
         elif replica is not None:
-            self._took_s |= {image.number: now - image.came_s for image in replica.batch}
-            replica.busy_s += now - replica.began_s
-            replica.batch = []
-            self._working -= 1
-            if replica.queue:
-                self._start(now, replica)
+            if kind == "handled":
+                replica.queue.append(replica.handled.popleft())
+            else:
+                self._end_batch(now, replica)
+            if replica.queue and not replica.handled and not replica.batch:
+                self._start_batch(now, replica)
+
+    def _arrive(self, number: int, coming: Arrival) -> None:
+        replica = self._chance.choice(self._replicas)
+        if replica.waiting >= self._fleet.queue_limit:
+            self._refused += 1
+            return
+        cost_s = self._chance.choice(self._costs.handling_s[coming.size])
+        replica.work_s += cost_s
+        replica.batch_until_s += cost_s  # of a batch in flight, which goes on afterwards
+        replica.handles_until_s = max(coming.moment_s, replica.handles_until_s) + cost_s
+        replica.handled.append(_Image(number, coming.moment_s))
+        self._at(replica.handles_until_s, "handled", replica)
+
+    def _start_batch(self, now: float, replica: _Replica) -> None:
+        count = max(size for size in self._costs.network_s if size <= len(replica.queue))
+        replica.batch = [replica.queue.popleft() for _ in range(count)]
+        cost_s = self._chance.choice(self._costs.network_s[count])
+        replica.work_s += cost_s
+        replica.batch_until_s = now + cost_s
+        self._at(replica.batch_until_s, "done", replica)
+
+    def _end_batch(self, now: float, replica: _Replica) -> None:
+        if replica.batch_until_s > now:  # images came meanwhile
+            self._at(replica.batch_until_s, "done", replica)
+            return
+        self._took_s |= {image.number: now - image.came_s for image in replica.batch}
+        replica.batch = []
 
     def _look(self, now: float) -> None:
         scaler = self._fleet.autoscaler
         assert scaler is not None  # noqa: S101  (else nobody looks)
         self._at(now + scaler.every_s, "look")
-        busy = 0.0
+        work_s = sum(replica.work_s for replica in self._replicas)
         for replica in self._replicas:
-            if replica.batch:
-                replica.busy_s += now - replica.began_s
-                replica.began_s = now
-            busy += replica.busy_s
-            replica.busy_s = 0.0
-        wanted = math.ceil(busy / scaler.every_s / scaler.target)
+            replica.work_s = 0.0
+        wanted = math.ceil(work_s / scaler.every_s / scaler.target)
         wanted = min(max(wanted, scaler.least), scaler.most)
         there = len(self._replicas) + self._starting
         if wanted >= there:
@@ -190,13 +201,13 @@ class _Simulation:
 
     def _give_up(self, now: float, count: int) -> None:
         """Replicas that have nothing to do, as one that drains would."""
-        idle = [replica for replica in self._replicas if not replica.batch][:count]
+        idle = [replica for replica in self._replicas if not (replica.batch or replica.waiting)][:count]
         self._replicas = [replica for replica in self._replicas if not any(replica is one for one in idle)]
         self._ready.append((now, len(self._replicas)))
 
 
-def at_random(per_s: float, seconds: float, seed: int = 0) -> Iterator[float]:
-    """Moments of a Poisson process: each arrival by itself, at a rate that stays."""
+def at_random(per_s: float, seconds: float, sizes: int = 1, seed: int = 0) -> Iterator[Arrival]:
+    """A Poisson process: each arrival by itself, at a rate that stays; as many of each size."""
     chance, moment = random.Random(seed), 0.0
     while (moment := moment + chance.expovariate(per_s)) < seconds:
-        yield moment
+        yield Arrival(moment, chance.randrange(sizes))
