@@ -10,7 +10,8 @@ Each server runs in its checkout with this interpreter. It serves its own checko
 `load_tests.workload.VERSIONS`. Both are started anew several times, since a server measures its batch sizes at its
 start. While one is measured the other is idle. Before that a sample of each one's answers is compared with this
 checkout's offline predictor. Where versions were renewed in between, `--renewed` holds each server to its own models.
-wrk posts in a closed loop, as in `make peers`.
+wrk posts in a closed loop, as in `make peers`. With `.` as the other checkout and `--other-precision float32` two
+precisions of one checkout are compared.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Contender(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     checkouts: dict[Side, Path] = {"ours": record.ROOT, "other": options.other.resolve()}
+    precisions: dict[Side, str] = {"ours": "auto", "other": options.other_precision}
     _complain(checkouts["other"])
     about = {"seconds": options.seconds, "starts": options.starts, "pairs": options.pairs, "commits": {}}
     results: Findings = record.circumstances(LIBRARIES) | about | {"runs": [], "comparisons": []}
@@ -79,16 +81,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stores = {side: _store(side, checkouts[side], options, Path(folder)) for side in SIDES}
         drawn = [one for model in options.models for one in workload.drawn(stores["ours"], model, Path(folder))]
         known = {side: stores[side if options.renewed else "ours"] for side in SIDES}
-        pictures = {side: [workload.with_answers(known[side], one) for one in drawn] for side in SIDES}
+        pictures = {
+            side: [workload.with_answers(known[side], one, precisions[side]) for one in drawn] for side in SIDES
+        }
         for start in range(options.starts):
             with contextlib.ExitStack() as started:
                 contenders = {
                     side: started.enter_context(
-                        _contender(checkouts[side], stores[side], pictures[side], Path(folder, f"{side}-{start}"))
+                        _contender(
+                            checkouts[side],
+                            {"MODELS": str(stores[side]), "PRECISION": precisions[side]},
+                            pictures[side],
+                            Path(folder, f"{side}-{start}"),
+                        )
                     )
                     for side in SIDES
                 }
-                results["models"] = _checked(contenders, pictures)
+                results["models"] = _checked(contenders, pictures, precisions)
                 _measure(contenders, start * options.pairs, options, results)
     print(*table(compared(results["runs"])), f"written to {options.out}", sep="\n")
     return 1 if any(run["failures"] for run in results["runs"]) else 0
@@ -105,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--connections", nargs="+", type=int, default=[1, 32, 128])
     add("--store", type=Path, help="one model store for both (default: models/ of each checkout)")
     add("--renewed", action="store_true", help="the models may differ; hold each server to its own")
+    precisions = ("auto", "float32", "bfloat16")
+    add("--other-precision", choices=precisions, default="auto", help="of the other server (default: as ours, auto)")
     add("--out", type=Path, default=record.LATEST / "compare-checkouts.json", help="default: %(default)s")
     return parser
 
@@ -120,10 +131,12 @@ def _store(side: Side, checkout: Path, options: argparse.Namespace, folder: Path
 
 
 @contextlib.contextmanager
-def _contender(checkout: Path, store: Path, pictures: Sequence[Pictures], folder: Path) -> Iterator[Contender]:
-    """The server of a checkout, ready, with every setting at its default."""
+def _contender(
+    checkout: Path, settings: Mapping[str, str], pictures: Sequence[Pictures], folder: Path
+) -> Iterator[Contender]:
+    """The server of a checkout, ready, with every other setting at its default."""
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("SIGHTLINE_", "PYTHONPATH"))}
-    with servers.sightline(environ, checkout, MODELS=str(store)) as server:
+    with servers.sightline(environ, checkout, 0, **settings) as server:
         targets = {
             (one.model, one.size): measure.target(server, OURS, one, folder / f"{one.model}-{one.size}")
             for one in pictures
@@ -131,14 +144,19 @@ def _contender(checkout: Path, store: Path, pictures: Sequence[Pictures], folder
         yield Contender(server, targets)
 
 
-def _checked(contenders: Mapping[Side, Contender], pictures: Mapping[Side, Sequence[Pictures]]) -> dict[str, Any]:
-    """Version and precision by model, which must be the same on both sides. Ends the run at a wrong answer."""
+def _checked(
+    contenders: Mapping[Side, Contender],
+    pictures: Mapping[Side, Sequence[Pictures]],
+    precisions: Mapping[Side, str],
+) -> dict[str, Any]:
+    """Version and precision by model, the same on both sides unless others were asked for. Ends at a wrong answer."""
     models: dict[str, Any] = {}
     for ours, other in zip(pictures["ours"], pictures["other"], strict=True):
         said = {side: _described(contender.server, ours.model) for side, contender in contenders.items()}
-        if said["ours"] != said["other"]:
+        may_differ = {"precision": ""} if precisions["ours"] != precisions["other"] else {}
+        if said["ours"] | may_differ != said["other"] | may_differ:
             raise SystemExit(f"the two servers differ in {ours.model}, so they cannot be compared: {said}")
-        models[ours.model] = said["ours"]
+        models[ours.model] = said["ours"] | {"other_precision": said["other"]["precision"]}
         for side in SIDES:
             try:
                 measure.check(

@@ -22,7 +22,7 @@ SAMPLE = 40  # different images of each size
 
 
 class Pictures(NamedTuple):
-    """The pictures of one size for one model, with what the offline predictor answers in float32."""
+    """The pictures of one size for one model, with what the offline predictor answers."""
 
     model: str
     size: str
@@ -52,8 +52,8 @@ def drawn(store: Path, model: str, folder: Path) -> list[Pictures]:
     ]
 
 
-def with_answers(store: Path, pictures: Pictures) -> Pictures:
-    """The same with the answers of the newest version in the store, in float32. Raises RuntimeError."""
+def with_answers(store: Path, pictures: Pictures, precision: str = "float32") -> Pictures:
+    """The same with the answers of the newest version in the store. Raises RuntimeError."""
     version = ModelStore(store).card(pictures.model).version
-    about = {"model": pictures.model, "version": version, "engine": "openvino", "precision": "float32"}
+    about = {"model": pictures.model, "version": version, "engine": "openvino", "precision": precision}
     return pictures._replace(expected=offline.answers(about, pictures.sample, store))

@@ -114,6 +114,6 @@ EngineName: TypeAlias = Annotated[
     typer.Option(metavar="NAME", help="auto (as served), openvino, tensorflow or jax.", show_default=False),
 ]
 PrecisionName: TypeAlias = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.", show_default=False),
+    Literal["auto", "float32", "bfloat16", "float16", "int8"],
+    typer.Option(metavar="NAME", help="auto, float32, bfloat16, float16 or int8.", show_default=False),
 ]

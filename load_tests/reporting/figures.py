@@ -52,6 +52,7 @@ class Results(NamedTuple):
     limit: Raw | None = None
     soak: Raw | None = None
     chaos: Raw | None = None
+    int8: Raw | None = None
 
     @classmethod
     def read(cls, folder: Path = record.RESULTS) -> Results:
@@ -62,7 +63,7 @@ class Results(NamedTuple):
         return (self.limit or {}).get("precisions")
 
     @property
-    def int8(self) -> Raw | None:
+    def int8_network(self) -> Raw | None:
         return (self.limit or {}).get("int8")
 
 

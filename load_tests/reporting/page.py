@@ -38,7 +38,11 @@ def performance(results: Results) -> list[str]:
             *precision_table(results.precisions, "bfloat16"),
             *parts_run({"precisions": results.precisions}),
         ],
-        "## int8": [*precision_table(results.int8, "int8"), *parts_run({"int8": results.int8})],
+        "## int8": [
+            *precision_table(results.int8_network, "int8"),
+            *served_table(results.int8),
+            *parts_run({"the network": results.int8_network, "over HTTP": results.int8}),
+        ],
         "## At half of capacity": [*half_table(results.soak), *_AT_HALF],
         "## Start, memory and client": [*facts(targets.process(results.soak)), *parts_run(results.soak)],
         "## What it survives": [*facts(targets.survival(results.chaos)), *_GOODPUT, *parts_run(results.chaos)],
@@ -146,6 +150,26 @@ def precision_table(precisions: Raw | None, reduced: Precision) -> list[str]:
     how = f"Images a second of the network alone, in batches of {precisions['batch']}; {n}."
     how += f" {precisions['note']}" if "note" in precisions else ""
     return [*table(("version", "float32", reduced, f"{reduced} ÷ float32"), rows), "", how]
+
+
+def served_table(raw: Raw | None) -> list[str]:
+    """One row a load: requests a second of a server that chose the precision beside one that was held to another."""
+    if not raw:
+        return []
+    rows, models = [], raw["models"]
+    for one in raw["comparisons"]:
+        model = models[one["model"]]
+        low, high = one["interval"]
+        load = (f"`{one['model']}` {model['version']}", one["image"], str(one["connections"]))
+        speeds = (
+            f"{model['precision']} {one['ours_per_s']:,.0f}",
+            f"{model['other_precision']} {one['other_per_s']:,.0f}",
+        )
+        rows.append([*load, *speeds, f"{one['ratio_of_medians']:.2f}", f"{low:.2f} to {high:.2f}"])
+    pairs = len(raw["comparisons"][0]["pair_ratios"])
+    how = f"Requests a second over HTTP, n={pairs} x {raw['seconds']:g} s, medians. The last column holds the median"
+    head = ("version", "image", "connections", "as served", "held to", "ratio", "median of pairs")
+    return ["", *table(head, rows), "", f"{how} of the pairs' ratios, with 95 % confidence."]
 
 
 def conditions(raw: Raw | None) -> list[str]:

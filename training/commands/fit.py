@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from classifier.commands.parameters import PrecisionName, folder_to_save_in, path, whole_number
+from classifier.commands.parameters import folder_to_save_in, path, whole_number
 from training.commands.parameters import (
     AugmentOption,
     Data,
     DropConflicts,
     Epochs,
+    FitPrecision,
     Limit,
     RecipeName,
     Runs,
@@ -62,7 +63,7 @@ def run(
     seed: Annotated[int, typer.Option(metavar="N", help="Of weights, order and augmentation.")] = 0,
     limit: Limit = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Not efficientnet-lite0.")] = None,
-    precision: PrecisionName = "auto",
+    precision: FitPrecision = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete epoch.")] = False,
     folds: Annotated[
         int | None,

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from classifier.commands.parameters import Numbers, PrecisionName, path, whole_numbers
-from training.commands.parameters import Data, Epochs, RecipeName, Runs, check_tensorflow, resumable
+from classifier.commands.parameters import Numbers, path, whole_numbers
+from training.commands.parameters import Data, Epochs, FitPrecision, RecipeName, Runs, check_tensorflow, resumable
 from training.evaluation.learning_curve import COUNTS
 from training.evaluation.points import POINTS
 
@@ -28,7 +28,7 @@ def run(
         (0, 1, 2)
     ),
     epochs: Epochs = None,
-    precision: PrecisionName = "auto",
+    precision: FitPrecision = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the points and epochs there are.")] = False,
     out: Annotated[
         Path | None, typer.Option(parser=path, metavar="FILE", help="The points; else runs/DATA.images-per-class.csv.")

@@ -14,6 +14,11 @@ import typer
 
 from classifier.commands.parameters import path, whole_number
 
+FitPrecision: TypeAlias = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.", show_default=False),
+]
+
 
 def recipe_names(incomplete: str) -> list[str]:
     """The recipes whose name begins so, for the completion of shells."""

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from classifier.commands.parameters import Json, PrecisionName, path, whole_number
-from training.commands.parameters import Data, Limit, RecipeName, check_tensorflow
+from classifier.commands.parameters import Json, path, whole_number
+from training.commands.parameters import Data, FitPrecision, Limit, RecipeName, check_tensorflow
 
 
 def run(
@@ -21,7 +21,7 @@ def run(
     limit: Limit = None,
     batches: Annotated[int, typer.Option(parser=whole_number(1), metavar="N", help="Timed of each.")] = 50,
     rounds: Annotated[int, typer.Option(parser=whole_number(1), metavar="N", help="Of each, in turns.")] = 3,
-    precision: PrecisionName = "auto",
+    precision: FitPrecision = "auto",
     json: Json = False,
     record: Annotated[
         Path | None, typer.Option(parser=path, metavar="DIR", help="Keep them as a record there.")

@@ -335,6 +335,7 @@ def test_export_says_where_it_went_and_never_overwrites(run, tmp_path):
         (["predict", "../x", "x.jpg"], "no model '../x'"),
         (["predict", f"{COLOUR}@9", "x.jpg"], "no version 9; there is: 1, 2"),
         (["predict", COLOUR, "x.jpg", "--engine", "openvino", "--precision", "float16"], "choose bfloat16 or float32"),
+        (["predict", COLOUR, "x.jpg", "--precision", "int8"], "is not int8; `sightline quantize` makes one"),
         (["verify", "nobody"], "no model 'nobody'"),
         (["export", "nobody", "--format", "tflite"], "no model 'nobody'"),
     ],

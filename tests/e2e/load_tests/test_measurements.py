@@ -78,6 +78,7 @@ def test_two_checkouts_are_measured_in_turns_each_in_its_own_folder(store: Path,
     for room in ("service", "classifier"):
         (other / room).symlink_to(ROOT / room)
     options = [str(other), "--starts", "1", "--pairs", "2", "--seconds", "0.5", "--connections", "2"]
+    options += ["--other-precision", "float32"]
     found = run("load_tests.compare_checkouts", store, tmp_path / "found.json", *options)
     assert [(one["pair"], one["side"], one["failures"]) for one in found["runs"]] == [
         (1, "ours", 0),
@@ -91,6 +92,7 @@ def test_two_checkouts_are_measured_in_turns_each_in_its_own_folder(store: Path,
     assert found["commits"]["other"] == "unknown"
     assert found["commits"]["ours"] != "unknown"
     assert found["models"]["asl"]["version"] == 1
+    assert found["models"]["asl"]["other_precision"] == "float32"
 
 
 @needs_wrk

@@ -9,7 +9,15 @@ import pytest
 from docs.tables import PERFORMANCE, performance_page
 from load_tests.peers import PEERS
 from load_tests.reporting.figures import Results
-from load_tests.reporting.page import NOT_YET, half_table, missed, performance, precision_table, summary
+from load_tests.reporting.page import (
+    NOT_YET,
+    half_table,
+    missed,
+    performance,
+    precision_table,
+    served_table,
+    summary,
+)
 from load_tests.reporting.targets import Target
 from tests.load_tests.reporting.raw import limit, raw, run
 
@@ -88,3 +96,12 @@ def test_what_a_reduced_precision_gains_is_the_ratio_of_medians(reduced: Literal
     lines = "\n".join(precision_table(found, reduced))
     assert "| `asl` 1 | 100 | 150 | 1.50 |" in lines
     assert "batches of 16; n=3 rounds x 2 s" in lines
+
+
+def test_what_int8_gains_over_http_is_shown_with_both_precisions_and_the_interval_of_the_pairs():
+    model = {"version": 3, "precision": "int8", "other_precision": "float32"}
+    one = {"model": "asl", "image": "28x28", "connections": 32, "ours_per_s": 1200.0, "other_per_s": 1000.0}
+    one |= {"ratio_of_medians": 1.2, "interval": [1.1, 1.25], "pair_ratios": [1.1, 1.2, 1.25]}
+    lines = "\n".join(served_table({"models": {"asl": model}, "seconds": 2.0, "comparisons": [one]}))
+    assert "| `asl` 3 | 28x28 | 32 | int8 1,200 | float32 1,000 | 1.20 | 1.10 to 1.25 |" in lines
+    assert "n=3 x 2 s" in lines

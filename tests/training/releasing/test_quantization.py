@@ -146,8 +146,6 @@ def test_without_nncf_the_command_says_what_to_install(
 
 @pytest.mark.slow
 def test_nncf_makes_integers_of_weights_and_leaves_familiarity_alone(tmp_path: Path) -> None:
-    pytest.importorskip("nncf")
-    pytest.importorskip("onnxruntime")
     network = scored(of_three_convolutions())
     export_onnx(network, tmp_path / store.ONNX)
     pixels = (np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3))).astype(np.uint8)
