@@ -71,6 +71,23 @@ def test_the_list_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None
     assert [line.split()[0] for line in listed.splitlines()] == [*RECIPES, *FOR_ANY_IMAGES]
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["auto", "--epochs", "3"], "auto chooses the epochs"),
+        (["auto", "--folds", "3"], "without folds"),
+        (["auto", "--minutes", "0"], "expected a whole number"),
+        (["features", "--minutes", "3"], "--minutes is for `fit auto`"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_go_with_a_search_of_the_recipe_is_refused(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *words, "--data", "."]) == 2
+    assert reason in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_mistake_is_named_in_one_line_and_by_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "asl-augmentd", "--data", "."]) == 1
     said = capsys.readouterr().err

@@ -52,6 +52,14 @@ class FeatureSet:
     seconds: float
     frozen: FrozenBackbone | None = None
 
+    @property
+    def together(self) -> Features:
+        """Those of the training images, and then those of validation."""
+        known = [self.splits[name] for name in ("train", "validation")]
+        return Features(
+            np.concatenate([each.inputs for each in known]), np.concatenate([each.labels for each in known])
+        )
+
 
 class FrozenBackbone:
     """A backbone with its ImageNet weights, as a function of pixels."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,16 +25,17 @@ from training.commands.parameters import (
     Epochs,
     FitPrecision,
     Limit,
-    RecipeName,
     Runs,
     check_tensorflow,
+    recipe_names,
     resumable,
     stopped,
 )
 
 if TYPE_CHECKING:
-    from classifier.card import Card, DataCheckRecord
+    from classifier.card import Card
     from training.datasets.dataset import Dataset
+    from training.fitting.auto import Search
     from training.fitting.distributed.cluster import Cluster
     from training.fitting.distributed.replicas import Replicas
     from training.fitting.fitted import Fitted
@@ -39,11 +43,15 @@ if TYPE_CHECKING:
     from training.fitting.run import Epoch
     from training.recipes.recipe import Recipe
 
+AUTO, MINUTES = "auto", 10  # what is typed in a recipe's place, and how long it may take
 RECORDED = ("card.json", "history.csv", "curves.png", "confusion.png")
 
 
 def run(
-    recipe: RecipeName,
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="auto, or see `sightline recipes`.", autocompletion=recipe_names),
+    ],
     data: Data,
     models: Annotated[
         Path,
@@ -84,6 +92,10 @@ def run(
         int | None,
         typer.Option(parser=whole_number(0), metavar="N", hidden=True, help="Epochs without gain; 0: never stop."),
     ] = None,
+    minutes: Annotated[
+        int | None,
+        typer.Option(parser=whole_number(1), metavar="N", hidden=True, help="That `fit auto` may take; else 10."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True, help="A line for each epoch.")] = False,
     runs: Runs = Path("runs"),
     record: Annotated[
@@ -100,15 +112,18 @@ def run(
     from training.reports.findings import findings
     from training.target import check_name, check_record, check_same_model, check_writable, claimed, claimed_run
 
+    began, auto = time.monotonic(), recipe == AUTO
     check_tensorflow()
     cluster = cluster_of(os.environ)
     _check_choices(cluster, resume, restart, folds)
+    _check_auto(auto, minutes, one_network=not (epochs or folds or cluster.workers > 1))
     if name is not None:
         check_name(name)
-    chosen = _recipe(recipe, backbone).with_augmentation(augment or {})
+    chosen = _recipe("finetuned" if auto else recipe, backbone).with_augmentation(augment or {})
     folders, progress = Folders(drop_conflicts=drop_conflicts), ProgressLines(sys.stdout)
+    load = partial(load_dataset, data, chosen.reader, limit=limit, folders=folders, progress=progress)
     with resumable():
-        dataset = load_dataset(data, chosen.reader, chosen.input, limit=limit, folders=folders, progress=progress)
+        dataset = load(chosen.input)
         named, name = name is not None, name or _model_name(chosen, dataset)
         check_record(record, chosen, dataset)
         if record:
@@ -121,11 +136,12 @@ def run(
         print("".join(f"{line}\n" for line in said), end="", flush=True)  # one write: who reads a line may be gone
         import_tensorflow()
         replicas = _joined(cluster)
+    from training.fitting.auto import Search
     from training.fitting.options import FitOptions
 
     options = FitOptions(
         name=name,
-        run_folder=runs / f"{name}.{chosen.name}.seed-{seed}",
+        run_folder=runs / f"{name}.{AUTO if auto else chosen.name}.seed-{seed}",
         epochs=epochs,
         seed=seed,
         precision=precision,
@@ -149,7 +165,14 @@ def run(
             _cross_validate(chosen, dataset, options, folds, record)
         else:
             with claimed(models, name):
-                _fit_version(chosen, dataset, options, replicas, models, record, data, checked.record)
+                ends, say = began + 60 * (minutes or MINUTES), partial(print, flush=True)
+                search = Search(dataset, load, options, ends, say)
+                fitted = (
+                    _fit_auto(search, _recipe("features", backbone), chosen)
+                    if auto
+                    else _fit(chosen, dataset, options, replicas)
+                )
+                _save_version(replace(fitted, data_check=checked.record), options, models, record, data)
 
 
 def _check_choices(cluster: Cluster, resume: bool, restart: bool, folds: int | None) -> None:
@@ -158,6 +181,14 @@ def _check_choices(cluster: Cluster, resume: bool, restart: bool, folds: int | N
         raise typer.BadParameter("--resume continues a stopped fit and --restart begins anew; choose one")
     if folds and cluster.workers > 1:
         raise typer.BadParameter("--folds fits each network on one machine; unset TF_CONFIG")
+
+
+def _check_auto(auto: bool, minutes: int | None, *, one_network: bool) -> None:
+    """Raise BadParameter for what goes with `fit auto` alone, or not with it."""
+    if auto and not one_network:
+        raise typer.BadParameter(f"{AUTO} chooses the epochs, on one machine and without folds; else name a recipe")
+    if minutes is not None and not auto:
+        raise typer.BadParameter(f"--minutes is for `fit {AUTO}`; for a recipe say --epochs")
 
 
 def _joined(cluster: Cluster) -> Replicas | None:
@@ -204,40 +235,54 @@ def _model_name(recipe: Recipe, dataset: Dataset) -> str:
     return re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")[:64].strip("-") or "my-model"
 
 
-def _fit_version(
-    recipe: Recipe,
-    dataset: Dataset,
-    options: FitOptions,
-    replicas: Replicas | None,
-    models: Path,
-    record: Path | None,
-    data: Path,
-    data_check: DataCheckRecord,
-) -> None:
+def _fit(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Replicas | None) -> Fitted:
+    from training.fitting.fit import fit
+
+    fitted, planned = fit(recipe, dataset, options, replicas), options.epochs or recipe.epochs
+    if len(fitted.history) < planned:
+        print(f"note: stopped, since epochs gained nothing more; --patience 0 trains all {planned}")
+    return fitted
+
+
+def _fit_auto(search: Search, features: Recipe, finetuned: Recipe) -> Fitted:
+    """What validation chooses, after a line on each recipe tried; and a line on which photos would help most."""
+    from training.backbones.features import cached_features
+    from training.fitting.auto import fit_auto, title
+    from training.fitting.on_features.advice import most_wanted
+    from training.reports.results import advice_line
+
+    fitted, options = fit_auto(search, features, finetuned), search.options
+    print(f"chosen: {title(fitted.recipe)}, by validation loss")
+    recipe, dataset = fitted.recipe, fitted.dataset
+    assert recipe.backbone is not None  # noqa: S101  (all that is tried has one)
+    known = ("train", "validation")
+    seen = cached_features(recipe.backbone, recipe.input.shape, dataset, options.feature_folder, known)
+    print(advice_line(dataset, most_wanted(seen.together)), flush=True)
+    return fitted
+
+
+def _save_version(fitted: Fitted, options: FitOptions, models: Path, record: Path | None, data: Path) -> None:
     from classifier.store import ModelStore
     from training.export import save_version
-    from training.fitting.fit import fit
     from training.reports.results import metrics_lines, next_lines
 
     store = ModelStore(models)
-    fitted = replace(fit(recipe, dataset, options, replicas), data_check=data_check)
     if fitted.flip_left_out:
         print(
             "note: images were not flipped, since a flipped one belongs to another class; --augment flip=1 flips them"
         )
     if fitted.class_weights:
         print("note: rare classes were weighed up; --class-weights off counts all images alike")
-    planned = options.epochs or recipe.epochs
-    if len(fitted.history) < planned:
-        print(f"note: stopped, since epochs gained nothing more; --patience 0 trains all {planned}")
     card = save_version(store, fitted)
     saved = store.folder(card.name, card.version)
-    shutil.rmtree(options.run_folder, ignore_errors=True)  # the version holds all that it was for
+    runs = options.run_folder.parent.glob(f"{glob.escape(options.run_folder.name)}.*")  # those of `fit auto`
+    for run in (options.run_folder, *runs):
+        shutil.rmtree(run, ignore_errors=True)  # the version holds all that it was for
     with _although(f"{saved} is saved"):
         print("\n".join(metrics_lines(card)))
         _show_mistakes(fitted, card, options.run_folder.parent / f"{card.name}-{card.version}")
         if record:
-            _record(saved, record / _kept_as(recipe, dataset, card))
+            _record(saved, record / _kept_as(fitted.recipe, fitted.dataset, card))
         print(f"saved {saved} (epoch {card.training.best_epoch} of {card.training.epochs_run})")
         print("\n".join(next_lines(card, models if models != folder_to_save_in() else None, data)), flush=True)
 

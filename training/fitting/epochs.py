@@ -32,6 +32,7 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
         after: int,
         until: int,
         patience: int | None,
+        deadline: float | None,
         progress: Progress,
         replicas: Replicas | None,
     ) -> None:
@@ -40,6 +41,7 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
         self.after = after
         self.until = until
         self.patience = patience
+        self.deadline = deadline
         self.progress = progress
         self.batches = batches
         self.replicas = replicas
@@ -52,8 +54,11 @@ class _EpochRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras s
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         quantities = {field: float(logs[field]) for field in Epoch._fields[2:]}
-        self.run.record(Epoch(epoch + 1, time.monotonic() - self.began, **quantities), self.model)
+        now = time.monotonic()
+        self.run.record(Epoch(epoch + 1, now - self.began, **quantities), self.model)
         ended = last_epoch(self.run.history, self.after, self.until, self.patience) == epoch + 1
+        if self.deadline is not None:  # the next one takes as long
+            ended |= 2 * now - self.began > self.deadline
         self.model.stop_training = ended
         self.progress("epochs", self.until if ended else epoch + 1, self.until)
 
@@ -68,6 +73,7 @@ def train(
     after: int = 0,
     until: int,
     patience: int | None = None,
+    deadline: float | None = None,
     progress: Progress = silent,
     callbacks: Sequence[Any] = (),
     replicas: Replicas | None = None,
@@ -76,6 +82,8 @@ def train(
 
     With `patience` that is an earlier one where so many epochs in turn have not lowered the validation loss.
 
+    With a `deadline`, by `time.monotonic`, no epoch begins after the first that is likely to end later.
+
     With class `weights`, by column, the losses are weighted, of validation too; the accuracies never are. `callbacks`
     are the recipe's own, for one device. With `replicas`, in whose scope the network was made, they share every batch.
     """
@@ -83,7 +91,7 @@ def train(
         return last_epoch(run.history, after, until, patience)
     if run.epochs > after:
         run.restore(network, run.epochs)
-    recorder = _EpochRecorder(run, batches, after, until, patience, progress, replicas)
+    recorder = _EpochRecorder(run, batches, after, until, patience, deadline, progress, replicas)
     if replicas is not None:
         pieces = Pieces(validation, replicas.count)
         train_in_step(network, batches, pieces, weights, replicas, recorder, range(run.epochs, until))

@@ -207,6 +207,7 @@ class _Fitting:
             after=after,
             until=until,
             patience=_patience(self.recipe, self.options),
+            deadline=self.options.deadline,
             progress=self.options.progress,
             callbacks=callbacks,
             replicas=self.replicas,

@@ -26,6 +26,7 @@ class FitOptions:
     `patience` is after how many epochs without a lower validation loss a stage ends: None is the recipe's own number,
     0 is never. `restart` begins anew where `resume` would continue.
     `heard` is called with each epoch that is complete.
+    `deadline` is when the last epoch of fine-tuning is to be over, by `time.monotonic`; None: whenever it is.
     `run_folder` holds the state that `resume` continues from; features are kept in a folder beside it.
     """
 
@@ -39,6 +40,7 @@ class FitOptions:
     patience: int | None = None
     class_weights: AskedWeights = "auto"
     flip: Literal["auto", "as asked"] = "auto"
+    deadline: float | None = None
     heard: Callable[[Epoch], None] | None = None
     progress: Progress = silent
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from classifier.card import Card, Metrics
+from training.datasets.dataset import Dataset
 
 SHOWN = 10  # classes
 WIDE = 0.1  # an interval of the accuracy that is wider than this comes of few images
@@ -50,6 +51,14 @@ def _recalls(labels: Sequence[str], found: Metrics) -> str:
         return ", ".join(f"{label} {value:.4f}" for label, value in each)
     lowest = sorted(each, key=lambda pair: pair[1])[:SHOWN]
     return ", ".join(f"{label} {value:.4f}" for label, value in lowest) + f"; {len(each) - SHOWN:,} others are higher"
+
+
+def advice_line(dataset: Dataset, wanted: int | None) -> str:
+    """Of which class more photos would help most; `wanted` is its column, None where none stands out."""
+    if wanted is None:
+        return "advice: more photos of any class would help alike"
+    label = dataset.labels[wanted]
+    return f"advice: {sum(dataset.class_counts[label].values()):,} more photos of {label} would help most"
 
 
 def next_lines(card: Card, models: Path | None, data: Path) -> list[str]:

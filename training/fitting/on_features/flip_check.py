@@ -11,19 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from training.backbones.backbone import Backbone
-from training.backbones.features import Features, FeatureSet, FrozenBackbone
+from training.backbones.features import FeatureSet, FrozenBackbone
 from training.datasets.dataset import Dataset
 from training.datasets.sampling import Indices, spread
+from training.fitting.on_features.ridge import Rows, margins_by_others
 from training.fitting.options import FitOptions
 from training.recipes.recipe import Recipe
 
-FOLDS = 5
 MOST_IMAGES = 200  # that are mirrored; docs/tuning.md#flip-that-changes-the-class
-REGULARISATION = 0.01  # of the mean square of the features
 SIGMAS = 3.0  # by which the margins must fall
 KEPT_PART = 0.5  # of its margin that a class keeps when mirrored, or flipping changes it
-
-Rows = npt.NDArray[np.float64]
 
 
 class FlipCheck(NamedTuple):
@@ -70,15 +67,12 @@ def check_flip(backbone: Backbone, shape: tuple[int, int, int], dataset: Dataset
     A linear classifier works on the features of training and validation images. It scores images that it was not fitted
     on, as they are and mirrored.
     """
-    known = [seen.splits[name] for name in ("train", "validation")]
-    features = Features(
-        np.concatenate([each.inputs for each in known]), np.concatenate([each.labels for each in known])
-    )
+    features = seen.together
     chosen = spread(features.labels, max(MOST_IMAGES, len(dataset.labels)))
     plain = features.take(chosen)
     frozen = seen.frozen or FrozenBackbone(backbone, shape)
     flipped = frozen.features(_mirrored(dataset, chosen))
-    margins, mirrored = _margins_by_others(plain, flipped)
+    margins, mirrored = margins_by_others(plain, flipped)
     every = np.ones(len(chosen), bool)
     groups = [every, *(plain.labels == column for column in range(len(dataset.labels)))]
     return [compare(margins[group], mirrored[group]) for group in groups]
@@ -98,34 +92,3 @@ def _mirrored(dataset: Dataset, chosen: Indices) -> npt.NDArray[np.uint8]:
     others = chosen[chosen >= len(train)] - len(train)
     pixels = np.concatenate([train.pixels[first], dataset.splits["validation"].pixels[others]])
     return np.ascontiguousarray(pixels[:, :, ::-1])
-
-
-def _margins_by_others(plain: Features, flipped: npt.NDArray[np.float32]) -> tuple[Rows, Rows]:
-    """The margins, by a ridge regression on the other folds, of each image as it is and mirrored; float64 [n] each."""
-    mean = plain.inputs.mean(axis=0)
-    one, other = (np.asarray(each - mean, np.float64) for each in (plain.inputs, flipped))
-    targets = np.eye(int(plain.labels.max()) + 1)[plain.labels]
-    targets -= targets.mean(axis=0)
-    fold = np.random.default_rng(0).permutation(len(one)) % FOLDS
-    margins = np.zeros((2, len(one)))
-    for held in (fold == k for k in range(FOLDS)):
-        weights = _ridge(one[~held], targets[~held])
-        margins[:, held] = [_ahead(each[held] @ weights, plain.labels[held]) for each in (one, other)]
-    return margins[0], margins[1]
-
-
-def _ahead(scores: Rows, labels: Indices) -> Rows:
-    """How far the score of the true class is above the highest other, float64 [n]."""
-    rows = np.arange(len(labels))
-    others = scores.copy()
-    others[rows, labels] = -np.inf
-    ahead: Rows = scores[rows, labels] - others.max(axis=1)
-    return ahead
-
-
-def _ridge(inputs: Rows, targets: Rows) -> Rows:
-    """Weights [k, classes], solved by images rather than by features: there are fewer."""
-    kernel = inputs @ inputs.T
-    kernel[np.diag_indices_from(kernel)] += REGULARISATION * np.trace(kernel) / len(kernel)
-    weights: Rows = inputs.T @ np.linalg.solve(kernel, targets)
-    return weights
