@@ -1,10 +1,11 @@
 """How fast `sightline score` is beside decoding and the network alone in one process, and how much memory it takes.
 
 Run:    python -m load_tests.bulk [--models cifar-10 …] [--images 5000] [--rounds 3] [--out FILE]
-Needs:  a quiet machine; two minutes. For memory: --models cifar-10 --images 200000 --rounds 1, ten minutes.
+Needs:  a quiet machine; four minutes. For memory: --models cifar-10 --images 200000 --rounds 1, four minutes.
 Gives:  --out, the raw results, and a line for each model: images per second of whole jobs, with the start of their
         decode processes and the table; of their middle, from a fifth to four fifths; and of the limit, from
-        `load_tests.limit` in turns with them. The ratio is that of the middle to the limit.
+        `load_tests.limit` in turns with them. The ratio is that of the middle to the limit. `peak_mib` is what all
+        processes of a job held; a page that several share counts once.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from load_tests import record, workload
 from load_tests.pictures import jpegs
+from load_tests.servers import process_ids, proportional_bytes
 from load_tests.workload import VERSIONS
 
 SIDES = {"cifar-10": 32, "cats-vs-dogs": 200}
 BATCH = "32"  # as a job's
+LOOK_EVERY_S = 1.0  # how much memory a job has
 LIBRARIES = ("openvino", "pillow", "numpy", "pyarrow")
 
 
@@ -35,7 +39,8 @@ def main() -> int:
             results["models"][model] = found = _measured(model, Path(folder), options)
         record.write(options.out, results)
         rates = "whole jobs {jobs_per_s:,.0f}/s, their middle {middle_per_s:,.0f}/s, limit {limit_per_s:,.0f}/s"
-        print(f"{model}: {rates.format(**found)}, ratio {found['ratio']:.3f}")
+        memory = max(job["peak_mib"] for job in found["jobs"])
+        print(f"{model}: {rates.format(**found)}, ratio {found['ratio']:.3f}, memory {memory} MiB")
     return 0
 
 
@@ -78,9 +83,16 @@ def _spread(model: str, folder: Path, count: int) -> Path:
 def _job(model: str, images: Path, out: Path) -> dict[str, Any]:
     store = str(record.ROOT / "models")
     command = [sys.executable, "-m", "load_tests.bulk.job", store, model, str(VERSIONS[model]), str(images), str(out)]
-    done = subprocess.run(command, cwd=record.ROOT, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    peak_bytes = 0
+    with subprocess.Popen(command, cwd=record.ROOT, stdout=subprocess.PIPE, text=True) as job:
+        while job.poll() is None:
+            peak_bytes = max(peak_bytes, sum(map(proportional_bytes, process_ids(job.pid))))
+            time.sleep(LOOK_EVERY_S)
+        said, _ = job.communicate()
+    if job.returncode:
+        raise SystemExit(f"the job ended with {job.returncode}; what it said stands above")
+    found: dict[str, Any] = json.loads(said)
+    return found | {"peak_mib": peak_bytes >> 20}
 
 
 def _limit(model: str, out: Path) -> float:
