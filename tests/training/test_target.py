@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from classifier.card import Card
 from classifier.store import ModelStore
 from tests.tiny_models import COLOUR
 from training.__main__ import main
@@ -81,6 +84,25 @@ def test_leftovers_of_a_killed_fit_go_and_those_of_others_stay(tmp_path: Path) -
         (draft / "model.keras").write_bytes(b"half")
     with claimed(tmp_path, "cups"):
         assert (left.exists(), others.exists()) == (False, True)
+
+
+def test_a_fit_that_is_killed_while_it_saves_leaves_no_version(tmp_path: Path) -> None:
+    def killed(folder: Path) -> Card:
+        (folder / "model.keras").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("still alive")
+
+    store = ModelStore(tmp_path)
+    if (child := os.fork()) == 0:
+        try:
+            store.save("cups", killed)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert store.versions() == {}
+    assert len([*tmp_path.glob(".draft-cups-*/model.keras")]) == 1
+    with claimed(tmp_path, "cups"):
+        assert [*tmp_path.glob(".draft-*")] == []
 
 
 def test_a_store_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:

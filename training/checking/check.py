@@ -81,7 +81,7 @@ def check(listing: Listing, progress: Progress = silent, features: Asked = "none
         unreadable,
         listing.left_out,
         listing.warnings,
-        listing.refused,
+        read.refused,
         progress,
         listing,
         features,

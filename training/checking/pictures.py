@@ -13,8 +13,9 @@ from training.checking.files.reading import Unreadable, read_all
 from training.checking.files.sight import FIGURES, Sight, shown
 from training.datasets.content import content_hashes
 from training.datasets.dataset import Dataset
-from training.datasets.listing import Listing
+from training.datasets.listing import Digests, Leaders, Listing, as_they_lie
 from training.datasets.near_copies import SIDE, Pairs, are_flat, find_pairs, leaders, shrunk
+from training.errors import DatasetError
 from training.progress import Counted, Progress, silent
 
 
@@ -57,12 +58,16 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Read:
-    """What came of reading a listing: the pictures, which are alike, what was seen of each, and what was not read."""
+    """What came of reading a listing: the pictures, which are alike, what was seen of each, and what was not read.
+
+    `refused` says why a fit would not take them; None where it would.
+    """
 
     pictures: Pictures
     pairs: Pairs
     sights: tuple[Sight, ...]  # without their grey pictures, which `pictures` has
     unreadable: dict[str, str]
+    refused: str | None
 
 
 def read_pictures(listing: Listing, progress: Progress = silent) -> Read:
@@ -79,7 +84,7 @@ def read_pictures(listing: Listing, progress: Progress = silent) -> Read:
     contents = np.array([sight.content for sight in sights.values()], np.uint64)
     pairs = find_pairs(contents, grey[: len(sights)], progress)
     digests = {i: sight.digest for i, sight in sights.items()}
-    splits = listing.deal(listing.images, digests, leaders(pairs, [*digests.values()]))
+    splits, refused = _dealt(listing, digests, leaders(pairs, [*digests.values()]))
     images = [listing.images[i] for i in sights]
     pictures = Pictures(
         listing.labels,
@@ -91,7 +96,15 @@ def read_pictures(listing: Listing, progress: Progress = silent) -> Read:
         _stacked(sight.figures for sight in sights.values()),
         np.array([*sights], np.int64),
     )
-    return Read(pictures, pairs, tuple(sights.values()), unreadable)
+    return Read(pictures, pairs, tuple(sights.values()), unreadable, listing.refused or refused)
+
+
+def _dealt(listing: Listing, digests: Digests, near_copies: Leaders) -> tuple[list[str], str | None]:
+    """The split of each image, and why they cannot be dealt: then each stays where it lies."""
+    try:
+        return listing.deal(listing.images, digests, near_copies), None
+    except DatasetError as error:
+        return as_they_lie(listing.images, digests, near_copies), str(error)
 
 
 def pictures_of(dataset: Dataset, progress: Progress = silent) -> Pictures:

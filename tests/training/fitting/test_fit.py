@@ -111,7 +111,9 @@ def test_a_second_fit_becomes_the_next_version(data_for: Callable[[Recipe], Path
 def test_a_folder_of_ones_own_photos_becomes_a_model_with_its_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     photos = photo_folders(tmp_path / "My Cups", ("bowl", "cup", "plate"), per_class=10)
+    before = {path: path.stat().st_mtime_ns for path in [photos, *photos.rglob("*")]}
     assert main(["fit", "cats-vs-dogs-180-augmented", "--data", str(photos), "--epochs", "1"]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in [photos, *photos.rglob("*")]}, "written to"
     loaded = LoadedModel.open(ModelStore(tmp_path / "models"), "my-cups")
     assert loaded.card.labels == ("bowl", "cup", "plate")
     body = next(photos.glob("cup/*")).read_bytes()

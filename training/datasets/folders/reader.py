@@ -107,8 +107,8 @@ class Folders:
         files, _ = without_repetitions([f for f in layout.files if f.name in known], known, drop_conflicts=True)
         try:
             plan = self._dealer(path, labels, known).plan(files, near_copies=near_copies)
-        except DatasetError:  # too few images of a class to deal out
-            return [image.split for image in listed]
+        except DatasetError as error:
+            raise DatasetError(_reason(path, error)) from None
         dealt = {known[file.name]: split for split, chosen in plan.items() for file in chosen}
         given = {image.split for image in listed} - {ALL}
         return [
@@ -150,8 +150,12 @@ def _why_refused(path: Path, layout: Layout) -> str | None:
     try:
         labels_of(path, layout)
     except DatasetError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return _reason(path, error)
     return None
+
+
+def _reason(path: Path, error: DatasetError) -> str:
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _has_every_class(split: Split, classes: int) -> bool:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from training.datasets.listing.listing import Body, Leaders, Listed, Listing, ListingReader
+from training.datasets.listing.listing import Body, Digests, Leaders, Listed, Listing, ListingReader, as_they_lie
 
-__all__ = ["Body", "Leaders", "Listed", "Listing", "ListingReader"]
+__all__ = ["Body", "Digests", "Leaders", "Listed", "Listing", "ListingReader", "as_they_lie"]

@@ -40,7 +40,8 @@ class Listing:
 
     `read(i)` gives the content of `images[i]` and is safe in several threads. It raises DatasetError for a file that
     cannot be read. `deal` says which split each image goes to once the contents and near copies are known; images that
-    are not among the digests stay in their own. `refused` says why a fit would not take the data; None where it would.
+    are not among the digests stay in their own; it raises DatasetError where a class has too few. `refused` says why a
+    fit would not take the data; None where it would.
     """
 
     name: str
