@@ -80,6 +80,12 @@ def test_tiny_pictures_and_strays_are_named(tmp_path: Path, files: dict[str, byt
     assert said(result, "stray") == {"cup/notes.txt": "no image by its name", "loose.jpg": "lies in no class folder"}
 
 
+def test_an_enormous_picture_is_named(tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.checking.files.faults.ENORMOUS", 200 * 100)
+    result = checked(folder_of(tmp_path / "photos", files | {"cup/huge.png": png(photo(4, 201, 100))}))
+    assert said(result, "size") == {"cup/huge.png": "enormous: 201 x 100 pixels"}
+
+
 def test_what_systems_leave_behind_is_not_worth_a_word(tmp_path: Path, files: dict[str, bytes]) -> None:
     junk = ("cup/.DS_Store", "__MACOSX/cup/._1.jpg", "cup/._a.jpg", "cup/Thumbs.db", ".ipynb_checkpoints/a.jpg")
     result = checked(folder_of(tmp_path / "photos", files | dict.fromkeys(junk, b"x")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -25,6 +26,23 @@ def test_the_page_shows_what_was_found_with_pictures(tmp_path: Path, capsys: pyt
     assert html.count("data:image/jpeg;base64,") >= 2
     assert "2 images lie under two labels" in html
     assert "Put the problems right before you fit" in html
+
+
+def test_pictures_take_no_more_bytes_than_a_page_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = folder_files({"cup": range(10), "plate": range(50, 60)})
+    data = folder_of(tmp_path / "photos", files | {f"plate/x{n}.jpg": files[f"cup/{n}.jpg"] for n in range(10)})
+    command = ["check", str(data), "--features", "none", "--html"]
+
+    def shown(page: Path) -> list[bytes]:
+        assert main([*command, str(page)]) == 0
+        assert page.read_text().count("<br>plate/x") == 10
+        return [base64.b64decode(each) for each in re.findall(r"data:image/jpeg;base64,([^\"]+)", page.read_text())]
+
+    whole = shown(tmp_path / "whole.html")
+    monkeypatch.setattr("training.reports.checking.thumbnails.MOST_BYTES", sum(map(len, whole)) // 2)
+    fewer = shown(tmp_path / "fewer.html")
+    assert 0 < len(fewer) < len(whole)
+    assert sum(map(len, fewer)) <= sum(map(len, whole)) // 2
 
 
 def test_the_page_asks_nobody_for_anything_and_runs_nothing_but_its_own_script() -> None:
