@@ -5,10 +5,10 @@ Run:     python -m training fit cifar-10-features --data cifar-10.zip
          python -m training fit cifar-10-finetuned --data cifar-10.zip
 Takes:   cifar-10-features  3.8 minutes on AMD EPYC, 2 cores
          asl-features       0.6 minutes on AMD EPYC, 2 cores
-         cifar-10-finetuned not run yet
+         cifar-10-finetuned 47.0 minutes on Intel(R) Xeon(R) Processor @ 2.50GHz, 2 cores
 Reaches: cifar-10-features  test accuracy 0.7792, n=1
          asl-features       test accuracy 0.9992, n=1
-         cifar-10-finetuned not run yet
+         cifar-10-finetuned test accuracy 0.9104, n=1
 Article: states no figure
 
 Differences from the articles of these data sets: all but the images and, of the features, their splits. The images are
