@@ -1,6 +1,6 @@
 """Save a version anew in its place: the same weights, calibrated, with a word on unfamiliar images and a new card.
 
-    python -m training.renew cats-vs-dogs@2 --data cats-vs-dogs.zip --outliers cifar-10.zip --outliers sign-mnist.zip
+    python -m training.renew cats-vs-dogs@1 --data cats-vs-dogs.zip --outliers cifar-10.zip --outliers sign-mnist.zip
 
 For versions that were fitted before Sightline did that. What is released keeps its number, so it answers differently
 from then on: the most probable label is the same for every image, its probability is not.

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batches", nargs="+", type=int, default=[1, 16, 64, 256, 1024])
     add("--images", type=int, default=reference.IMAGES, help="for the comparison of answers")
     add("--seconds", type=float, default=1.5, help="of each measurement of speed")
-    add("--models", nargs="+", default=["cats-vs-dogs@2", "cats-vs-dogs@1", "asl@1"], help="whose speed is measured")
+    add("--models", nargs="+", default=["cats-vs-dogs@3", "cats-vs-dogs@1", "asl@1"], help="whose speed is measured")
     return parser
 
 

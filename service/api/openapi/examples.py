@@ -16,8 +16,8 @@ _CAT = {
     "familiar": True,
     "familiarity": 0.34,
 }
-_HEAD = {"model": "cats-vs-dogs", "version": 2}
-_SUMMARY = _HEAD | {"versions": [1, 2], "ready": True}
+_HEAD = {"model": "cats-vs-dogs", "version": 3}
+_SUMMARY = _HEAD | {"versions": [1, 3], "ready": True}
 _DURATION = {"count": 1, "ns": 1_000_000}
 _PIXELS = {"name": "image", "datatype": "UINT8", "shape": [-1, 224, 224, 3]}
 _PROBABILITIES = {"name": "probabilities", "datatype": "FP32"}
@@ -27,7 +27,7 @@ _STATISTICS = {
     "model_stats": [
         {
             "name": "cats-vs-dogs",
-            "version": "2",
+            "version": "3",
             "last_inference": 1_795_734_352_385,
             "inference_count": 1,
             "execution_count": 1,
@@ -42,16 +42,16 @@ EXAMPLES: dict[str, Any] = {
     "listModels": {"models": [_SUMMARY], "ready": True},
     "describeModel": _SUMMARY
     | {
-        "states": [{"version": 1, "state": "ready"}, {"version": 2, "state": "ready"}],
-        "aliases": {"stable": 2},
-        "weights": {"2": 1.0},
+        "states": [{"version": 1, "state": "ready"}, {"version": 3, "state": "ready"}],
+        "aliases": {"stable": 3},
+        "weights": {"3": 1.0},
         "recipe": "cats-vs-dogs-finetuned",
         "labels": ["cat", "dog"],
         "input": {"height": 224, "width": 224, "channels": 3, "resize": "bilinear", "contrast": "none"},
         "parameters": 3_414_305,
         "metrics": {"test": {"images": 2000, "loss": 0.031, "accuracy": 0.9875, "interval": [0.982, 0.992]}},
         "engine": "openvino",
-        "precision": "float32",
+        "precision": "int8",
         "device": "the name of the processor",
         "streams": 2,
         "max_batch": 2,
@@ -67,7 +67,7 @@ EXAMPLES: dict[str, Any] = {
         "started": "2026-11-26T23:05:50+00:00",
         "settings": {"queue_limit": 256, "max_body_bytes": 10_000_000, "max_images": 64},
     },
-    "reload": {"loading": ["cats-vs-dogs@3"]},
+    "reload": {"loading": ["cats-vs-dogs@4"]},
     "oipServer": {
         "name": "sightline",
         "version": "0.1.0",
@@ -76,12 +76,12 @@ EXAMPLES: dict[str, Any] = {
     "oipLive": {"live": True},
     "oipReady": {"ready": True},
     "oipModels": {"models": ["asl", "cats-vs-dogs", "cifar-10"]},
-    "oipIndex": [{"name": "cats-vs-dogs", "version": "2", "state": "READY", "reason": ""}],
+    "oipIndex": [{"name": "cats-vs-dogs", "version": "3", "state": "READY", "reason": ""}],
     "oipStatistics": _STATISTICS,
     "oipModelStatistics": _STATISTICS,
     "oipModel": {
         "name": "cats-vs-dogs",
-        "versions": ["1", "2"],
+        "versions": ["1", "3"],
         "platform": "openvino_onnx",
         "inputs": [_PIXELS],
         "outputs": [_PROBABILITIES | {"shape": [-1, 2]}, _FAMILIARITY | {"shape": [-1, 1]}],
@@ -98,7 +98,7 @@ EXAMPLES: dict[str, Any] = {
     },
     "oipInfer": {
         "model_name": "cats-vs-dogs",
-        "model_version": "2",
+        "model_version": "3",
         "outputs": [
             _PROBABILITIES | {"shape": [1, 2], "data": [0.98, 0.02]},
             _FAMILIARITY | {"shape": [1, 1], "data": [0.34], "parameters": {"threshold": 0.05}},
@@ -106,5 +106,5 @@ EXAMPLES: dict[str, Any] = {
     },
     "live": "",
     "ready": "",
-    "metrics": 'sightline_requests_total{model="cats-vs-dogs",version="2",status="200"} 1.0',
+    "metrics": 'sightline_requests_total{model="cats-vs-dogs",version="3",status="200"} 1.0',
 }

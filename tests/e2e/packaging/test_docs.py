@@ -29,7 +29,7 @@ pytestmark = pytest.mark.e2e
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", ROOT / "docs" / "api.md")}
 USERS_OWN = ("my-photos", "cup.jpg")  # what only the reader has
-READERS = "cats-vs-dogs"  # in place of `my-photos`: two versions of it are shipped
+READERS = "my-photos"  # what the reader has fitted, in versions 1 and 2
 
 
 def blocks(language: str) -> list[object]:
@@ -48,8 +48,16 @@ ADMIN_KEY = "the-key-of-an-operator"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped models, to be changed. They are what the reader has fitted, too."""
-    return Path(shutil.copytree(ROOT / "models", tmp_path_factory.mktemp("shipped") / "models"))
+    """The newest of the shipped models, to be changed, and two versions of what the reader has fitted."""
+    store, shipped = ModelStore(tmp_path_factory.mktemp("shipped") / "models"), ModelStore(ROOT / "models")
+    for name in shipped.versions():
+        folder = shipped.folder(name, shipped.card(name).version)
+        shutil.copytree(folder, store.root / name / folder.name)
+    oldest = shipped.card("cats-vs-dogs", 1)
+    for version in (1, 2):
+        shutil.copytree(shipped.folder(oldest.name, 1), store.root / READERS / str(version))
+        store.update(oldest.model_copy(update={"name": READERS, "version": version}))
+    return store.root
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +107,7 @@ def test_the_answer_shown_in_the_readme_is_the_servers(shipped: Server):
     answer = httpx.post(f"{shipped.url}/v1/models/cats-vs-dogs/predict", content=body).json()
     said = {p["label"]: p["probability"] for p in answer["predictions"]}
     assert (answer["model"], answer["version"]) == (shown["model"], shown["version"])
-    # The README shows float32 to two decimals; this processor may run bfloat16.
+    # The README shows float32 to two decimals; this processor may run bfloat16 or int8.
     expected = {
         p["label"]: pytest.approx(p["probability"], abs=SAMPLE_TOLERANCE["bfloat16"]) for p in shown["predictions"]
     }
@@ -109,8 +117,7 @@ def test_the_answer_shown_in_the_readme_is_the_servers(shipped: Server):
 def releasing(heading: str) -> list[tuple[str, str]]:
     """Language and text of each block of a section of docs/releasing.md, about a model that the reader has."""
     section = RELEASING.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    found = re.findall(r"```(sh|toml)\n(.*?)```", section, flags=re.DOTALL)
-    return [(language, text.replace("my-photos", READERS)) for language, text in found]
+    return re.findall(r"```(sh|toml)\n(.*?)```", section, flags=re.DOTALL)
 
 
 def follow(server: Server, models: Path, text: str) -> None:
