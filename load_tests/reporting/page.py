@@ -42,6 +42,7 @@ def performance(results: Results) -> list[str]:
             *precision_table(results.int8_network, "int8"),
             *served_table(results.int8),
             *parts_run({"the network": results.int8_network, "over HTTP": results.int8}),
+            *_INT8,
         ],
         "## At half of capacity": [*half_table(results.soak), *_AT_HALF],
         "## Start, memory and client": [*facts(targets.process(results.soak)), *parts_run(results.soak)],
@@ -255,6 +256,11 @@ other commands in [operating](operating.md).
 - One server runs at a time, after a second of warm-up. Each round goes through all of them.
 - Of one and two workers the better is shown. Memory is that of all processes, shared pages counted once.
 - A slow server answers fewer requests than there are connections. Its times end at the seconds measured.
+""".splitlines()
+
+_INT8 = """
+That machine has no native bfloat16, and no machine with both was at hand: int8 ÷ bfloat16 is not known. Over HTTP
+decoding, the server and the load generator take part of both processors. [Where the rest goes](tuning.md#int8).
 """.splitlines()
 
 _AT_HALF = """
