@@ -150,7 +150,7 @@ def _collected_often() -> Iterator[None]:
     usual = gc.get_threshold()
     gc.freeze()
     gc.collect()  # so that it counts anew what lives long
-    gc.set_threshold(usual[0], usual[1], 1)
+    gc.set_threshold(usual[0], 1, 1)
     try:
         yield
     finally:
@@ -187,7 +187,7 @@ def agreement_checks(
     precisions += ["int8"] if store.INT8 in card.files and supports_int8() else []
     checks = []
     for precision in precisions:
-        engine = open_engine(card, folder, EngineOptions(engine="openvino", precision=precision))
+        engine = open_engine(card, folder, EngineOptions(engine="openvino", precision=precision, streams=1))
         try:
             counted = Counted(progress, f"checking what is served in {precision}", len(split))
             loaded = LoadedModel(card, engine, (folder / store.SAMPLE).read_bytes())

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from training.progress import Counted
 
 NAMED = 10  # files that were left out
-BATCH = 64  # images per forward pass; no effect on the answers, and beyond 16 hardly any on the speed
+BATCH = 16  # images per forward pass; no effect on the answers. More take memory, and are hardly faster
 
 
 def run(

@@ -18,6 +18,7 @@ from training.errors import DatasetError
 from training.progress import Progress, silent
 
 HASHED_AT_ONCE = 64  # images; no effect on the hash
+AT_ONCE_BYTES = 2**20  # of the images that a network answers at once
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,14 @@ class Examples(Protocol):
     def labels(self) -> npt.NDArray[np.int64]: ...
 
     def __len__(self) -> int: ...
+
+
+def images_at_once(inputs: npt.NDArray[Any] | PixelFile) -> int:
+    """How many images of a split a network answers at once: what its layers hold is far more than the pixels.
+
+    No effect on the answers. docs/tuning.md#memory-of-a-fit
+    """
+    return max(1, min(64, AT_ONCE_BYTES // (inputs.dtype.itemsize * int(np.prod(inputs.shape[1:])))))
 
 
 @dataclass(frozen=True, order=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from classifier.card import BackboneRecord, DataCheckRecord, Precision
 from classifier.engines import Probabilities
-from training.datasets.dataset import Dataset, Examples
+from training.datasets.dataset import Dataset, Examples, images_at_once
 from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch
 from training.progress import Counted, Progress, silent
@@ -24,13 +24,13 @@ LIBRARIES = ("sightline", "tensorflow", "keras", "numpy", "pillow", "openvino", 
 def in_batches(
     infer: Callable[[npt.NDArray[Any]], Probabilities],
     split: Examples,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     counted: Counted | None = None,
 ) -> Probabilities:
     """The answers to a split, float32 [n, classes], with at most so many images at once."""
-    rows = []
-    for i in range(0, len(split), batch_size):
-        rows.append(infer(split.inputs[i : i + batch_size]))
+    rows, size = [], batch_size or images_at_once(split.inputs)
+    for i in range(0, len(split), size):
+        rows.append(infer(split.inputs[i : i + size]))
         if counted:
             counted.add(len(rows[-1]))
     return np.concatenate(rows)

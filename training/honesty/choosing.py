@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.card import FamiliarityTrial, InputSpec, Method, MethodTrial
-from training.datasets.dataset import Dataset, Split
+from training.datasets.dataset import Dataset, Split, images_at_once
 from training.honesty import methods
 from training.honesty.detection import auroc, false_positive_rate
 from training.honesty.distance import Directions, Distance
 from training.honesty.features import LOGITS, Features, cost, feature_sets, multiply_adds, reader
-from training.honesty.outliers.made import to_choose
+from training.honesty.outliers.made import KINDS_TO_CHOOSE, to_choose
 from training.progress import Counted, Progress, silent
 
 RANKS = (64, 128)
@@ -66,14 +66,14 @@ def choose(
         return None, None
     train = _some(dataset.splits["train"], TRAINING_IMAGES, seed)
     genuine = _some(validation, GENUINE_IMAGES, seed)
-    outliers = to_choose(spec, genuine, OUTLIERS, seed)
-    sets = feature_sets(network)
-    read = reader(network, dict.fromkeys(feature for names in sets.values() for feature in names))
-    counted = Counted(progress, "looking at made outliers", len(train) + len(genuine) + len(outliers) * OUTLIERS)
-    known, seen = read_counted(read, train.pixels, counted), read_counted(read, genuine.pixels, counted)
-    others = {kind: read_counted(read, pixels, counted) for kind, pixels in outliers.items()}
     own, classes = multiply_adds(network), len(dataset.labels)
     most = max(MOST_COST, FREE / own)
+    sets = _carried(network, classes, most * own)
+    read = reader(network, dict.fromkeys(feature for names in sets.values() for feature in names))
+    counted = Counted(progress, "looking at made outliers", len(train) + len(genuine) + KINDS_TO_CHOOSE * OUTLIERS)
+    known, seen = read_counted(read, train.pixels, counted), read_counted(read, genuine.pixels, counted)
+    outliers = to_choose(spec, genuine, OUTLIERS, seed)
+    others = {kind: read_counted(read, pixels, counted) for kind, pixels in outliers}
     tried = list(
         _all_tried(
             sets, known, train.labels, seen, others, lambda features, rank: cost(network, features, rank, classes) / own
@@ -83,12 +83,21 @@ def choose(
     record = FamiliarityTrial(
         split="validation",
         images=len(genuine),
-        outliers={kind: len(pixels) for kind, pixels in outliers.items()},
+        outliers={kind: len(rows[LOGITS]) for kind, rows in others.items()},
         tried=tuple(each.trial for each in tried),
         most_cost=round(most, 6),
         reason=_reason(taken, most),
     )
     return taken.chosen if taken and taken.is_good else None, record
+
+
+def _carried(network: Any, classes: int, most: float) -> dict[str, tuple[str, ...]]:
+    """The features that cost a network no more than so many multiply-adds; the first ones whatever they cost.
+
+    The others may be thousands of numbers of each image. docs/tuning.md#memory-of-a-fit
+    """
+    first, *more = feature_sets(network).items()
+    return dict([first, *(each for each in more if cost(network, each[1], 1, classes) <= most)])
 
 
 def _best(tried: Iterable[_Tried], most: float) -> _Tried | None:
@@ -100,10 +109,10 @@ def _best(tried: Iterable[_Tried], most: float) -> _Tried | None:
 
 def read_counted(read: Any, pixels: Any, counted: Counted) -> Rows:
     """The features of all images, and progress."""
-    parts = []
-    for i in range(0, len(pixels), 256):
-        parts.append(read(pixels[i : i + 256]))
-        counted.add(len(pixels[i : i + 256]))
+    parts, size = [], images_at_once(pixels)
+    for i in range(0, len(pixels), size):
+        parts.append(read(pixels[i : i + size]))
+        counted.add(len(parts[-1][LOGITS]))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

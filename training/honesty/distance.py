@@ -61,9 +61,10 @@ class Directions:
     def of(cls, features: npt.NDArray[np.floating]) -> Directions:
         values = features.astype(np.float64)
         centre = values.mean(axis=0)
-        _, found = np.linalg.eigh((values - centre).T @ (values - centre) / len(values))
+        values -= centre
+        _, found = np.linalg.eigh(values.T @ values / len(values))
         basis = found[:, ::-1]
-        return cls(centre, basis, (values - centre) @ basis)
+        return cls(centre, basis, values @ basis)
 
     def supported(self, rank: int) -> int:
         """The rank that so many images of so many numbers can support, at most `rank`."""

@@ -135,10 +135,6 @@ def reader(network: Any, features: Iterable[str]) -> Callable[[Any], dict[str, F
     )
 
     def read(pixels_u8: Any) -> dict[str, Features]:
-        rows: dict[str, list[Features]] = {}
-        for i in range(0, len(pixels_u8), 64):
-            for feature, value in run(tf.constant(pixels_u8[i : i + 64])).items():
-                rows.setdefault(feature, []).append(value.numpy())
-        return {feature: np.concatenate(parts) for feature, parts in rows.items()}
+        return {feature: value.numpy() for feature, value in run(tf.constant(pixels_u8)).items()}
 
     return read

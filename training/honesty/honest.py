@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from classifier.card import CalibrationRecord, FamiliarityTrial, InputSpec
 from classifier.engines import Answers, Familiarity, Probabilities
-from training.datasets.dataset import Dataset, Examples
+from training.datasets.dataset import Dataset, Examples, images_at_once
 from training.evaluation.scores import Evaluation
 from training.honesty.checking import familiarity_record
 from training.honesty.choosing import Chosen, choose, read_counted, side_by_side
@@ -83,11 +84,11 @@ def answers_function(network: Any) -> Callable[[Pixels], Answers]:
     return run
 
 
-def answers_to(run: Callable[[Pixels], Answers], examples: Examples, counted: Counted, batch_size: int = 16) -> Answers:
+def answers_to(run: Callable[[Pixels], Answers], examples: Examples, counted: Counted) -> Answers:
     """The answers to all images of a split."""
-    parts = []
-    for i in range(0, len(examples), batch_size):
-        parts.append(run(examples.inputs[i : i + batch_size]))
+    parts, size = [], images_at_once(examples.inputs)
+    for i in range(0, len(examples), size):
+        parts.append(run(examples.inputs[i : i + size]))
         counted.add(len(parts[-1].probabilities))
     return joined_answers(parts)
 
@@ -123,8 +124,8 @@ def honesty_of(
     }
     genuine = after[held_out].familiarity
     if honest.chosen is not None and genuine is not None:
-        outliers = {**to_report(spec, REPORTED), **(others or {})}
-        seen = {kind: _familiarity(honest.run, pixels) for kind, pixels in outliers.items()}
+        outliers = chain(to_report(spec, REPORTED), (others or {}).items())
+        seen = {kind: _familiarity(honest.run, pixels) for kind, pixels in outliers}
         fields["familiarity"] = familiarity_record(honest.chosen, honest.scaled_images, genuine, seen, held_out)
     return fields
 
@@ -150,5 +151,6 @@ def _calibration(
 
 
 def _familiarity(run: Callable[[Pixels], Answers], pixels: Pixels) -> Familiarity:
-    parts = [run(pixels[i : i + 64]).familiarity for i in range(0, len(pixels), 64)]
+    size = images_at_once(pixels)
+    parts = [run(pixels[i : i + size]).familiarity for i in range(0, len(pixels), size)]
     return np.concatenate([part for part in parts if part is not None])

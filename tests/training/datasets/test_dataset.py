@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.datasets.dataset import Dataset, Skipped, Split
+from training.datasets.dataset import Dataset, Skipped, Split, images_at_once
 from training.errors import DatasetError
 
 
@@ -46,3 +46,8 @@ def test_it_describes_itself_in_one_line() -> None:
     splits = {"train": _split([0, 1] * 1000), "test": _split([0, 1])}
     dataset = Dataset("pets", ("cat", "dog"), splits, (Skipped("1.jpg", "empty"),))
     assert dataset.describe() == "pets: train 2,000, test 2 images; 2 classes; files skipped: 1"
+
+
+@pytest.mark.parametrize(("side", "images"), [(32, 64), (224, 6), (2_000, 1)])
+def test_a_network_answers_fewer_images_at_once_the_larger_they_are(side: int, images: int) -> None:
+    assert images_at_once(np.empty((100, side, side, 3), np.uint8)) == images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,8 @@ def test_what_tells_outliers_is_taken_and_everything_tried_is_recorded(network: 
 def test_where_nothing_tells_outliers_none_is_taken_and_the_record_says_so(network: Any, monkeypatch: Any):
     from training.honesty import choosing
 
-    def genuine(spec: InputSpec, split: Split, count: int, seed: int = 0) -> dict[str, Any]:
-        return {"more of the same": np.asarray(dataset(9, count).splits["test"].pixels)}
+    def genuine(spec: InputSpec, split: Split, count: int, seed: int = 0) -> Iterator[Any]:
+        yield "more of the same", np.asarray(dataset(9, count).splits["test"].pixels)
 
     monkeypatch.setattr(choosing, "to_choose", genuine)
     chosen, record = choosing.choose(network, dataset(1), SPEC)
@@ -76,6 +77,7 @@ def test_what_costs_too_much_is_not_taken_however_well_it_tells(network: Any, mo
     assert record is not None
     assert "costs more" in record.reason
     assert [trial for trial in record.tried if trial.cost is not None and trial.auroc >= choosing.GOOD]
+    assert len({trial.features for trial in record.tried if trial.cost is not None}) == 1  # the others cost memory too
 
 
 def test_one_kind_that_nothing_tells_does_not_speak_against_a_method_that_tells_the_others(
@@ -85,9 +87,9 @@ def test_one_kind_that_nothing_tells_does_not_speak_against_a_method_that_tells_
 
     made = choosing.to_choose
 
-    def one_hard_kind(spec: InputSpec, split: Split, count: int, seed: int = 0) -> dict[str, Any]:
-        more = np.asarray(dataset(9, count).splits["test"].pixels)
-        return {**made(spec, split, count, seed), "more of the same": more}
+    def one_hard_kind(spec: InputSpec, split: Split, count: int, seed: int = 0) -> Iterator[Any]:
+        yield from made(spec, split, count, seed)
+        yield "more of the same", np.asarray(dataset(9, count).splits["test"].pixels)
 
     monkeypatch.setattr(choosing, "to_choose", one_hard_kind)
     chosen, record = choosing.choose(network, dataset(1), SPEC)

@@ -24,20 +24,20 @@ def genuine(spec: InputSpec) -> Split:
 @pytest.mark.parametrize("spec", [SPEC, GREY], ids=["colour", "grey"])
 def test_made_outliers_are_what_the_network_takes_and_the_same_each_time(spec: InputSpec):
     for kinds in (to_choose(spec, genuine(spec), 3), to_report(spec, 3)):
-        for pixels in kinds.values():
+        for _, pixels in kinds:
             assert (pixels.dtype, pixels.shape) == (np.uint8, (3, *spec.shape))
-    again, first = to_report(spec, 3), to_report(spec, 3)
+    again, first = dict(to_report(spec, 3)), dict(to_report(spec, 3))
     assert all((again[kind] == first[kind]).all() for kind in first)
 
 
 def test_no_kind_is_used_both_to_choose_and_to_report():
-    assert not set(to_choose(SPEC, genuine(SPEC), 1)) & set(to_report(SPEC, 1))
+    assert not dict(to_choose(SPEC, genuine(SPEC), 1)).keys() & dict(to_report(SPEC, 1)).keys()
 
 
 def test_shuffled_tiles_have_the_genuine_pictures_pixels():
     split = genuine(SPEC)
     known = {tuple(np.sort(picture.ravel())) for picture in split.pixels}
-    assert {tuple(np.sort(picture.ravel())) for picture in to_choose(SPEC, split, 5)["shuffled tiles"]} <= known
+    assert {tuple(np.sort(picture.ravel())) for picture in dict(to_choose(SPEC, split, 5))["shuffled tiles"]} <= known
 
 
 def test_of_another_data_set_the_classes_that_the_model_knows_are_left_out(tmp_path: Path):

@@ -6,7 +6,7 @@ of what the method was chosen for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +119,7 @@ def cropped(genuine: Picture, draw: Draw) -> Picture:
 
 DRAWN_TO_CHOOSE: Mapping[str, Callable[[Draw], Picture]] = {"gradients": gradient, "clouds": clouds, "stripes": stripes}
 CUT_TO_CHOOSE: Mapping[str, Callable[[Picture, Draw], Picture]] = {"shuffled tiles": shuffled, "small crops": cropped}
+KINDS_TO_CHOOSE = len(DRAWN_TO_CHOOSE) + len(CUT_TO_CHOOSE)
 DRAWN_TO_REPORT: Mapping[str, Callable[[Draw], Picture]] = {
     "noise": noise,
     "flat colours": flat,
@@ -128,21 +129,24 @@ DRAWN_TO_REPORT: Mapping[str, Callable[[Draw], Picture]] = {
 }
 
 
-def to_choose(spec: InputSpec, genuine: Split, count: int, seed: int = 0) -> dict[str, Picture]:
-    """Outliers by kind, uint8 [count, height, width, channels], for choosing a method; some are cut from `genuine`."""
+def to_choose(spec: InputSpec, genuine: Split, count: int, seed: int = 0) -> Iterator[tuple[str, Picture]]:
+    """Kinds of outliers for choosing a method, some of them cut from `genuine`: each with its pictures.
+
+    Those are uint8 [count, height, width, channels], and are made when their kind is asked for.
+    """
     draw = np.random.default_rng([seed, 1])
-    drawn = {kind: _drawn(make, spec, count, draw) for kind, make in DRAWN_TO_CHOOSE.items()}
+    for kind, make in DRAWN_TO_CHOOSE.items():
+        yield kind, _drawn(make, spec, count, draw)
     chosen = draw.choice(len(genuine), count, replace=count > len(genuine))
-    return drawn | {
-        kind: np.stack([from_array(cut(genuine.pixels[int(i)], draw), spec) for i in chosen])
-        for kind, cut in CUT_TO_CHOOSE.items()
-    }
+    for kind, cut in CUT_TO_CHOOSE.items():
+        yield kind, np.stack([from_array(cut(genuine.pixels[int(i)], draw), spec) for i in chosen])
 
 
-def to_report(spec: InputSpec, count: int, seed: int = 0) -> dict[str, Picture]:
-    """Outliers by kind, uint8 [count, height, width, channels], for stating what a method is worth."""
+def to_report(spec: InputSpec, count: int, seed: int = 0) -> Iterator[tuple[str, Picture]]:
+    """As `to_choose`, for stating what a method is worth."""
     draw = np.random.default_rng([seed, 2])
-    return {kind: _drawn(make, spec, count, draw) for kind, make in DRAWN_TO_REPORT.items()}
+    for kind, make in DRAWN_TO_REPORT.items():
+        yield kind, _drawn(make, spec, count, draw)
 
 
 def _drawn(make: Callable[[Draw], Picture], spec: InputSpec, count: int, draw: Draw) -> Picture:
