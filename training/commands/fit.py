@@ -47,10 +47,14 @@ AUTO, MINUTES = "auto", 10  # what is typed in a recipe's place, and how long it
 RECORDED = ("card.json", "history.csv", "curves.png", "confusion.png")
 
 
+def _recipe_names(incomplete: str) -> list[str]:
+    return [name for name in (AUTO, *recipe_names("")) if name.startswith(incomplete)]
+
+
 def run(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="auto, or see `sightline recipes`.", autocompletion=recipe_names),
+        typer.Argument(metavar="RECIPE", help="auto, or see `sightline recipes`.", autocompletion=_recipe_names),
     ],
     data: Data,
     models: Annotated[

@@ -421,6 +421,8 @@ OPTIONS = [
     Situation("one epoch", cups, [(fit("--epochs", "1"), 0)]),
     Situation("no epoch", cups, [(fit("--epochs", "0"), 2)], 0),
     Situation("another seed", cups, [(fit("--seed", "5", "-v"), 0)]),
+    Situation("the best that a minute finds", cups, [(fit("--minutes", "1", recipe="auto"), 0)]),
+    Situation("minutes for a recipe", cups, [(fit("--minutes", "3"), 2)], versions=0, says="--minutes is for"),
     Situation("a limit", cups, [(fit("--limit", "4"), 0)]),
     Situation("a limit below the classes", cups, [(fit("--limit", "1"), 1)], 0, says="fewer than one image of each"),
     Situation("float32", cups, [(fit("--precision", "float32", recipe="finetuned"), 0)]),
