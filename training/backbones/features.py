@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.backbones import Backbone
-from training.datasets.dataset import Dataset, images_at_once
+from training.datasets.dataset import Dataset, in_parts
 from training.datasets.pixel_block import PixelBlock
 from training.progress import Counted, Progress, silent
 from training.saving import saving
@@ -82,9 +82,9 @@ class FrozenBackbone:
         self, pixels_u8: PixelBlock, done: Callable[[int], None] = lambda images: None
     ) -> npt.NDArray[np.float32]:
         """uint8 [n, height, width, 3] to float32 [n, k]. Calls `done` with the number of images of each batch."""
-        parts, size = [], images_at_once(pixels_u8)
-        for i in range(0, len(pixels_u8), size):
-            parts.append(self._run(pixels_u8[i : i + size]).numpy())
+        parts = []
+        for some in in_parts(pixels_u8):
+            parts.append(self._run(some).numpy())
             done(len(parts[-1]))
         return np.concatenate(parts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,13 @@ def images_at_once(inputs: npt.NDArray[Any] | PixelFile) -> int:
     No effect on the answers. docs/tuning.md#memory-of-a-fit
     """
     return max(1, min(64, AT_ONCE_BYTES // (inputs.dtype.itemsize * int(np.prod(inputs.shape[1:])))))
+
+
+def in_parts(inputs: npt.NDArray[Any] | PixelFile, size: int | None = None) -> Iterator[npt.NDArray[Any]]:
+    """The images of a split in their order, `size` at a time or as many as a network answers at once."""
+    size = size or images_at_once(inputs)
+    for i in range(0, len(inputs), size):
+        yield inputs[i : i + size]
 
 
 @dataclass(frozen=True, order=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from classifier.card import BackboneRecord, DataCheckRecord, Precision
 from classifier.engines import Probabilities
-from training.datasets.dataset import Dataset, Examples, images_at_once
+from training.datasets.dataset import Dataset, Examples, in_parts
 from training.fitting.class_weights import Weights
 from training.fitting.run import Epoch
 from training.progress import Counted, Progress, silent
@@ -28,9 +28,9 @@ def in_batches(
     counted: Counted | None = None,
 ) -> Probabilities:
     """The answers to a split, float32 [n, classes], with at most so many images at once."""
-    rows, size = [], batch_size or images_at_once(split.inputs)
-    for i in range(0, len(split), size):
-        rows.append(infer(split.inputs[i : i + size]))
+    rows = []
+    for some in in_parts(split.inputs, batch_size):
+        rows.append(infer(some))
         if counted:
             counted.add(len(rows[-1]))
     return np.concatenate(rows)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.card import FamiliarityTrial, InputSpec, Method, MethodTrial
-from training.datasets.dataset import Dataset, Split, images_at_once
+from training.datasets.dataset import Dataset, Split, in_parts
 from training.honesty import methods
 from training.honesty.detection import auroc, false_positive_rate
 from training.honesty.distance import Directions, Distance
@@ -109,9 +109,9 @@ def _best(tried: Iterable[_Tried], most: float) -> _Tried | None:
 
 def read_counted(read: Any, pixels: Any, counted: Counted) -> Rows:
     """The features of all images, and progress."""
-    parts, size = [], images_at_once(pixels)
-    for i in range(0, len(pixels), size):
-        parts.append(read(pixels[i : i + size]))
+    parts = []
+    for some in in_parts(pixels):
+        parts.append(read(some))
         counted.add(len(parts[-1][LOGITS]))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from classifier.card import CalibrationRecord, FamiliarityTrial, InputSpec
 from classifier.engines import Answers, Familiarity, Probabilities
-from training.datasets.dataset import Dataset, Examples, images_at_once
+from training.datasets.dataset import Dataset, Examples, in_parts
 from training.evaluation.scores import Evaluation
 from training.honesty.checking import familiarity_record
 from training.honesty.choosing import Chosen, choose, read_counted, side_by_side
@@ -86,9 +86,9 @@ def answers_function(network: Any) -> Callable[[Pixels], Answers]:
 
 def answers_to(run: Callable[[Pixels], Answers], examples: Examples, counted: Counted) -> Answers:
     """The answers to all images of a split."""
-    parts, size = [], images_at_once(examples.inputs)
-    for i in range(0, len(examples), size):
-        parts.append(run(examples.inputs[i : i + size]))
+    parts = []
+    for some in in_parts(examples.inputs):
+        parts.append(run(some))
         counted.add(len(parts[-1].probabilities))
     return joined_answers(parts)
 
@@ -151,6 +151,5 @@ def _calibration(
 
 
 def _familiarity(run: Callable[[Pixels], Answers], pixels: Pixels) -> Familiarity:
-    size = images_at_once(pixels)
-    parts = [run(pixels[i : i + size]).familiarity for i in range(0, len(pixels), size)]
+    parts = [run(some).familiarity for some in in_parts(pixels)]
     return np.concatenate([part for part in parts if part is not None])
