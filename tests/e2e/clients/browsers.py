@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ import pytest
 from tests.e2e.servers import ROOT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+sync_api.expect.set_options(timeout=15_000)  # ms; a busy machine draws late
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MARKS = [
@@ -78,6 +80,14 @@ def choose(page: sync_api.Page, *files: tuple[str, bytes]) -> None:
 def give(page: sync_api.Page, kind: str, name: str, content: bytes | str) -> None:
     """Paste or drop a file, or text where it has no name."""
     page.evaluate(_TRANSFER, [kind, name, content if isinstance(content, str) else base64.b64encode(content).decode()])
+
+
+def until(page: sync_api.Page, condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Wait for what the test itself sees; Playwright calls its listeners and routes only while it is waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "this took too long"
+        page.wait_for_timeout(20)
 
 
 def check_accessible(page: sync_api.Page) -> None:

@@ -26,6 +26,7 @@ from tests.e2e.clients.browsers import (
     opened,
     sync_api,
     take_picture,
+    until,
 )
 from tests.e2e.servers import Server
 from tests.service.pictures import TEXT, jpeg
@@ -268,6 +269,7 @@ def test_many_files_show_progress_and_can_be_cancelled(page: sync_api.Page):
     choose(page, *((f"{number}.jpg", jpeg()) for number in range(12)))
     expect(page.locator("#done")).to_have_text("0 of 12 pictures are done")
     expect(page.locator(".result[data-state=sending]")).to_have_count(4)
+    until(page, lambda: len(held) == 4)  # the page says that it sends before the requests are on their way
     for route in held[:2]:
         route.continue_()
     expect(page.locator("#done")).to_contain_text("2 of 12")
