@@ -14,7 +14,8 @@ Article: states no figure
 Differences from the articles of these data sets: all but the images and, of the features, their splits. The images are
 enlarged, and grey ones copied to three channels, because the pretrained network knows photos. `cifar-10-finetuned`
 holds out the images that `cifar-10-fast` does. It trains all of the network but its first block, since small pictures
-are unlike photos from the first edges on; batch normalisation stays as it was.
+are unlike photos from the first edges on. Batch normalisation stays as it was
+(docs/tuning.md#batch-normalisation-while-fine-tuning).
 """
 
 from __future__ import annotations
