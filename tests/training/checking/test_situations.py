@@ -132,7 +132,7 @@ SITUATIONS = [
         {},
         {},
         "6 files cannot be read",
-        "class a has 0 images",
+        "class a has 0 images besides 3 files that are left out",
     ),
     Situation(
         "a link to a class, and links in a circle",

@@ -13,6 +13,7 @@ from training.datasets.dataset import Skipped, Split, gathered
 from training.datasets.decoding import LabelledFile
 from training.datasets.folders.assignment import Digest, assign
 from training.datasets.folders.contents import PlacedFile
+from training.datasets.folders.labels import in_order
 from training.datasets.folders.layout import ALL
 from training.datasets.listing import Leaders
 from training.datasets.near_copies import find_pairs, grey_pictures, leaders
@@ -26,27 +27,41 @@ Plan = dict[str, list[LabelledFile]]
 
 @dataclass(frozen=True)
 class Dealer:
-    """Deals files by their `digests`; each of `fractions` is the part that is expected in a split besides train."""
+    """Deals files by their `digests`; each of `fractions` is the part that is expected in a split besides train.
+
+    `found` are all files, also those that are not dealt; `left_out` says why of some.
+    """
 
     path: Path
-    labels: Sequence[str]
+    found: Sequence[PlacedFile]
     digests: Mapping[str, Digest]
     fractions: Mapping[str, float]
     seed: int
+    left_out: Sequence[Skipped] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in column order."""
+        return in_order(file.label for file in self.found)
 
     def plan(
         self, files: Sequence[PlacedFile], damaged: Sequence[Skipped] = (), near_copies: Leaders | None = None
     ) -> Plan:
         """The files of the three splits: those that are given, and the others assigned out of train.
 
-        Raises DatasetError where a class has too few files; it names the first of the `damaged` ones then.
+        Raises DatasetError where a class has too few files; it says how many others there are, and why one is left out.
         """
         missing = self._missing(files)
+        splits = ("train", *sorted(missing, reverse=True))
         plan: Plan = {name: [] for name in SPLITS}
         for column, label in enumerate(self.labels):
             in_class = [file for file in files if file.label == label]
             dealt = [file for file in in_class if file.split in (ALL, "train")]
-            _check_enough(self.path, label, len(dealt), ("train", *sorted(missing, reverse=True)), damaged)
+            if len(dealt) < len(splits):
+                raise DatasetError(
+                    f"{self.path}: class {label} has {len(dealt)} images{self._besides(label, dealt, damaged)}, and "
+                    f"{', '.join(splits)} need one each at least; add photos or remove the class"
+                )
             assigned = assign([self.digests[file.name] for file in dealt], missing, self.seed, near_copies)
             given = [(file, file.split) for file in in_class if file.split not in (ALL, "train")]
             for file, split in (*zip(dealt, assigned, strict=True), *given):
@@ -71,17 +86,16 @@ class Dealer:
         given = {file.split for file in files}
         return {name: fraction for name, fraction in self.fractions.items() if name not in given}
 
+    def _besides(self, label: str, dealt: Sequence[PlacedFile], damaged: Sequence[Skipped]) -> str:
+        """As ` besides 3 files that are left out (the file is empty)`, of one class."""
+        others = {file.name for file in self.found if file.label == label and file.split in (ALL, "train")}
+        others -= {file.name for file in dealt}
+        count = "one file that is" if len(others) == 1 else f"{len(others):,} files that are"
+        why = next((f" ({each.reason})" for each in (*damaged, *self.left_out) if each.file in others), "")
+        return f" besides {count} left out{why}" if others else ""
+
     def _leaders(self, splits: Iterable[Split], names: Sequence[str], progress: Progress) -> Leaders:
         counted = Counted(progress, "looking for near copies", len(names))
         seen = [(content_hashes(split.pixels), grey_pictures(split.pixels, counted)) for split in splits]
         contents, grey = (np.concatenate(of_all) for of_all in zip(*seen, strict=True))
         return leaders(find_pairs(contents, grey, progress), [self.digests[name] for name in names])
-
-
-def _check_enough(path: Path, label: str, images: int, splits: Sequence[str], damaged: Sequence[Skipped]) -> None:
-    if images < len(splits):
-        besides = f" besides {len(damaged):,} files that are left out ({damaged[0].reason})" if damaged else ""
-        raise DatasetError(
-            f"{path}: class {label} has {images} images{besides}, and {', '.join(splits)} need one each at least; "
-            "add photos or remove the class"
-        )

@@ -72,7 +72,7 @@ class Folders:
             readable = [file for file in layout.files if file.name in digests]
             files, repeated = without_repetitions(readable, digests, self.drop_conflicts)
             left_out = [*layout.left_out, *unreadable, *repeated]
-            dealer = self._dealer(path, labels, digests)
+            dealer = self._dealer(path, layout, digests, (*unreadable, *repeated))
             splits, damaged = _decode(archive, files, dealer, spec, limit, progress)
             splits = dealer.together(splits, files, limit, progress)
         return Dataset(stem_of(path), labels, splits, (*left_out, *damaged), lookalikes(labels))
@@ -90,14 +90,13 @@ class Folders:
             left_out=layout.left_out,
             warnings=lookalikes(labels),
             refused=_why_refused(archive.path, layout),
-            deal=lambda *known: self._dealt(archive.path, layout, labels, *known),
+            deal=lambda *known: self._dealt(archive.path, layout, *known),
         )
 
     def _dealt(
         self,
         path: Path,
         layout: Layout,
-        labels: Sequence[str],
         listed: Sequence[Listed],
         digests: Mapping[int, Digest],
         near_copies: Leaders,
@@ -106,7 +105,7 @@ class Folders:
         known = {listed[i].name: digest for i, digest in digests.items()}
         files, _ = without_repetitions([f for f in layout.files if f.name in known], known, drop_conflicts=True)
         try:
-            plan = self._dealer(path, labels, known).plan(files, near_copies=near_copies)
+            plan = self._dealer(path, layout, known).plan(files, near_copies=near_copies)
         except DatasetError as error:
             raise DatasetError(_reason(path, error)) from None
         dealt = {known[file.name]: split for split, chosen in plan.items() for file in chosen}
@@ -117,9 +116,11 @@ class Folders:
             for split in [dealt.get(digests.get(i, b""), image.split)]
         ]
 
-    def _dealer(self, path: Path, labels: Sequence[str], digests: Mapping[str, Digest]) -> Dealer:
+    def _dealer(
+        self, path: Path, layout: Layout, digests: Mapping[str, Digest], left_out: Sequence[Skipped] = ()
+    ) -> Dealer:
         fractions = {"test": self.test_fraction, "validation": self.validation_fraction}
-        return Dealer(path, labels, digests, fractions, self.split_seed)
+        return Dealer(path, layout.files, digests, fractions, self.split_seed, left_out)
 
 
 def _decode(

@@ -302,7 +302,7 @@ def test_a_folder_of_heic_photos_is_called_so(tmp_path: Path, monkeypatch: pytes
     files = {f"{kind}/IMG_{i}.HEIC": HEIC + bytes([i]) + kind.encode() for kind in ("cup", "plate") for i in range(3)}
     path = folder_of(tmp_path / "p", files)
     assert Folders().recognises(path)
-    with pytest.raises(DatasetError, match=r"class cup has 0 images besides 6 files .*HEIC picture.*sightline\[heif\]"):
+    with pytest.raises(DatasetError, match=r"class cup has 0 images besides 3 files .*HEIC picture.*sightline\[heif\]"):
         Folders().load(path, SPEC)
 
 
@@ -321,9 +321,18 @@ def test_the_only_image_of_a_split_may_turn_out_to_be_damaged(tmp_path: Path) ->
 
 
 def test_a_class_of_damaged_files_alone_is_an_error_that_says_so(tmp_path: Path) -> None:
-    files = _photos(1, 5) | {f"b/{i}.jpg": b"\xff\xd8\xff" + bytes([i]) for i in range(4)}
-    with pytest.raises(DatasetError, match="class b has 0 images besides 4 files that are left out"):
-        Folders().load(folder_of(tmp_path / "p", files), SPEC)
+    broken = {f"b/{i}.jpg": b"\xff\xd8\xff" + bytes([i]) for i in range(4)} | {"a/9.jpg": b"\xff\xd8"}
+    with pytest.raises(DatasetError, match=r"class b has 0 images besides 4 files that are left out \(the JPEG"):
+        Folders().load(folder_of(tmp_path / "p", _photos(1, 5) | broken), SPEC)
+
+
+def test_a_class_of_one_image_and_its_copies_is_an_error_that_says_so(tmp_path: Path) -> None:
+    one = _photos(1, 1)["a/IMG_0000.jpg"]
+    files = {name.replace("a/", "c/"): body for name, body in _photos(1, 5).items()}
+    for copies, said in ((1, "one file that is"), (4, "4 files that are")):
+        same = {f"b/{n}.jpg": one + b"b" for n in range(copies + 1)}
+        with pytest.raises(DatasetError, match=rf"class b has 1 images besides {said} left out \(a copy, byte for"):
+            Folders().load(folder_of(tmp_path / str(copies), files | same), SPEC)
 
 
 def test_a_single_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
