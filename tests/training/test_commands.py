@@ -46,6 +46,11 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().out.splitlines()) > 4
 
 
+def test_the_help_of_fit_says_how_long_a_search_may_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--help"]) == 0
+    assert "auto (10 minutes; else --minutes N)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["--help"], ["fit", "--help"]], ids=" ".join)
 def test_what_needs_no_network_does_not_wait_for_tensorflow(arguments: list[str]) -> None:
     code = (
@@ -91,7 +96,7 @@ def test_what_does_not_go_with_a_search_of_the_recipe_is_refused(
 def test_a_mistake_is_named_in_one_line_and_by_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "asl-augmentd", "--data", "."]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: no recipe 'asl-augmentd'")
+    assert said.startswith("error: no recipe 'asl-augmentd'; there is: auto, ")
     assert len(said.splitlines()) == 1
 
 

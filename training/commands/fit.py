@@ -54,7 +54,11 @@ def _recipe_names(incomplete: str) -> list[str]:
 def run(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="auto, or see `sightline recipes`.", autocompletion=_recipe_names),
+        typer.Argument(
+            metavar="RECIPE",
+            help=f"auto ({MINUTES} minutes; else --minutes N), or see `sightline recipes`.",
+            autocompletion=_recipe_names,
+        ),
     ],
     data: Data,
     models: Annotated[
@@ -219,7 +223,7 @@ def _recipe(name: str, backbone: str | None) -> Recipe:
     from training.recipes import recipe_named
     from training.recipes.recipe import RecipeError
 
-    recipe = recipe_named(name)
+    recipe = recipe_named(name, AUTO)
     if backbone is None:
         return recipe
     if recipe.backbone is None:

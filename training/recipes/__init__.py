@@ -40,9 +40,9 @@ RECIPES = {
 FOR_ANY_IMAGES = {recipe.name: recipe for recipe in (pretrained.FEATURES, pretrained.FINETUNED)}
 
 
-def recipe_named(name: str) -> Recipe:
-    """Look a recipe up. Raises RecipeError listing those there are."""
+def recipe_named(name: str, *others: str) -> Recipe:
+    """Look a recipe up. Raises RecipeError listing those there are, and what `others` the caller takes."""
     known = RECIPES | FOR_ANY_IMAGES
     if name not in known:
-        raise RecipeError(f"no recipe {name!r}; there is: {', '.join(known)}")
+        raise RecipeError(f"no recipe {name!r}; there is: {', '.join((*others, *known))}")
     return known[name]
