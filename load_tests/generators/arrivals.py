@@ -42,7 +42,8 @@ _STEP = re.compile(rb"(%s);dur=([0-9.]+)" % b"|".join(step.encode() for step in 
 class Answer(NamedTuple):
     """What became of one request.
 
-    `took_s` counts from the last byte sent, `sent_at` on the monotonic clock; `late_s` is how much later than due.
+    `took_s` counts from `sent_at` on the monotonic clock: when the last byte was sent, less the `waited_s` for a free
+    connection. `late_s` is how much later than due.
     `content` is the whole answer, or as much as came where `fault` says why there is no more.
     """
 
@@ -51,6 +52,7 @@ class Answer(NamedTuple):
     content: bytes
     sent_at: float = 0.0
     fault: Fault = ""
+    waited_s: float = 0.0
 
     @property
     def status(self) -> str:
@@ -67,7 +69,7 @@ class Connections:
         self._most = most
         self._within_s = answer_within_s
         self._free: deque[socket.socket] = deque()  # taken in turn, so that none is idle until the server closes it
-        self._waiting: dict[socket.socket, tuple[float, float]] = {}  # when a request was sent, and how late
+        self._waiting: dict[socket.socket, tuple[float, float, float]] = {}  # sent_at, late_s and waited_s
         self._answers: list[Answer] = []
 
     def post(self, requests: Iterable[bytes], due_s: Iterable[float]) -> list[Answer]:
@@ -116,7 +118,7 @@ class Connections:
             sent_at = time.monotonic()
         except OSError:
             pass  # answered before it was read to its end, or broken off: reading says which
-        self._waiting[connection] = (sent_at - waited_s, wanted - due)
+        self._waiting[connection] = (sent_at - waited_s, wanted - due, waited_s)
         return True
 
     def _read_some(self) -> None:
@@ -132,8 +134,8 @@ class Connections:
         return len(readable)
 
     def _keep(self, connection: socket.socket, content: bytes, fault: Fault) -> None:
-        sent_at, late_s = self._waiting.pop(connection)
-        self._answers.append(Answer(time.monotonic() - sent_at, late_s, content, sent_at, fault))
+        sent_at, late_s, waited_s = self._waiting.pop(connection)
+        self._answers.append(Answer(time.monotonic() - sent_at, late_s, content, sent_at, fault, waited_s))
         if fault or _CLOSES.search(content.partition(b"\r\n\r\n")[0]):
             connection.close()
         else:

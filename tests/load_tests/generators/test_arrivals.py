@@ -73,6 +73,14 @@ def test_a_connection_that_the_server_closes_is_opened_anew(listener: socket.soc
     assert [(answer.status, answer.content) for answer in posted(listener, WHOLE, WHOLE)] == [("200", WHOLE)] * 2
 
 
+def test_what_a_request_waited_for_a_connection_is_known(listener: socket.socket, monkeypatch: pytest.MonkeyPatch):
+    clock = itertools.count(1.0)
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))  # a second passes between two looks at it
+    first, second = posted(listener, WHOLE, WHOLE)
+    assert (first.waited_s, second.waited_s) == (1.0, 2.0)
+    assert second.took_s > second.waited_s
+
+
 def test_an_answer_that_breaks_off_is_kept_as_far_as_it_came(listener: socket.socket):
     (answer,) = posted(listener, WHOLE[:-1])
     assert (answer.status, answer.content) == ("broken off", WHOLE[:-1])
