@@ -137,8 +137,7 @@ def _rows_into(file: TextIO, card: Card) -> Callable[[Path, Seen | SightlineErro
         if isinstance(answer, SightlineError):
             writer.writerow([*head, "", "", "", "", answer.code])
         else:
-            known = ["" if value is None else value for value in (answer.familiar, answer.familiarity)]
-            writer.writerow([*head, *answer.predictions[0], *known, ""])
+            writer.writerow([*head, *answer.predictions[0], answer.familiar, answer.familiarity, ""])
         file.flush()
 
     return say

@@ -65,7 +65,7 @@ class Table:
         if self._writer is None:
             self._rows.append(row)
         else:
-            self._writer.writerow(["" if value is None else value for value in row])
+            self._writer.writerow(row)
 
     def _write_parquet(self) -> None:
         import pyarrow
