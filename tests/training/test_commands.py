@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -62,12 +63,42 @@ def test_what_needs_no_network_does_not_wait_for_tensorflow(arguments: list[str]
     subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize(("command", "backend"), [("fit", "torch"), ("preview", "torch"), ("preview", "jax")])
 def test_training_on_another_backend_of_keras_is_refused(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, backend: str, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    assert main([command, "asl-augmented", "--data", str(photos)]) == 1
+    assert f"this runs on TensorFlow, and KERAS_BACKEND is {backend}; unset it" in capsys.readouterr().err
+
+
+TWO_WORKERS = json.dumps(
+    {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "config"),
+    [("auto", ""), ("features --folds 2", ""), ("asl-augmented", TWO_WORKERS)],
+    ids=["auto", "folds", "two workers"],
+)
+def test_on_jax_only_one_fit_on_one_machine_is_made(
+    words: str, config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert main(["fit", "asl-augmented", "--data", str(photos), "--models", str(tmp_path)]) == 1
-    assert "training runs on TensorFlow, and KERAS_BACKEND is jax; unset it" in capsys.readouterr().err
+    monkeypatch.setenv("TF_CONFIG", config)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "jax" or None)
+    assert main(["fit", *words.split(), "--data", "."]) == 1
+    assert "KERAS_BACKEND=jax trains one recipe on one machine; unset it" in capsys.readouterr().err
+
+
+def test_a_fit_on_jax_where_that_is_not_installed_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["fit", "features", "--data", "."]) == 1
+    assert 'KERAS_BACKEND is jax, which is not installed: `pip install "sightline[jax]"`' in capsys.readouterr().err
 
 
 def test_the_list_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:

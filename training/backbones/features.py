@@ -65,18 +65,21 @@ class FrozenBackbone:
 
     def __init__(self, backbone: Backbone, shape: tuple[int, int, int]) -> None:
         import keras
-        import tensorflow as tf
 
         pixels = keras.Input(shape, dtype="uint8", name="pixels")
         self.network = network = keras.Model(pixels, backbone.build(pixels, True))
         self.name = backbone.name
         self.shape = shape
         self.weights_sha256 = weights_sha256(network)
-        self._run = tf.function(
-            lambda batch: network(batch, training=False),
-            input_signature=[tf.TensorSpec((None, *shape), tf.uint8)],
-            jit_compile=False,
-        )
+        self._run = network.predict_on_batch
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self._run = tf.function(
+                lambda batch: network(batch, training=False),
+                input_signature=[tf.TensorSpec((None, *shape), tf.uint8)],
+                jit_compile=False,
+            )
 
     def features(
         self, pixels_u8: PixelBlock, done: Callable[[int], None] = lambda images: None
@@ -84,7 +87,7 @@ class FrozenBackbone:
         """uint8 [n, height, width, 3] to float32 [n, k]. Calls `done` with the number of images of each batch."""
         parts = []
         for some in in_parts(pixels_u8):
-            parts.append(self._run(some).numpy())
+            parts.append(np.asarray(self._run(some)))
             done(len(parts[-1]))
         return np.concatenate(parts)
 

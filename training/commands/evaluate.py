@@ -56,7 +56,7 @@ def run(
     from classifier.store import ModelStore
     from training.evaluation.fitted_images import read_fitted_images
     from training.evaluation.images import read_images
-    from training.fitting.tensorflow_import import import_tensorflow_to_answer
+    from training.fitting.backend import import_tensorflow_to_answer
     from training.progress import Counted, ProgressLines
 
     store = ModelStore(models)

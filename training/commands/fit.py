@@ -80,7 +80,9 @@ def run(
     limit: Limit = None,
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="Not efficientnet-lite0.")] = None,
     precision: FitPrecision = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last complete epoch.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last complete epoch, also of JAX.")
+    ] = False,
     folds: Annotated[
         int | None,
         typer.Option(parser=whole_number(2), metavar="K", help="Cross-validate with K networks; saves no version."),
@@ -113,16 +115,16 @@ def run(
     from classifier.store import ModelStore
     from training.checking.check import check_decoded
     from training.datasets import Folders, load_dataset
+    from training.fitting.backend import import_to_train, on_jax
     from training.fitting.distributed.cluster import cluster_of
-    from training.fitting.tensorflow_import import import_tensorflow
     from training.progress import ProgressLines
     from training.reports.checking.text import warnings
     from training.reports.findings import findings
     from training.target import check_name, check_record, check_same_model, check_writable, claimed, claimed_run
 
     began, auto = time.monotonic(), recipe == AUTO
-    check_tensorflow()
     cluster = cluster_of(os.environ)
+    _check_backend(one_fit=not (auto or folds or cluster.workers > 1))
     _check_choices(cluster, resume, restart, folds)
     _check_auto(auto, minutes, one_network=not (epochs or folds or cluster.workers > 1))
     if name is not None:
@@ -142,7 +144,7 @@ def run(
         listing = runs / f"{name}.left-out.txt"
         said = [*findings(dataset, listing), *warnings(checked, data)]
         print("".join(f"{line}\n" for line in said), end="", flush=True)  # one write: who reads a line may be gone
-        import_tensorflow()
+        import_to_train()
         replicas = _joined(cluster)
     from training.fitting.auto import Search
     from training.fitting.options import FitOptions
@@ -180,7 +182,24 @@ def run(
                     if auto
                     else _fit(chosen, dataset, options, replicas)
                 )
-                _save_version(replace(fitted, data_check=checked.record), options, models, record, data)
+                if on_jax():
+                    _say_how_to_save(fitted, options)
+                else:
+                    _save_version(replace(fitted, data_check=checked.record), options, models, record, data)
+
+
+def _check_backend(*, one_fit: bool) -> None:
+    """Raise TrainingUnavailable or ModuleNotFoundError where the library under Keras is missing, or cannot do this."""
+    from training.fitting.backend import TrainingUnavailable, check_jax, on_jax
+
+    if not on_jax():
+        check_tensorflow()
+        return
+    check_jax()
+    if not one_fit:
+        raise TrainingUnavailable(
+            f"KERAS_BACKEND=jax trains one recipe on one machine; unset it for {AUTO}, --folds and TF_CONFIG"
+        )
 
 
 def _check_choices(cluster: Cluster, resume: bool, restart: bool, folds: int | None) -> None:
@@ -201,8 +220,11 @@ def _check_auto(auto: bool, minutes: int | None, *, one_network: bool) -> None:
 
 def _joined(cluster: Cluster) -> Replicas | None:
     """The devices that fit together, once all workers are there."""
+    from training.fitting.backend import on_jax
     from training.fitting.distributed.replicas import replicas_of
 
+    if on_jax():
+        return None
     if cluster.workers > 1:
         print(f"{cluster}: waiting for the others", flush=True)
     return replicas_of(cluster)
@@ -267,6 +289,15 @@ def _fit_auto(search: Search, features: Recipe, finetuned: Recipe) -> Fitted:
     seen = cached_features(recipe.backbone, recipe.input.shape, dataset, options.feature_folder, known)
     print(advice_line(dataset, most_wanted(seen.together)), flush=True)
     return fitted
+
+
+def _say_how_to_save(fitted: Fitted, options: FitOptions) -> None:
+    """The precision may be another one by itself where the version is saved."""
+    print(
+        f"trained {len(fitted.history)} epochs, kept in {options.run_folder}; to save the version, where TensorFlow is "
+        f"installed: the same command without KERAS_BACKEND, with --resume --precision {fitted.precision}",
+        flush=True,
+    )
 
 
 def _save_version(fitted: Fitted, options: FitOptions, models: Path, record: Path | None, data: Path) -> None:

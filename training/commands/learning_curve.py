@@ -38,7 +38,7 @@ def run(
     from training.datasets import load_dataset
     from training.evaluation.learning_curve import Measurement, pool
     from training.evaluation.points import read_points, write_points
-    from training.fitting.tensorflow_import import import_tensorflow
+    from training.fitting.backend import import_tensorflow
     from training.recipes import recipe_named
     from training.recipes.recipe import RecipeError
     from training.target import check_record, claimed_run

@@ -30,7 +30,7 @@ def run(
     from training.datasets import load_dataset
     from training.evaluation.json_records import write_record
     from training.evaluation.rates import RATES
-    from training.fitting.tensorflow_import import import_tensorflow
+    from training.fitting.backend import import_tensorflow
     from training.recipes import recipe_named
     from training.target import check_record
 

@@ -28,8 +28,8 @@ def run(
 ) -> None:
     from classifier.images import encode_png
     from training.datasets import Folders, load_dataset
+    from training.fitting.backend import import_tensorflow
     from training.fitting.options import FitOptions
-    from training.fitting.tensorflow_import import import_tensorflow
     from training.progress import ProgressLines
     from training.recipes import recipe_named
     from training.reports.findings import findings

@@ -16,7 +16,7 @@ def run(model: Model, data: Data, models: Models) -> None:
     from training.errors import DatasetError
     from training.evaluation.images import read_images
     from training.evaluation.scores import Evaluation
-    from training.fitting.tensorflow_import import import_tensorflow
+    from training.fitting.backend import import_tensorflow
 
     check_tensorflow()
     import_tensorflow()

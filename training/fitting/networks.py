@@ -125,7 +125,7 @@ def _compile(network: Any, optimizer: Optimizer, label_smoothing: float) -> None
         optimizer=optimizer,
         loss=keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing) if binary else _loss(label_smoothing),
         metrics=["accuracy"],
-        jit_compile=False,  # docs/tuning.md#xla-while-fitting
+        jit_compile=keras.backend.backend() == "jax",  # docs/tuning.md#xla-while-fitting
     )
 
 

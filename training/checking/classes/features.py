@@ -53,7 +53,7 @@ def extractor(asked: Asked, largest: int) -> Extractor | None:
     installed = all(importlib.util.find_spec(name) for name in ("tensorflow", WEIGHTS))
     if asked == "simple" or (asked == "auto" and not installed):
         return SIMPLE_EXTRACTOR
-    from training.fitting.tensorflow_import import import_tensorflow  # here: TensorFlow takes seconds
+    from training.fitting.backend import import_tensorflow  # here: TensorFlow takes seconds
 
     import_tensorflow()
     from training.backbones import backbone_named

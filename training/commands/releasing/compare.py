@@ -40,7 +40,7 @@ def run(
 ) -> None:
     from classifier.store import ModelStore
     from training.evaluation.comparison.compare import compare
-    from training.fitting.tensorflow_import import import_tensorflow_to_answer
+    from training.fitting.backend import import_tensorflow_to_answer
     from training.progress import ProgressLines
     from training.reports.comparison.page import write_page
     from training.reports.comparison.sheet import write_sheet

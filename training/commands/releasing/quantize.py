@@ -33,7 +33,7 @@ def run(
 
     from classifier.store import ModelStore
     from training.evaluation.images import read_fitted_on
-    from training.fitting.tensorflow_import import import_tensorflow
+    from training.fitting.backend import import_tensorflow
     from training.progress import ProgressLines
     from training.releasing.policy import FILE, read_policy
 

@@ -42,7 +42,7 @@ def run(
 ) -> int:
     from classifier.store import ModelStore
     from training.evaluation.comparison.compare import compare
-    from training.fitting.tensorflow_import import import_tensorflow_to_answer
+    from training.fitting.backend import import_tensorflow_to_answer
     from training.progress import ProgressLines
     from training.releasing.bento import build
     from training.releasing.policy import FILE, read_policy

@@ -19,9 +19,14 @@ class SGDWithMultipliers(keras.optimizers.SGD):  # type: ignore[misc]  # Keras s
         super().__init__(**settings)
         self.multipliers = multipliers
 
+    def build(self, variables: Sequence[Any]) -> None:
+        super().build(variables)
+        self.built_for = [variable.path for variable in variables]
+
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        assert trainable_variables is not None  # noqa: S101  (Keras names them while it fits)
-        scaled = [grad * self._multiplier(v.path) for grad, v in zip(grads, trainable_variables, strict=True)]
+        # A fit on TensorFlow names the variables, one on JAX does not.
+        paths = [variable.path for variable in trainable_variables] if trainable_variables else self.built_for
+        scaled = [grad * self._multiplier(path) for grad, path in zip(grads, paths, strict=True)]
         super().apply(scaled, trainable_variables)
 
     def _multiplier(self, path: str) -> float:

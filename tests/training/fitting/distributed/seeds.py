@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.datasets import load_dataset
+from training.fitting.backend import import_tensorflow
 from training.fitting.distributed.cluster import ALONE, cluster_of
 from training.fitting.distributed.replicas import Replicas, replicas_of
 from training.fitting.options import FitOptions
-from training.fitting.tensorflow_import import import_tensorflow
 from training.layers.heads import softmax
 from training.layers.layer import Layer
 from training.recipes import RECIPES

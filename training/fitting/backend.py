@@ -1,7 +1,8 @@
-"""TensorFlow's import without its start-up lines."""
+"""The library under Keras, of which a process has one, imported without its start-up lines."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import Literal
 
@@ -18,6 +19,31 @@ class TrainingUnavailable(SightlineError):
     title = "Training is not available"
 
 
+def on_jax() -> bool:
+    """Whether Keras runs on JAX, as KERAS_BACKEND says: that trains, but saves no version."""
+    return os.environ.get("KERAS_BACKEND") == "jax"
+
+
+def check_jax() -> None:
+    """Raise TrainingUnavailable, at once, where JAX is not installed."""
+    if not importlib.util.find_spec("jax"):
+        raise TrainingUnavailable('KERAS_BACKEND is jax, which is not installed: `pip install "sightline[jax]"`')
+
+
+def import_to_train() -> None:
+    """As `import_tensorflow`, but for JAX where Keras runs on that."""
+    if not on_jax():
+        import_tensorflow()
+        return
+    os.environ.setdefault(LEVEL, "2")  # XLA reads TensorFlow's
+    with stderr_kept_back():
+        import jax
+        import keras
+
+        jax.devices()
+        keras.utils.set_random_seed(0)  # it imports TensorFlow too, where that is installed
+
+
 def import_tensorflow() -> None:
     """Import TensorFlow and let it look for devices, keeping back what it says meanwhile: nothing a person can act on.
 
@@ -25,7 +51,9 @@ def import_tensorflow() -> None:
     TrainingUnavailable.
     """
     if (backend := os.environ.get("KERAS_BACKEND") or "tensorflow") != "tensorflow":
-        raise TrainingUnavailable(f"training runs on TensorFlow, and KERAS_BACKEND is {backend}; unset it")
+        raise TrainingUnavailable(
+            f"this runs on TensorFlow, and KERAS_BACKEND is {backend}; unset it (only `fit RECIPE` runs on JAX too)"
+        )
     os.environ.setdefault(LEVEL, "3" if os.environ.get(TF_CONFIG) else "2")  # a lost worker has a line of ours
     with stderr_kept_back():
         _import()
