@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).parents[2]
+ENGINE = os.environ.get("E2E_ENGINE", "auto")  # of the server that most tests share
+LIBRARY = "jaxlib" if ENGINE == "jax" else "openvino"  # which its process has in memory then
 
 
 @dataclass(frozen=True)

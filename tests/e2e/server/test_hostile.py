@@ -17,7 +17,7 @@ from PIL import Image
 
 from load_tests.chaos import unfolding
 from load_tests.chaos.attacks import KINDS, Attack, attacks, lying_header, png_bomb, swollen_webp
-from tests.e2e.servers import Server
+from tests.e2e.servers import LIBRARY, Server
 from tests.hostile import drawn
 from tests.hostile.hostile import Hostile
 from tests.service.pictures import jpeg
@@ -29,7 +29,7 @@ PREDICT = f"/v1/models/{COLOUR}/predict"
 
 
 def worker_of(server: Server) -> int:
-    (pid,) = [p for p in server.process_ids()[1:] if "openvino" in Path(f"/proc/{p}/maps").read_text()]
+    (pid,) = [p for p in server.process_ids()[1:] if LIBRARY in Path(f"/proc/{p}/maps").read_text()]
     return pid
 
 

@@ -20,7 +20,7 @@ import pytest
 from classifier.engines import EngineOptions
 from classifier.loaded_model import LoadedModel
 from classifier.store import ModelStore
-from tests.e2e.servers import Server, serving, wait_until
+from tests.e2e.servers import LIBRARY, Server, serving, wait_until
 from tests.service.pictures import TEXT, jpeg, slow_to_decode, truncated
 from tests.tiny_models import COLOUR, GREY
 
@@ -178,7 +178,7 @@ def test_no_process_of_the_server_has_tensorflow_in_memory(server: Server) -> No
     processes = server.process_ids()
     assert len(processes) >= 2
     mapped = {pid: Path(f"/proc/{pid}/maps").read_text() for pid in processes}
-    assert any("openvino" in maps for maps in mapped.values())
+    assert any(LIBRARY in maps for maps in mapped.values())
     for pid, maps in mapped.items():
         assert not [name for name in ("libtensorflow", "_pywrap_tensorflow") if name in maps], pid
 
