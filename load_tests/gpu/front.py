@@ -1,9 +1,10 @@
 """What bounds a server whose network is fast: thumbnails per second of one server and of several, with `fake_server`.
 
-Run:    python -m load_tests.gpu.front [--servers 1 2] [--connections 32] [--seconds 4] [--rounds 3]
-Needs:  wrk and a quiet machine. wrk runs on the same processors: what it takes is counted and named.
+Run:    python -m load_tests.gpu.front [--servers 1 2] [--connections 64] [--seconds 4] [--rounds 3]
+Needs:  wrk, and a quiet machine for requests a second; the processor time of a request hardly depends on that.
 Gives:  --out, for each number of servers in turns: thumbnails per second, 50th and 99th percentiles, and the processor
-        time of each request by who took it: the event loops, the servers' other threads, wrk.
+        time of each request by who took it: the event loops, the servers' other threads, wrk on the same processors.
+        From that follows how many requests a second there can be, which explains how many there are.
 
 Each server has a port of its own and a wrk of its own; with `sightline serve --share-port` the system shares one port.
 `--pinned` binds each server to a processor of its own.
@@ -37,8 +38,8 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    about = {"servers": options.servers, "seconds": options.seconds, "images_per_s": options.images_per_s}
-    found: Findings = record.circumstances(LIBRARIES) | about | {"pinned": options.pinned, "runs": []}
+    about = {name: getattr(options, name) for name in ("servers", "connections", "seconds", "images_per_s", "pinned")}
+    found: Findings = record.circumstances(LIBRARIES) | about | {"runs": []}
     with tempfile.TemporaryDirectory(prefix="front-") as folder:
         store = workload.measured_store(record.ROOT / "models", Path(folder, "models"))
         pictures = workload.drawn(store, MODEL, Path(folder))[0]
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     found["runs"].append(run)
                     print(run, flush=True)
     runs = {count: [run for run in found["runs"] if run["servers"] == count] for count in options.servers}
-    found["medians"] = {count: _medians(same) for count, same in runs.items()}
+    medians = {count: _medians(same) for count, same in runs.items()}
+    found["medians"] = {count: same | _possible(count, same) for count, same in medians.items()}
     record.write(options.out, found)
     print(*found["medians"].items(), f"written to {options.out}", sep="\n")
     return 1 if any(run["failures"] for run in found["runs"]) else 0
@@ -65,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--servers", nargs="+", type=int, default=[1, 2], help="how many at once (default: 1 2)")
-    add("--connections", type=int, default=64, help="of all together (default: %(default)s)")
+    add("--connections", type=int, default=64, help="of each server (default: %(default)s)")
     add("--seconds", type=float, default=4.0, help="of each measurement (default: %(default)s)")
     add("--rounds", type=int, default=3)
     add("--images-per-s", type=float, default=20_000.0, help="of each server's network (default: %(default)s)")
@@ -98,10 +100,9 @@ def _bound(command: list[str], number: int, options: argparse.Namespace) -> list
 
 def _measured(targets: Sequence[Target], options: argparse.Namespace) -> Findings:
     """One wrk for each target, all at once."""
-    each = max(1, options.connections // len(targets))
     before = [_thread_s(target.server) for target in targets]
     wrk_before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    running = [wrk.Wrk.closed_loop(target, each, options.seconds) for target in targets]
+    running = [wrk.Wrk.closed_loop(target, options.connections, options.seconds) for target in targets]
     said = [one.said() for one in running]
     seconds = time.monotonic() - began
     wrk_after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -140,6 +141,14 @@ def _since(before: dict[int, float], after: dict[int, float]) -> tuple[float, fl
 def _medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     names = [name for name in runs[0] if name not in ("round", "servers")]
     return {name: round(statistics.median(run[name] for run in runs), 3) for name in names}
+
+
+def _possible(servers: int, medians: dict[str, float]) -> dict[str, float]:
+    """Requests a second, where event loops or all processors are busy throughout; with wrk beside them and without."""
+    loop, others, generator = (medians[name] / 1e6 for name in ("loop_us", "other_threads_us", "generator_us"))
+    processors = os.cpu_count() or 1
+    beside = {"possible_per_s": generator, "possible_without_generator_per_s": 0.0}
+    return {name: round(min(servers / loop, processors / (loop + others + more)), 1) for name, more in beside.items()}
 
 
 if __name__ == "__main__":
