@@ -58,8 +58,9 @@ class Dealer:
             in_class = [file for file in files if file.label == label]
             dealt = [file for file in in_class if file.split in (ALL, "train")]
             if len(dealt) < len(splits):
+                has = "1 image" if len(dealt) == 1 else f"{len(dealt)} images"
                 raise DatasetError(
-                    f"{self.path}: class {label} has {len(dealt)} images{self._besides(label, dealt, damaged)}, and "
+                    f"{self.path}: class {label} has {has}{self._besides(label, dealt, damaged)}, and "
                     f"{', '.join(splits)} need one each at least; add photos or remove the class"
                 )
             assigned = assign([self.digests[file.name] for file in dealt], missing, self.seed, near_copies)

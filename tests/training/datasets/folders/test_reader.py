@@ -331,7 +331,7 @@ def test_a_class_of_one_image_and_its_copies_is_an_error_that_says_so(tmp_path: 
     files = {name.replace("a/", "c/"): body for name, body in _photos(1, 5).items()}
     for copies, said in ((1, "one file that is"), (4, "4 files that are")):
         same = {f"b/{n}.jpg": one + b"b" for n in range(copies + 1)}
-        with pytest.raises(DatasetError, match=rf"class b has 1 images besides {said} left out \(a copy, byte for"):
+        with pytest.raises(DatasetError, match=rf"class b has 1 image besides {said} left out \(a copy, byte for"):
             Folders().load(folder_of(tmp_path / str(copies), files | same), SPEC)
 
 
