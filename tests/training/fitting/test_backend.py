@@ -35,7 +35,8 @@ def test_epochs_that_were_trained_on_jax_alone_are_saved_by_tensorflow(
 ) -> None:
     photos = photo_folders(tmp_path / "lamps", ("red", "green", "blue"), per_class=20, side=24)
     folders = ["--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs")]
-    quick = ["--epochs", "3", "--augment", "flip=1,rotate=0,shift=0,zoom=0"]  # JAX compiles other maps for seconds
+    # JAX compiles for seconds: no other maps than a flip, and no batch of another size at the end of an epoch.
+    quick = ["--epochs", "3", "--augment", "flip=1,rotate=0,shift=0,zoom=0", "--limit", "32"]
     command = ["fit", "finetuned", "--data", str(photos), "--precision", "float32", *quick, *folders]
     for missing in ("tensorflow", "matplotlib", "onnx", "tf2onnx", "tqdm"):  # as with sightline[gpu-jax]
         (tmp_path / f"{missing}.py").write_text("raise ModuleNotFoundError\n")
@@ -46,7 +47,9 @@ def test_epochs_that_were_trained_on_jax_alone_are_saved_by_tensorflow(
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.splitlines()[-1].endswith("without KERAS_BACKEND, with --resume --precision float32")
     history = read_history(tmp_path / "runs" / "lamps.finetuned.seed-0" / "history.csv")
-    assert len(history) == 3
+    assert (
+        best_epoch(history).epoch == len(history) == 3
+    )  # of fine-tuning: each library draws a tiny backbone of its own
 
     monkeypatch.setitem(FOR_ANY_IMAGES, "finetuned", on_tiny("finetuned"))
     assert main([*command, "--resume"]) == 0
