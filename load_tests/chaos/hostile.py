@@ -37,7 +37,7 @@ def measured(options: argparse.Namespace, promises: dict[str, bool]) -> Findings
             requests = [post(target.path, attack.body, attack.media_type) for attack in wave]
             answers = connections.post(requests, itertools.repeat(0.0))
             statuses.update(answer.status for answer in answers)
-            slowest_s = max(slowest_s, *(answer.took_s - answer.waited_s for answer in answers))
+            slowest_s = max(slowest_s, *(answer.answered_in_s for answer in answers))
         after, peak = resident_bytes(worker), peak_bytes(worker)
         same = worker == server.worker()
     whole = all(status.isdigit() for status in statuses)

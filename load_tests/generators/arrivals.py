@@ -55,6 +55,11 @@ class Answer(NamedTuple):
     waited_s: float = 0.0
 
     @property
+    def answered_in_s(self) -> float:
+        """From the last byte sent, without the wait for a connection."""
+        return self.took_s - self.waited_s
+
+    @property
     def status(self) -> str:
         """As in `200`; the fault where there is no whole answer."""
         return self.fault or self.content[9:12].decode()

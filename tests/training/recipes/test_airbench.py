@@ -124,7 +124,7 @@ def test_some_variables_learn_faster_than_others_and_all_decay_alike():
     assert (slow, fast) == (pytest.approx(1.0 - 0.1 + 0.1), pytest.approx(1.0 - 0.1 + 1.0))
 
 
-def test_the_recipe_is_that_of_the_article():
+def test_the_recipe_is_that_of_the_article_with_twice_its_epochs():
     recipe = RECIPES["cifar-10-fast"]
     assert (recipe.epochs, recipe.batch_size, recipe.label_smoothing) == (20, 1024, 0.2)
     assert recipe.augmentation.alternates
