@@ -270,7 +270,7 @@ def _card(fitted: Fitted, written: Written) -> Card:
             seconds=round(sum(row.seconds for row in fitted.history), 1),
             libraries=here.libraries,
             commit=here.commit,
-            machine=here.machine,
+            machine="; ".join(fitted.machines) or here.machine,
             finished=here.date,
             backbone=fitted.backbone,
             class_weights=fitted.class_weights,

@@ -128,10 +128,11 @@ class BackboneRecord(Part):
 class TrainingRecord(Part):
     """How the weights came to be. Epochs count from 1; `seconds` is wall-clock time spent in the epochs.
 
-    `machine` is its processor and cores, `finished` an ISO date; cards of the first runs have neither. `backbone` is
-    None where training began from random weights. `class_weights` weigh the loss of each column, None where all count
-    alike. `augmentation` is what each setting of the augmentation was, empty without one; format 1 has None. `patience`
-    is after how many epochs without a lower validation loss a stage ended; None where all epochs were run.
+    `machine` is what the epochs ran on: processor, cores and the GPU where there was one; of several machines all, with
+    semicolons between. `finished` is an ISO date; cards of the first runs have neither. `backbone` is None where
+    training began from random weights. `class_weights` weigh the loss of each column, None where all count alike.
+    `augmentation` is what each setting of the augmentation was, empty without one; format 1 has None. `patience` is
+    after how many epochs without a lower validation loss a stage ended; None where all epochs were run.
     """
 
     dataset: DatasetRecord

@@ -93,6 +93,7 @@ _SETTINGS = {  # by the name typed: the setting's, and its highest value
     "shear": ("shear_degrees", 89.0),
     "zoom": ("zoom", 0.99),
     "contrast": ("contrast", 1.0),
+    "cutout": ("cutout", 0.9),
 }
 
 
@@ -121,7 +122,7 @@ def augment(text: object) -> Augment:
 
 AugmentOption: TypeAlias = Annotated[
     Augment | None,
-    typer.Option("--augment", parser=augment, metavar="NAME=N,...", help="flip, rotate, shift, shear, zoom, contrast."),
+    typer.Option("--augment", parser=augment, metavar="NAME=N,...", help="flip, rotate, shift, zoom, cutout and more."),
 ]
 DropConflicts: TypeAlias = Annotated[
     bool, typer.Option("--drop-conflicts", help="Leave out images that lie under two labels.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from typing import Literal
 
+from classifier import provenance
 from classifier.commands.stderr import LEVEL, stderr_kept_back
 from classifier.engines import chosen_engine
 from classifier.errors import SightlineError
@@ -42,6 +44,25 @@ def import_to_train() -> None:
 
         jax.devices()
         keras.utils.set_random_seed(0)  # it imports TensorFlow too, where that is installed
+
+
+@functools.cache
+def this_machine() -> str:
+    """What a fit runs on, as `NVIDIA H200, AMD EPYC 9R14, 16 cores, JAX 0.11.2`; TensorFlow is not named.
+
+    Call it once the library is imported.
+    """
+    machine = provenance.of_this_run().machine
+    if on_jax():
+        import jax
+
+        device = jax.devices()[0]
+        named = f"{machine}, JAX {jax.__version__}"
+        return named if device.platform == "cpu" else f"{device.device_kind}, {named}"
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return f"{tf.config.experimental.get_device_details(gpus[0])['device_name']}, {machine}" if gpus else machine
 
 
 def import_tensorflow() -> None:

@@ -11,6 +11,7 @@ import keras
 from classifier.card import BackboneRecord, Precision
 from training.backbones.features import FeatureSet, FrozenBackbone, cached_features
 from training.datasets.dataset import Dataset, Examples
+from training.fitting.backend import this_machine
 from training.fitting.batches import Batches
 from training.fitting.class_weights import Weights, class_weights
 from training.fitting.distributed.opening import check_agreement, shared_history, usable
@@ -59,6 +60,7 @@ def fit(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Replica
         class_weights=fitting.weights,
         flip_left_out=fitting.recipe.augmentation != recipe.augmentation,
         patience=_patience(recipe, options),
+        machines=tuple(fitting.run.machines),
         progress=options.progress,
     )
 
@@ -80,7 +82,14 @@ def _begun(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Repl
     if replicas and not replicas.cluster.is_chief:
         run: Run = FollowedRun([])
     else:
-        run = Run(options.run_folder, settings, resume=options.resume, restart=options.restart, heard=options.heard)
+        run = Run(
+            options.run_folder,
+            settings,
+            resume=options.resume,
+            restart=options.restart,
+            heard=options.heard,
+            machine=this_machine(),
+        )
     if replicas:
         check_agreement(replicas, settings | {"epochs": options.epochs})
         run.history = shared_history(replicas, run.history)
@@ -185,7 +194,8 @@ class _Fitting:
         begun = self.run.epochs > after
         network = self.untrained() if begun else self.with_head_of(head, best_epoch(self.run.history).epoch)
         batches = Batches(splits["train"], tuning.batch_size, seed=self.options.seed, steps=self.recipe.steps_per_epoch)
-        self.train(network, batches, splits["validation"], after=after, until=until)
+        callbacks = tuning.callbacks((until - after) * len(batches), after) if tuning.callbacks else ()
+        self.train(network, batches, splits["validation"], after=after, until=until, callbacks=callbacks)
         return network
 
     def train(
@@ -255,7 +265,7 @@ def _settings(
         "augmentation": recipe.augmentation.settings,
         "flip": options.flip,
         "class_weights": list(weights) if weights else None,
-        **({"epochs": options.epochs or recipe.epochs} if recipe.callbacks else {}),  # the schedule follows from it
+        **({"epochs": options.epochs or recipe.epochs} if recipe.has_schedule else {}),  # it follows from them
         **({"backbone": recipe.backbone.name} if recipe.backbone else {}),
         **({"l2": [recipe.l2.strongest, recipe.l2.ratio]} if recipe.l2 else {}),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,6 +51,7 @@ class Fitted:
     class_weights: Weights | None = None
     flip_left_out: bool = False  # because a mirrored image belongs to another class; `recipe` has no flip then
     patience: int | None = None  # epochs; None: trained to the last
+    machines: Sequence[str] = ()  # that its epochs ran on
     progress: Progress = silent
     data_check: DataCheckRecord | None = None  # None: nobody looked
 

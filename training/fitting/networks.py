@@ -111,12 +111,13 @@ def _columns(answer: Any) -> Any:
 
 
 def _freeze(network: Any, backbone: Backbone, tuning: FineTuning | None) -> None:
-    """Leave the backbone as it is, but for its top where it is fine-tuned; batch normalisation stays everywhere."""
+    """Leave the backbone as it is, but for its top where it is fine-tuned; there only what is to learn."""
     names = [layer.name for layer in network.layers]
     end = names.index(FEATURES)
     tuned = names.index(backbone.tops[-tuning.parts]) if tuning else end
     for position, layer in enumerate(network.layers[:end]):
-        layer.trainable = position >= tuned and not isinstance(layer, keras.layers.BatchNormalization)
+        stays = isinstance(layer, keras.layers.BatchNormalization) and not (tuning and tuning.normalisation)
+        layer.trainable = position >= tuned and not stays
 
 
 def _compile(network: Any, optimizer: Optimizer, label_smoothing: float) -> None:

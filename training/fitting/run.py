@@ -14,7 +14,7 @@ from training.fitting.weights import SUFFIX, read_weights, write_weights
 from training.recipes.recipe import RecipeError
 from training.saving import replace_bytes, saving
 
-HISTORY = "history.csv"  # in a run's folder
+RUN, HISTORY = "run.json", "history.csv"  # in a run's folder
 
 
 class Epoch(NamedTuple):
@@ -91,14 +91,18 @@ class Run:
         resume: bool,
         restart: bool = False,
         heard: Callable[[Epoch], None] | None = None,
+        machine: str = "",
     ) -> None:
         """Begin, or go on with, what `settings` describe. Raises RecipeError where another run lies in the folder.
 
         With `restart` whatever run lies there is removed. `heard` is called with each epoch that is kept.
+        `machine` is what the next epochs run on.
         """
         self.folder = folder
+        self.machines: list[str] = []  # those that its epochs ran on, in order
+        self._machine = machine
         self._heard = heard
-        if restart and (folder / "run.json").exists():
+        if restart and (folder / RUN).exists():
             shutil.rmtree(folder)
         self.history = read_history(folder / HISTORY)
         if self.history and not resume:
@@ -109,9 +113,9 @@ class Run:
         self._accept(dict(settings))
 
     def _accept(self, settings: dict[str, Any]) -> None:
-        path = self.folder / "run.json"
         if self.history:
-            began = json.loads(path.read_text())
+            began = json.loads((self.folder / RUN).read_text())
+            self.machines = began.get("machines", [])
             if changed := [change for name in settings if (change := _change(name, began, settings))]:
                 raise RecipeError(
                     f"{self.folder} cannot be resumed: {', '.join(changed)}; "
@@ -119,7 +123,12 @@ class Run:
                 )
         with saving("the run", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            replace_bytes(path, (json.dumps(settings, indent=2) + "\n").encode())
+            self._settings = settings
+            self._write()
+
+    def _write(self) -> None:
+        settings = self._settings | ({"machines": self.machines} if self.machines else {})
+        replace_bytes(self.folder / RUN, (json.dumps(settings, indent=2) + "\n").encode())
 
     @property
     def epochs(self) -> int:
@@ -132,6 +141,7 @@ class Run:
     def record(self, row: Epoch, network: Any) -> None:
         """Keep an epoch: weights with the optimiser's state first, then the history. Raises NotSaved."""
         with saving(f"epoch {row.epoch}", self.folder):
+            self._note_machine()
             write_weights(network, self.weights(row.epoch))
             self.history.append(as_kept(row))
             write_history(self.history, self.folder / HISTORY)
@@ -140,6 +150,11 @@ class Run:
             path.unlink()
         if self._heard:
             self._heard(row)
+
+    def _note_machine(self) -> None:
+        if self._machine and self._machine not in self.machines:
+            self.machines.append(self._machine)
+            self._write()
 
     def restore(self, network: Any, epoch: int) -> None:
         """Load the weights kept for an epoch, with the optimiser's state. Raises RecipeError."""
@@ -151,6 +166,7 @@ class FollowedRun(Run):
 
     def __init__(self, history: Sequence[Epoch]) -> None:
         self.history = list(history)
+        self.machines = []
 
     def record(self, row: Epoch, network: Any) -> None:
         self.history.append(as_kept(row))

@@ -9,6 +9,7 @@ from typing import Literal
 from training.layers.layer import Interpolation, Layer
 
 Setting = float | bool | str
+GREY = 128  # of 0..255
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Augmentation:
 
     `rotation_degrees` and `shear_degrees` are to either side, `shift` is of each axis as a part of its side. Factors of
     `zoom` are 1 - zoom to 1 + zoom, of `contrast` likewise. With `horizontal_flip`, half of the images are mirrored.
+    `cutout` is the side of a grey square that hides a part of each image, as a part of the image's side (DeVries and
+    Taylor, 2017, arXiv:1708.04552); here it never lies over the edge.
 
     `by` "affine" draws one affine map and interpolates once, as the articles' `ImageDataGenerator` with
     `fill_mode="nearest"` did: it took the nearest pixel until December 2017 and interpolates bilinearly since
@@ -31,6 +34,7 @@ class Augmentation:
     shear_degrees: float = 0.0
     zoom: float = 0.0
     contrast: float = 0.0
+    cutout: float = 0.0
     horizontal_flip: bool = False
     interpolation: Interpolation = "bilinear"
     by: Literal["affine", "layers", "alternating"] = "affine"
@@ -49,6 +53,7 @@ class Augmentation:
         parts = {"shifted": self.shift, "zoomed": self.zoom, "of other contrast": self.contrast}
         said = [f"{word} by up to {angle:g} degrees" for word, angle in angles.items() if angle]
         said += [f"{word} by up to {part:.0%}" for word, part in parts.items() if part]
+        said += [f"with a grey square over {self.cutout:.0%} of the side"] if self.cutout else []
         said += ["flipped" + " in every other epoch" * self.alternates] if self.horizontal_flip else []
         return ", ".join(said) or "none"
 
@@ -62,7 +67,7 @@ class Augmentation:
 
     def layers(self) -> Sequence[Layer]:
         """The layers in front of a network. Each acts while fitting only."""
-        return [*(self._one_by_one() if self.by == "layers" else self._one_map()), *self._contrast()]
+        return [*(self._one_by_one() if self.by == "layers" else self._one_map()), *self._contrast(), *self._cutout()]
 
     def _one_map(self) -> list[Layer]:
         from keras import layers
@@ -102,3 +107,9 @@ class Augmentation:
         from keras import layers
 
         return [layers.RandomContrast(self.contrast, value_range=(0, 255), dtype="float32")] if self.contrast else []
+
+    def _cutout(self) -> list[Layer]:
+        from keras import layers
+
+        area, always = self.cutout**2, (1.0, 1.0)
+        return [layers.RandomErasing(always, (area, area), fill_value=GREY, dtype="float32")] if self.cutout else []

@@ -48,13 +48,17 @@ NO_AUGMENTATION = Augmentation()  # the images as they are
 class FineTuning:
     """What follows the head's epochs: the backbone's layers from its `tops[-parts]` on are trained with the head.
 
-    Batch normalisation stays as it was on ImageNet. `after` is the number of the head's epochs.
+    Batch normalisation stays as it was on ImageNet, but where `normalisation` says that it learns too. `after` is the
+    number of the head's epochs. `callbacks(steps, after)` are Keras callbacks of so many steps, which begin after the
+    epoch `after`; as those of a recipe, they hold nothing between epochs that does not follow from the weights.
     """
 
     after: int
     parts: int
     optimizer: Callable[[], Optimizer]
     batch_size: int
+    normalisation: bool = False
+    callbacks: Callable[[int, int], Sequence[Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,11 @@ class Recipe:
         if self.backbone is not None and self.fine_tuning is None:
             raise RecipeError(f"{self.name} trains on features of the images as they are; finetuned augments them")
         return replace(self, augmentation=replace(self.augmentation, **settings))  # type: ignore[arg-type]
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether what happens in an epoch depends on how many there are to be."""
+        return bool(self.callbacks or (self.fine_tuning and self.fine_tuning.callbacks))
 
     @property
     def augments(self) -> bool:

@@ -56,3 +56,6 @@ def test_epochs_that_were_trained_on_jax_alone_are_saved_by_tensorflow(
     card = ModelStore(tmp_path / "models").verify("lamps")
     assert read_history(ModelStore(tmp_path / "models").folder("lamps", 1) / "history.csv") == history
     assert card.metrics["validation"].loss == pytest.approx(best_epoch(history).val_loss, abs=1e-4)
+    first, *others = (card.training.machine or "").split("; ")
+    assert " JAX " in first
+    assert not others

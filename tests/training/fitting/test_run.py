@@ -62,6 +62,13 @@ def test_each_epoch_that_is_kept_is_heard_of(tmp_path: Path):
     assert heard == [epoch(1, 0.9), epoch(2, 0.8)]
 
 
+def test_a_run_knows_the_machines_that_its_epochs_ran_on(tmp_path: Path):
+    for number, machine in enumerate(("one", "one", "another"), start=1):
+        run = Run(tmp_path, SETTINGS, resume=True, machine=machine)
+        run.record(epoch(number, 0.9), Network(number))
+    assert Run(tmp_path, SETTINGS, resume=True, machine="a third, which only saves").machines == ["one", "another"]
+
+
 def test_a_run_compares_losses_as_its_file_has_them(tmp_path: Path):
     run = recorded(tmp_path, 0.5000004, 0.4999996)
     assert run.history == read_history(tmp_path / "history.csv")

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from training.layers.augmentation import Augmentation
+from training.layers.augmentation import GREY, Augmentation
 from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.recipes.recipe import Recipe, RecipeError
 
 AUGMENTING = [recipe for recipe in (RECIPES | FOR_ANY_IMAGES).values() if recipe.augments]
-SETTINGS = {"rotation_degrees": 20.0, "shift": 0.2, "shear_degrees": 5.0, "zoom": 0.3, "contrast": 0.5}
+SETTINGS = {"rotation_degrees": 20.0, "shift": 0.2, "shear_degrees": 5.0, "zoom": 0.3, "contrast": 0.5, "cutout": 0.5}
 
 
 def varied(augmentation: Augmentation, pixels: np.ndarray) -> np.ndarray:
@@ -71,3 +71,11 @@ def test_an_alternating_flip_is_no_layer_and_says_what_it_does():
     assert augmentation.layers() == []
     assert augmentation.words == "flipped in every other epoch"
     assert not Augmentation(shift=0.1, by="alternating").alternates
+
+
+def test_cutout_hides_a_square_of_each_image_which_lies_anywhere_inside():
+    pixels = np.zeros((64, 16, 16, 3), np.float32)
+    hidden = varied(Augmentation(cutout=0.25), pixels)
+    assert set(np.unique(hidden)) == {0.0, GREY}
+    assert all((image[..., 0] == GREY).sum() == 16 for image in hidden)  # four by four
+    assert len({tuple(np.argwhere(image[..., 0] == GREY)[0]) for image in hidden}) > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from training.fitting.networks import inference_network, training_network
 from training.fitting.options import FitOptions
 from training.fitting.run import Epoch
 from training.recipes import FOR_ANY_IMAGES, RECIPES
+from training.recipes.airbench.optimisation import Triangle
 from training.recipes.recipe import Recipe, RecipeError, Statistics
 
 pytestmark = pytest.mark.slow
@@ -81,6 +83,40 @@ def test_fine_tuning_changes_the_top_and_neither_the_rest_nor_batch_normalisatio
     for ours, before in zip(now, fresh, strict=True):
         np.testing.assert_array_equal(ours, before)
     assert not np.allclose(whole.get_layer("part1").get_weights()[0], kernel)
+
+
+def test_batch_normalisation_learns_in_the_tuned_part_where_the_recipe_says_so():
+    recipe = on_tiny("finetuned")
+    assert recipe.fine_tuning is not None
+    recipe = replace(recipe, fine_tuning=replace(recipe.fine_tuning, normalisation=True))
+    whole = training_network(recipe, 3, NOTHING_KNOWN, "float32")
+    assert {layer.name for layer in whole.layers if layer.trainable_weights} == {"part1", "part1_bn", "probabilities"}
+
+
+@pytest.mark.parametrize("stopped", [HEAD_EPOCHS, HEAD_EPOCHS + 1])
+def test_the_rate_of_fine_tuning_begins_with_its_first_epoch_and_goes_on_where_a_fit_is_resumed(
+    stopped: int, data: Dataset, uninterrupted: Fitted, tmp_path: Path
+):
+    def callbacks(steps: int, after: int) -> list[Any]:
+        return [Triangle(steps, after, peak_rate=0.2, start=0.5, peak_at=0.25, end=0.0)]
+
+    recipe = on_tiny("finetuned")
+    assert recipe.fine_tuning is not None
+    recipe = replace(recipe, fine_tuning=replace(recipe.fine_tuning, callbacks=callbacks))
+    whole = fitted(recipe, data, tmp_path / "whole").history
+    with pytest.raises(KeyboardInterrupt):
+        fitted(recipe, data, tmp_path, heard=_stop_after(stopped))
+    resumed = fitted(recipe, data, tmp_path, resume=True).history
+    np.testing.assert_allclose(courses(resumed), courses(whole), atol=1e-5)
+    assert not np.allclose(courses(whole)[-1], courses(uninterrupted.history)[-1], atol=1e-3)
+
+
+def _stop_after(epoch: int) -> Callable[[Epoch], None]:
+    def heard(row: Epoch) -> None:
+        if row.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return heard
 
 
 def test_only_fine_tuning_sees_augmented_images_and_the_shipped_network_none():

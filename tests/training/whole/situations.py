@@ -440,7 +440,16 @@ OPTIONS = [
     Situation(
         "every augmentation",
         cups,
-        [(fit("--augment", "flip=1,rotate=30,shift=0.2,shear=9,zoom=0.3,contrast=0.2", recipe="finetuned"), 0)],
+        [
+            (
+                fit(
+                    "--augment",
+                    "flip=1,rotate=30,shift=0.2,shear=9,zoom=0.3,contrast=0.2,cutout=0.3",
+                    recipe="finetuned",
+                ),
+                0,
+            )
+        ],
     ),
     Situation("augmentation of features", cups, [(fit("--augment", "flip=0"), 1)], 0, says="finetuned augments"),
     Situation(

@@ -34,15 +34,16 @@ class SGDWithMultipliers(keras.optimizers.SGD):  # type: ignore[misc]  # Keras s
 
 
 class _Counting(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Knows which of a fit's `steps` is the current one, also in a resumed fit."""
+    """Knows which of a fit's `steps`, which follow the epoch `after`, is the current one, also in a resumed fit."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, after: int = 0) -> None:
         super().__init__()
         self.steps = steps
+        self.first = after
         self.before = 0  # steps of the epochs before this one
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.before = epoch * self.params["steps"]
+        self.before = (epoch - self.first) * self.params["steps"]
 
     def part(self, batch: int) -> float:
         """How much of the fit lies before a batch of this epoch, 0..1."""
@@ -55,8 +56,10 @@ class Triangle(_Counting):
     The peak is at the part `peak_at` of all steps.
     """
 
-    def __init__(self, steps: int, *, peak_rate: float, start: float, peak_at: float, end: float) -> None:
-        super().__init__(steps)
+    def __init__(
+        self, steps: int, after: int = 0, *, peak_rate: float, start: float, peak_at: float, end: float
+    ) -> None:
+        super().__init__(steps, after)
         self.peak_rate = peak_rate
         self.corners = (0.0, peak_at, 1.0), (start, 1.0, end)
 
