@@ -17,20 +17,21 @@ import classifier.engines.openvino  # noqa: F401  (NNCF would report to its make
 
 MATRICES = ("MatMul", "Gemm")
 POOLS = ("GlobalAveragePool", "ReduceMean")
-FLOAT_CONVOLUTIONS = 3  # the first ones
 LARGE = 10_000  # numbers of a matrix that is kept in 8 bits, wherever it is computed
 
 
-def int8_network(network: onnx.ModelProto, pixels_u8: npt.NDArray[np.uint8]) -> onnx.ModelProto:
+def int8_network(
+    network: onnx.ModelProto, pixels_u8: npt.NDArray[np.uint8], float_convolutions: int
+) -> onnx.ModelProto:
     """The network with weights and activations in 8-bit integers, and their scales.
 
-    The scales are fitted on `pixels_u8`, uint8 [n, height, width, channels]. The first convolutions, means over a whole
-    picture, the logits, and what a second output alone needs are computed as before: a distance in 8 bits would be of
-    another picture. Raises ModuleNotFoundError without NNCF.
+    The scales are fitted on `pixels_u8`, uint8 [n, height, width, channels]. So many of the first convolutions, means
+    over a whole picture, the logits, and what a second output alone needs are computed as before: a distance in 8 bits
+    would be of another picture. Raises ModuleNotFoundError without NNCF.
     """
     import nncf
 
-    kept = kept_in_float(network.graph)
+    kept = kept_in_float(network.graph, float_convolutions)
     name = network.graph.input[0].name
     with _quiet():
         made = nncf.quantize(
@@ -44,13 +45,16 @@ def int8_network(network: onnx.ModelProto, pixels_u8: npt.NDArray[np.uint8]) -> 
     return made
 
 
-def kept_in_float(graph: Any) -> set[str]:
-    """The names of the nodes of an ONNX graph that are computed in floating point. docs/tuning.md#int8"""
+def kept_in_float(graph: Any, convolutions: int) -> set[str]:
+    """The names of the nodes of an ONNX graph that are computed in floating point, of its first convolutions so many.
+
+    docs/tuning.md#int8
+    """
     first, *others = (needed_by(graph, output.name) for output in graph.output)
-    convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
+    sums = [node.name for node in graph.node if node.op_type == "Conv"]
     last_matrix = [node.name for node in graph.node if node.name in first and node.op_type in MATRICES][-1:]
     pools = [node.name for node in graph.node if node.op_type in POOLS]
-    return set().union(convolutions[:FLOAT_CONVOLUTIONS], pools, last_matrix, *(other - first for other in others))
+    return set().union(sums[:convolutions], pools, last_matrix, *(other - first for other in others))
 
 
 def needed_by(graph: Any, output: str) -> set[str]:

@@ -27,7 +27,7 @@ from training.datasets.dataset import Dataset, Split
 from training.releasing import quantization
 from training.releasing.int8_network import int8_network, needed_by
 from training.releasing.policy import Policy
-from training.releasing.quantization import CALIBRATION_IMAGES, NotQuantized, quantize
+from training.releasing.quantization import CALIBRATION_IMAGES, FLOAT_CONVOLUTIONS, NotQuantized, quantize
 
 NAME, SEED = "lamps", 6  # of a network that gives every label to some images
 LABELS = ("red", "green", "blue")
@@ -59,11 +59,11 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case(ModelStore(tmp_path / "models"))
 
 
-def fake(monkeypatch: pytest.MonkeyPatch, make: Callable[[Any, Any], Any]) -> None:
+def fake(monkeypatch: pytest.MonkeyPatch, make: Callable[[Any, Any, int], Any]) -> None:
     monkeypatch.setattr(quantization, "int8_network", make)
 
 
-def weaker(network: Any, _: Any) -> Any:
+def weaker(network: Any, *_: Any) -> Any:
     """The network without the weights of its last layer: every answer is the same."""
     last = [node for node in network.graph.node if node.op_type == "MatMul"][-1]
     for tensor in network.graph.initializer:
@@ -76,7 +76,7 @@ def test_the_new_version_has_both_networks_and_says_what_int8_changed(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    fake(monkeypatch, lambda network, pixels: asked.append(pixels) or network)
+    fake(monkeypatch, lambda network, pixels, _: asked.append(pixels) or network)
     card = case.quantized()
     assert (card.version, card.format, card.released) == (2, NEWEST_FORMAT, None)
     assert {file: card.files[file] for file in case.card.files} == case.card.files
@@ -97,7 +97,7 @@ def test_the_new_version_has_both_networks_and_says_what_int8_changed(
 
 
 def test_auto_serves_the_new_version_in_int8_and_verify_proves_it(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake(monkeypatch, lambda network, _: network)
+    fake(monkeypatch, lambda network, *_: network)
     card = case.quantized()
     loaded = LoadedModel.open(case.models, NAME, options=EngineOptions("openvino"))
     loaded.close()
@@ -115,8 +115,16 @@ def test_a_network_that_answers_otherwise_is_refused_and_leaves_nothing(
     assert list(case.models.root.glob(".draft*")) == []
 
 
+def test_more_convolutions_stay_in_float32_where_fewer_are_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    fewer, more = FLOAT_CONVOLUTIONS
+    tried = []
+    fake(monkeypatch, lambda network, _, count: tried.append(count) or (weaker(network) if count < more else network))
+    assert case.quantized().version == 2
+    assert tried == [fewer, more]
+
+
 def test_the_release_policy_is_kept(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake(monkeypatch, lambda network, _: network)
+    fake(monkeypatch, lambda network, *_: network)
     with pytest.raises(NotQuantized, match="size: "):
         case.quantized(Policy(max_p50_ratio=1000.0, max_size_mb=0.001))
 
@@ -125,7 +133,7 @@ def test_too_few_test_images_are_named(tmp_path: Path, monkeypatch: pytest.Monke
     for module in (openvino, quantization):
         monkeypatch.setattr(module, "supports_int8", lambda: True)
     few = Case(ModelStore(tmp_path / "models"), sizes=(60, 60, 60))
-    fake(monkeypatch, lambda network, _: network)
+    fake(monkeypatch, lambda network, *_: network)
     with pytest.raises(NotQuantized, match="60 test images are too few to tell; 1,000 are needed"):
         few.quantized()
 
@@ -149,7 +157,7 @@ def test_nncf_makes_integers_of_weights_and_leaves_familiarity_alone(tmp_path: P
     network = scored(of_five_convolutions())
     export_onnx(network, tmp_path / store.ONNX)
     pixels = (np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3))).astype(np.uint8)
-    made = int8_network(onnx.load(tmp_path / store.ONNX), pixels)
+    made = int8_network(onnx.load(tmp_path / store.ONNX), pixels, 3)
     first, second = (needed_by(made.graph, output.name) for output in made.graph.output)
     steps = {node.name: node.op_type for node in made.graph.node}
     assert [steps[name] for name in first].count("QuantizeLinear") >= 2  # of the fourth and the fifth convolution
