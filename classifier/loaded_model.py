@@ -33,11 +33,11 @@ class LoadedModel:
     ) -> LoadedModel:
         """Verify a version's files, load it, and ask it for its sample's answer.
 
-        `model.keras` may be missing: an engine that reads it says so.
+        Networks may be missing, as where only one engine is installed: an engine that reads one says so.
         Where "auto" chose a reduced precision that answers wrongly on this processor, the version is loaded in float32.
         Raises UnknownModel, BrokenModel or EngineUnavailable.
         """
-        card = models.verify(name, version, may_lack=(store.KERAS,))
+        card = models.verify(name, version, may_lack=store.NETWORKS)
         folder = models.folder(name, card.version)
         sample = models.read(card, store.SAMPLE)
         engine = open_engine(card, folder, options, lambda path: models.read(card, path.name))

@@ -28,6 +28,7 @@ SAMPLE = "sample.png"
 HISTORY = "history.csv"
 FITTED_ON = "fitted_on.npz"
 
+NETWORKS = (KERAS, ONNX, INT8)
 REQUIRED = (KERAS, ONNX, SAMPLE)
 HASHED = (*REQUIRED, HISTORY)  # pictures may be drawn anew without making another version
 

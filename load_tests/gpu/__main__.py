@@ -1,7 +1,9 @@
 """Checks the JAX engine where there is a GPU, and prints JSON. `load_tests/gpu.sh` runs it without a network.
 
-Run:    python -m load_tests.gpu [--smoke] [--reference FILE]
-Takes:  under 8 minutes; what there is no time for is left out and named.
+Run:    python -m load_tests.gpu [--smoke] [--reference FILE] [--out FILE]
+Takes:  4.5 minutes at most; what there is no time for is left out and named.
+Gives:  --out, rewritten after each part. Everything is compiled first, side by side, and kept for the servers.
+        After that each part is measured alone.
 """
 
 from __future__ import annotations
@@ -9,39 +11,66 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from load_tests import record
+from load_tests.gpu import versions
 from load_tests.gpu.over_http import over_http
 
-LIBRARIES = ("jax", "jaxlib", "keras", "torch", "numpy", "pillow", "bentoml")
-TOTAL_S = 460.0
-# When each part has to be over, in seconds from the start.
-UNTIL_S = {"agreement": 110.0, "speed": 220.0, "memory": 240.0, "http": 340.0, "torch": TOTAL_S}
-SMOKE = ("--images", "16", "--batches", "1", "8", "--seconds", "0.2", "--models", "asl@1")
+LIBRARIES = ("jax", "jaxlib", "keras", "torch", "numpy", "pillow", "bentoml", "uvicorn", "simplejpeg")
+TOTAL_S = 258.0
+# When each part has to be over, as a share of all time. Each begins as soon as the one before is over.
+UNTIL = {"compiled": 0.38, "ready": 0.42, "speed": 0.54, "torch": 0.62, "http": 1.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    _choose_less(options)
     began = time.monotonic()
+    until = {part: began + share * options.total_s for part, share in UNTIL.items()}
+    signal.signal(signal.SIGTERM, _end)
     found: dict[str, Any] = record.circumstances(LIBRARIES) | {"smoke": options.smoke, "gpu": _gpu()}
-    for part in ("agreement", "speed", "memory"):
-        found[part] = _apart("jax", part, began + UNTIL_S[part], options)
-    options.until = began + UNTIL_S["http"]
-    if options.smoke:
-        options.connections, options.seconds, options.generators = [1, 8], 0.5, 2
-    found["http"] = over_http(options)
-    found["torch"] = (
-        _apart("torch", "speed", began + UNTIL_S["torch"], options)
-        if importlib.util.find_spec("torch")
-        else "not installed"
-    )
-    found["seconds"] = round(time.monotonic() - began, 1)
+    found |= {"commit": options.commit} if options.commit else {}
+
+    def keep(part: str) -> None:
+        found["seconds"] = found.get("seconds", {}) | {part: round(time.monotonic() - began, 1)}
+        print(part, found["seconds"][part], file=sys.stderr, flush=True)
+        if options.out:
+            record.write(options.out, found)
+
+    keep("begun")
+    with tempfile.TemporaryDirectory(prefix="gpu-", ignore_cleanup_errors=True) as folder:
+        _share_programs(Path(folder, "programs"))
+        parts = versions.started(options, until["compiled"], Path(folder))
+        try:
+            versions.wait_until_ready(parts, until["ready"])
+            found |= versions.report(parts) | {"programs": _programs(folder)}
+            keep("compiled")
+            for library, part in (("jax", "speed"), ("torch", "torch")):
+                versions.measure(parts, library, until[part])
+                found |= versions.report(parts)
+                keep(part)
+        finally:
+            for one in parts:
+                one.end()
+            found |= versions.report(parts)
+        for count in options.servers:
+            part = f"http, {count} servers"
+            found[part] = {}
+            over_http(options, count, until["http"], found[part], partial(keep, part))
+            keep(part)
+        found["programs_with_those_of_servers"] = _programs(folder)
+    keep("all")
     print(json.dumps(found, indent=1))
     return 0
 
@@ -50,26 +79,53 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--smoke", action="store_true", help="tiny: whether it runs at all, on any machine")
+    add("--out", type=Path, help="a file for what was found so far")
+    add("--total-s", type=float, default=TOTAL_S, help="seconds of everything (default: %(default)s)")
+    add("--commit", default="", help="of the code, where it lies outside of a checkout")
     add("--reference", type=Path, default=record.ROOT / "gpu-check" / "reference.npz")
-    add("--precision", choices=("auto", "float32", "bfloat16"), default="bfloat16", help="of the server")
+    add("--versions", nargs="+", metavar="NAME@VERSION", help="default: every one")
+    add("--images", type=int, default=1_000, help="for the comparison of answers")
+    add("--batches", nargs="+", type=int, default=[1, 16, 64, 256, 1024])
+    add("--speed-seconds", type=float, default=0.7, help="of each measurement of speed")
+    add("--torch", action=argparse.BooleanOptionalAction, default=bool(importlib.util.find_spec("torch")))
+    add("--served", nargs="+", default=["cats-vs-dogs@3", "asl@1"], metavar="NAME@VERSION")
+    add("--precision", choices=("float32", "bfloat16"), default="bfloat16", help="of the servers")
+    add("--max-batch", type=int, default=0, help="of the servers; 0 is what they measure")
+    add("--servers", nargs="+", type=int, default=[1, 4, 8], help="how many share a port")
     add("--connections", nargs="+", type=int, default=[1, 32, 256])
-    add("--seconds", type=float, default=5.0, help="of each load")
+    add("--seconds", type=float, default=4.0, help="of each load")
     add("--generators", type=int, default=4, help="processes that post")
     return parser
 
 
-def _apart(library: str, part: str, until: float, options: argparse.Namespace) -> Any:
-    """A part in a process of its own, since Keras has one backend in each; what went wrong where it fails."""
-    words = [library, part, "--reference", str(options.reference), "--until", str(until)]
-    command = [sys.executable, "-m", "load_tests.gpu.in_process", *words, *(SMOKE if options.smoke else ())]
-    print(part, library, file=sys.stderr, flush=True)
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=until - time.monotonic() + 60)
-        return json.loads(run.stdout.splitlines()[-1])
-    except subprocess.CalledProcessError as error:
-        return {"error": error.stderr[-2000:]}
-    except subprocess.TimeoutExpired:
-        return {"error": "it took too long"}
+def _choose_less(options: argparse.Namespace) -> None:
+    """What `--smoke` stands for. Each size is compiled before a server is ready."""
+    if options.smoke:
+        options.versions = options.served = ["asl@1"]
+        options.images, options.batches, options.speed_seconds = 16, [1, 8], 0.2
+        options.max_batch, options.servers, options.connections = 2, [1, 2], [1, 8]
+        options.seconds, options.generators = 0.5, 2
+
+
+def _share_programs(folder: Path) -> None:
+    """Have every process from here on keep what it compiles, however small, and find what others have compiled."""
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder.with_name("inductor")),
+        "TORCHINDUCTOR_COMPILE_THREADS": "4",
+    }
+
+
+def _programs(folder: str) -> int:
+    """How many compiled programs are kept; servers that find all of theirs add none for a batch."""
+    return len(list(Path(folder, "programs").rglob("*-cache")))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(f"ended by signal {number}")
 
 
 def _gpu() -> str:

@@ -1,19 +1,20 @@
-"""One library in this process: how far its answers are from the kept ones, images/s by batch, and a lack of memory.
+"""One version on one library in this process: how far its answers are from the kept ones, and images/s by batch.
 
-Run:    python -m load_tests.gpu.in_process jax|torch --reference FILE --until SECONDS [--batches 1 64] [--images 1000]
-Gives:  a line of JSON. What there was no time for is named in `left_out`.
+Run:    python -m load_tests.gpu.in_process jax|torch NAME@VERSION float32|bfloat16 --reference FILE --out FILE
+        python -m load_tests.gpu.in_process memory --out FILE        whether it survives a lack of memory
+Gives:  --out, rewritten after each step, so that whoever is killed loses the step under way. Each size is compiled
+        first; then it writes `ready`, and measures the speed once the file `--begin` is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
@@ -25,36 +26,88 @@ from classifier.engines import Answers, Engine, EngineOptions
 from classifier.errors import OutOfMemory
 from classifier.images import Pixels
 from classifier.store import ModelStore
+from load_tests import record
 from load_tests.gpu import reference
 from load_tests.record import ROOT, Findings
 
 AT_ONCE = 64  # images of a batch, for the comparison of answers
-OOM_SHARE = "0.02"  # of a GPU's memory for the process that is to run out of it
-OOM_BATCH = 8_192
+OOM_MODEL = ("cats-vs-dogs", 3)
+OOM_SHARE = "0.01"  # of a GPU's memory for the process that is to run out of it
+OOM_BATCH = 4_096
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    models, found = ModelStore(ROOT / "models"), Kept(options.out)
+    if options.library == "memory":
+        found.keep("memory", lambda: memory(models))
+        return 0
     os.environ["KERAS_BACKEND"] = options.library
-    if options.part == "memory":
-        os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "true", "XLA_PYTHON_CLIENT_MEM_FRACTION": OOM_SHARE}
-    models = ModelStore(ROOT / "models")
-    print(json.dumps(PARTS[options.part](models, options)))
+    with found.kept("failed"):
+        version(models, options, found)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("library", choices=("jax", "torch"))
-    add("part", choices=PARTS)
-    add("--reference", type=Path, required=True)
-    add("--until", type=float, required=True, help="of the monotonic clock")
-    add("--batches", nargs="+", type=int, default=[1, 16, 64, 256, 1024])
+    add("library", choices=("jax", "torch", "memory"))
+    add("version", nargs="?", default="", help="NAME@VERSION")
+    add("precision", nargs="?", default="float32", choices=("float32", "bfloat16"))
+    add("--out", type=Path, required=True)
+    add("--reference", type=Path)
     add("--images", type=int, default=reference.IMAGES, help="for the comparison of answers")
-    add("--seconds", type=float, default=1.5, help="of each measurement of speed")
-    add("--models", nargs="+", default=["cats-vs-dogs@3", "cats-vs-dogs@1", "asl@1"], help="whose speed is measured")
+    add("--batches", nargs="*", type=int, default=[], help="whose speed is measured")
+    add("--also", nargs="*", type=int, default=[], help="sizes to compile only, before those")
+    add("--seconds", type=float, default=0.7, help="of each measurement of speed")
+    add("--begin", type=Path, help="a file to wait for before the speed is measured")
+    add("--until", type=float, default=float("inf"), help="of the monotonic clock; no size is compiled after it")
     return parser
+
+
+class Kept:
+    """Findings in a file, which is rewritten with each; an error is a finding too."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: Findings = {}
+
+    def keep(self, name: str, found: Callable[[], Any]) -> None:
+        with self.kept(name):
+            self.add(name, found())
+
+    def add(self, name: str, value: Any) -> None:
+        self.found[name] = value
+        record.write(self.path, self.found)
+
+    @contextlib.contextmanager
+    def kept(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.add(name, f"{type(error).__name__}: {str(error)[:500]}")
+
+
+def version(models: ModelStore, options: argparse.Namespace, found: Kept) -> None:
+    """Compare answers, compile all sizes, wait, and measure the speed."""
+    name, number = options.version.split("@")
+    card, folder = models.card(name, int(number)), models.folder(name, int(number))
+    began = time.monotonic()
+    engine = opened(options.library, card, folder, options.precision)
+    found.add("device", engine.device)
+    found.add("load_s", round(time.monotonic() - began, 2))
+    pixels = reference.pixels(card, max(options.images, *options.batches, *options.also, 1))
+    if options.images:
+        found.keep("agreement", lambda: agreement(engine, pixels[: options.images], options, found))
+    sizes = (*options.also, *options.batches)
+    compiled = [size for size in sizes if _is_compiled(engine, pixels[:size], options, found)]
+    found.add("ready", True)
+    if options.begin:
+        _wait_for(options.begin)
+    for size in options.batches:
+        if size in compiled:
+            found.keep(f"{size} per_s", lambda: images_per_s(engine, pixels[:size], options.seconds))  # noqa: B023
+    engine.close()
 
 
 def opened(
@@ -70,63 +123,57 @@ def opened(
     return TorchEngine(card, folder, options)  # type: ignore[return-value]  # by its name
 
 
-def agreement(models: ModelStore, options: argparse.Namespace) -> Findings:
-    """Of every version in both precisions with the kept answers, which are OpenVINO's in float32 on a CPU."""
-    found: dict[str, Any] = {"n": options.images, "left_out": []}
+def agreement(engine: Engine, pixels: Pixels, options: argparse.Namespace, found: Kept) -> Findings:
+    """With the kept answers, which are OpenVINO's in float32 on a CPU."""
     with np.load(options.reference) as kept:
-        for name, versions in models.versions().items():
-            for version in versions:
-                which = reference.key(name, version)
-                if time.monotonic() > options.until:
-                    found["left_out"].append(which)
-                    continue
-                card, folder = models.card(name, version), models.folder(name, version)
-                pixels = reference.pixels(card, options.images)
-                same = options.images < 100 or reference.fingerprint(pixels) == str(kept[f"{which} pixels"])
-                expected = kept[which][: len(pixels)]
-                found[which] = {"same_pixels": same} | {
-                    precision: _agreement(opened(options.library, card, folder, precision), pixels, expected)
-                    for precision in ("float32", "bfloat16")
-                }
-    return found
-
-
-def _agreement(engine: Engine, pixels: Pixels, expected: Any) -> dict[str, float]:
+        expected = kept[options.version][: len(pixels)]
+        same = len(pixels) < 100 or reference.fingerprint(pixels) == str(kept[f"{options.version} pixels"])
     batches = [pixels[first : first + AT_ONCE] for first in range(0, len(pixels), AT_ONCE)]
+    found.add("first_s", first_s(engine, batches[0], found))
     rows = np.concatenate([engine.infer(batch) for batch in batches])
-    engine.close()
     return {
+        "n": len(pixels),
+        "same_pixels": same,
         "largest_difference": float(np.abs(rows - expected).max()),
         "same_top_class": float((rows.argmax(axis=1) == expected.argmax(axis=1)).mean()),
     }
 
 
-def speed(models: ModelStore, options: argparse.Namespace) -> Findings:
-    """Images/s from NumPy pixels to NumPy answers by version, precision and batch, as many in flight as it takes."""
-    found: dict[str, Any] = {"left_out": []}
-    for which in options.models:
-        name, version = which.split("@")
-        card, folder = models.card(name, int(version)), models.folder(name, int(version))
-        for precision in ("float32", "bfloat16"):
-            engine = opened(options.library, card, folder, precision)
-            found["device"] = engine.device
-            for size in options.batches:
-                run = f"{which} {precision} {size}"
-                if time.monotonic() > options.until:
-                    found["left_out"].append(run)
-                    continue
-                try:
-                    found[run] = _images_per_s(engine, reference.pixels(card, size), options.seconds)
-                except Exception as error:  # another library's compiler may not like a network
-                    found[run] = f"{type(error).__name__}: {str(error)[:200]}"
-            engine.close()
-    return found
+def _is_compiled(engine: Engine, batch: Pixels, options: argparse.Namespace, found: Kept) -> bool:
+    """Whether there was time to compile the network for batches of this size, and it runs."""
+    name = f"{len(batch)} first_s"
+    if time.monotonic() > options.until or (options.begin and options.begin.exists()):
+        found.add(name, "no time was left")
+        return False
+    found.keep(name, lambda: first_s(engine, batch, found))
+    return isinstance(found.found[name], float)
 
 
-def _images_per_s(engine: Engine, batch: Pixels, seconds: float) -> dict[str, float]:
+def first_s(engine: Engine, batch: Pixels, found: Kept) -> float:
+    """Seconds of the first batch of a size. An engine whose library cannot compile the network goes on without that."""
     began = time.monotonic()
-    engine.infer(batch)
-    first_s = time.monotonic() - began
+    try:
+        engine.infer(batch)
+    except Exception as error:
+        if isinstance(error, OutOfMemory) or not hasattr(engine, "stop_compiling"):
+            raise
+        found.add(f"{len(batch)} not_compiled", f"{type(error).__name__}: {str(error)[:500]}")
+        engine.stop_compiling()
+        engine.infer(batch)
+    return round(time.monotonic() - began, 2)
+
+
+def _wait_for(path: Path) -> None:
+    """Ends this process where the one that would write the file is gone."""
+    parent = os.getppid()
+    while not path.exists():
+        time.sleep(0.05)
+        if os.getppid() != parent:
+            raise SystemExit("nobody is there any more who would begin")
+
+
+def images_per_s(engine: Engine, batch: Pixels, seconds: float) -> float:
+    """From NumPy pixels to NumPy answers, with as many batches in flight as the engine takes."""
     running: deque[Future[Answers]] = deque()
     images, began = 0, time.monotonic()
     while time.monotonic() - began < seconds:
@@ -137,26 +184,29 @@ def _images_per_s(engine: Engine, batch: Pixels, seconds: float) -> dict[str, fl
     while running:
         running.popleft().result()
         images += len(batch)
-    return {"per_s": round(images / (time.monotonic() - began), 1), "first_s": round(first_s, 2)}
+    return round(images / (time.monotonic() - began), 1)
 
 
-def memory(models: ModelStore, options: argparse.Namespace) -> Findings:
-    """Run out of memory by a batch that is too large, on a GPU, and answer the next one."""
-    card, folder = models.card("cats-vs-dogs", 1), models.folder("cats-vs-dogs", 1)
+def memory(models: ModelStore) -> Findings:
+    """Run out of memory by a batch that is too large, on a GPU, and answer the next one.
+
+    It keeps no compiled programs: how they are tuned depends on the memory that there is.
+    """
+    os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "true", "XLA_PYTHON_CLIENT_MEM_FRACTION": OOM_SHARE}
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    card, folder = models.card(*OOM_MODEL), models.folder(*OOM_MODEL)
     engine = opened("jax", card, folder, "float32")
     if engine.device == "CPU":
         return {"provoked": False, "why": "a CPU's memory is everybody's"}
-    small = reference.pixels(card, 4)
-    before, ran_out = engine.infer(small), True
-    with contextlib.suppress(OutOfMemory):
+    small, error = reference.pixels(card, 4), ""
+    before = engine.infer(small)
+    try:
         engine.infer(np.zeros((OOM_BATCH, *card.input.shape), np.uint8))
-        ran_out = False
+    except Exception as raised:  # OutOfMemory, if all is well
+        error = f"{type(raised).__name__}: {str(raised)[:500]}"
     survived = bool(np.allclose(engine.infer(small), before, atol=1e-6))
     engine.close()
-    return {"provoked": ran_out, "batch": OOM_BATCH, "survived": survived}
-
-
-PARTS = {"agreement": agreement, "speed": speed, "memory": memory}
+    return {"provoked": error.startswith("OutOfMemory"), "error": error, "batch": OOM_BATCH, "survived": survived}
 
 
 if __name__ == "__main__":

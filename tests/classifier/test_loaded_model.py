@@ -111,6 +111,19 @@ def test_a_file_that_changes_between_check_and_load_is_noticed(own_models, monke
         LoadedModel.open(own_models, COLOUR, options=EngineOptions(engine=engine, precision="float32"))
 
 
+@pytest.mark.parametrize(("engine", "others"), [("openvino", store.KERAS), ("tensorflow", store.ONNX)])
+def test_a_version_may_lack_the_network_of_other_engines(own_models, engine, others):
+    (own_models.folder(COLOUR) / others).unlink()
+    LoadedModel.open(own_models, COLOUR, options=EngineOptions(engine=engine, precision="float32")).close()
+
+
+@pytest.mark.parametrize(("engine", "own"), [("openvino", store.ONNX), ("tensorflow", store.KERAS)])
+def test_a_version_that_lacks_its_engines_network_is_broken(own_models, engine, own):
+    (own_models.folder(COLOUR) / own).unlink()
+    with pytest.raises(BrokenModel, match=own):
+        LoadedModel.open(own_models, COLOUR, options=EngineOptions(engine=engine, precision="float32"))
+
+
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
 def test_what_is_loaded_is_what_was_hashed(own_models, monkeypatch, engine):
     def read_and_lose_the_race(card: Card, file: str) -> bytes:
