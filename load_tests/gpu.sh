@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks the JAX engine on a machine with an NVIDIA GPU and without a network; prints JSON. No GPU figure exists yet.
+# Checks the JAX engine on a machine with an NVIDIA GPU and without a network; prints JSON.
+# What it found: docs/performance.md#on-a-gpu.
 #   load_tests/gpu.sh pack      where this project is developed: writes gpu-check/, at most 60 MB
 #   load_tests/gpu.sh --out F   where the GPU is, with gpu-check/, Python 3.12, JAX, NumPy and Pillow; PyTorch or not
 #   load_tests/gpu.sh --smoke   tiny, on any machine

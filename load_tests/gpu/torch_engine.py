@@ -1,6 +1,6 @@
 """PyTorch: the same `model.keras` on Keras's third backend, compiled by PyTorch, to compare the JAX engine with.
 
-This project has run it on a CPU only. Where it fails, the report of the check says how.
+Where it fails, the report of the check says how.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ class Results(NamedTuple):
     soak: Raw | None = None
     chaos: Raw | None = None
     int8: Raw | None = None
+    gpu: Raw | None = None
 
     @classmethod
     def read(cls, folder: Path = record.RESULTS) -> Results:

@@ -21,6 +21,7 @@ from load_tests.reporting.figures import (
     in_process,
     middle_rounds,
 )
+from load_tests.reporting.gpu import gpu_section
 from load_tests.reporting.tables import table
 from load_tests.reporting.targets import Target
 
@@ -44,6 +45,7 @@ def performance(results: Results) -> list[str]:
             *parts_run({"the network": results.int8_network, "over HTTP": results.int8}),
             *_INT8,
         ],
+        "## On a GPU": gpu_section(results.gpu),
         "## At half of capacity": [*half_table(results.soak), *_AT_HALF],
         "## Start, memory and client": [*facts(targets.process(results.soak)), *parts_run(results.soak)],
         "## What it survives": [*facts(targets.survival(results.chaos)), *_GOODPUT, *parts_run(results.chaos)],
