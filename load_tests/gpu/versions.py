@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ PRECISIONS = ("bfloat16", "float32")
 MEASURED = ("cats-vs-dogs@3", "cifar-10@3", "asl@1")
 MEASURED_ON_TORCH = ("cats-vs-dogs@3", "asl@1")
 TORCH_BATCHES, TORCH_IMAGES = (64, 1024, 1), 960  # whole batches only: PyTorch compiles each size for itself
-SERVED_BATCHES = batch_sizes(64)
+MOST_SERVED = 64  # images of a batch, where the servers measure how many pay
 
 
 class Part(subprocess.Popen[bytes]):
@@ -70,22 +70,24 @@ class Part(subprocess.Popen[bytes]):
         self.wait()
 
 
-def started(options: argparse.Namespace, until: float, folder: Path) -> list[Part]:
+def started(options: argparse.Namespace, until: float, torch_until: float, folder: Path) -> list[Part]:
     """A process for each version and precision on JAX, some on PyTorch too, and one that runs out of memory.
 
-    What the servers will ask for is compiled in processes of its own.
+    What the servers will ask for is compiled in processes of its own. From those moments on no size is compiled.
     """
     every = [reference.key(*one) for one in _versions(record.ROOT / "models")]
-    common = ["--reference", str(options.reference), "--until", str(until), "--seconds", str(options.speed_seconds)]
+    common = ["--reference", str(options.reference), "--seconds", str(options.speed_seconds)]
+    on_jax, on_torch = (["--until", str(moment)] for moment in (until, torch_until))
     parts = [Part(("memory",), ["memory"], folder)]
     for which, precision in itertools.product(options.versions or every, PRECISIONS):
         about = [which, precision, *common]
-        parts.append(Part(("jax", which, precision), ["jax", *about, *_jax_words(which, options)], folder))
+        parts.append(Part(("jax", which, precision), ["jax", *about, *on_jax, *_jax_words(which, options)], folder))
         if which in options.served and precision == options.precision:
-            words = ["jax", *about, "--images", "0", "--also", *_served_batches(options)]
+            words = ["jax", *about, *on_jax, "--images", "0", "--also", *_served_batches(options)]
             parts.append(Part(("for servers", which), words, folder))
         if options.torch and which in MEASURED_ON_TORCH:
-            parts.append(Part(("torch", which, precision), ["torch", *about, *_torch_words(options)], folder))
+            words = ["torch", *about, *on_torch, *_torch_words(options)]
+            parts.append(Part(("torch", which, precision), words, folder))
     return parts
 
 
@@ -100,8 +102,7 @@ def _jax_words(which: str, options: argparse.Namespace) -> list[str]:
 
 def _served_batches(options: argparse.Namespace) -> list[str]:
     """Those that are not measured too."""
-    most = max(options.batches)
-    return [str(size) for size in SERVED_BATCHES if size <= most and size not in options.batches]
+    return [str(size) for size in batch_sizes(options.max_batch or MOST_SERVED) if size not in options.batches]
 
 
 def _torch_words(options: argparse.Namespace) -> list[str]:
@@ -118,20 +119,23 @@ def wait_until_ready(parts: Sequence[Part], until: float) -> None:
             part.end()
 
 
-def measure(parts: Sequence[Part], library: str, until: float) -> None:
-    """The speed of one after another, while those on other libraries that still compile are stopped.
-
-    Whichever is not ready itself comes last.
-    """
-    measured = [part for part in parts if part.is_measured]
-    others = [part for part in measured if part.keys[0] != library and not part.is_ready()]
-    for part in others:
+@contextlib.contextmanager
+def paused(parts: Sequence[Part]) -> Iterator[None]:
+    """Those that still compile are stopped meanwhile; a size under way seems to take as much longer."""
+    compiling = [part for part in parts if not part.is_ready()]
+    for part in compiling:
         part.signal_all(signal.SIGSTOP)
-    for part in sorted(measured, key=lambda part: not part.is_ready()):
-        if part.keys[0] == library:
-            part.measure(until)
-    for part in others:
-        part.signal_all(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        for part in compiling:
+            part.signal_all(signal.SIGCONT)
+
+
+def measure(parts: Sequence[Part], until: float) -> None:
+    """The speed of one after another. Whichever is not ready comes last."""
+    for part in sorted((part for part in parts if part.is_measured), key=lambda part: not part.is_ready()):
+        part.measure(until)
 
 
 def report(parts: Sequence[Part]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import pytest
 from classifier.card import Card
 from classifier.store import CARD, ModelStore
 from load_tests import record
-from load_tests.gpu import in_process, reference
-from load_tests.gpu.__main__ import TOTAL_S, UNTIL
+from load_tests.gpu import in_process, reference, versions
+from load_tests.gpu.__main__ import TOTAL_S, UNTIL, _told
 from load_tests.gpu.fake_server import FakeEngine
 from load_tests.gpu.over_http import over_http, served_store
 from load_tests.gpu.pack import OF_KERAS, locked
@@ -120,6 +121,38 @@ def test_the_parts_of_the_check_are_over_one_after_another_within_its_time() -> 
     assert list(UNTIL.values()) == sorted(UNTIL.values())
     assert max(UNTIL.values()) == 1.0
     assert TOTAL_S < 270
+
+
+def test_the_kept_arguments_say_how_it_ran_and_not_where_files_lie() -> None:
+    assert _told(["--smoke", "--out", "/a/file", "--servers", "1", "8"]) == ["--smoke", "--servers", "1", "8"]
+
+
+class StillCompiling:
+    """Of a `versions.Part` what is asked of one that is not ready; it keeps the signals that it gets."""
+
+    def __init__(self, *, ready: bool = False) -> None:
+        self.ready = ready
+        self.got: list[signal.Signals] = []
+
+    def is_ready(self) -> bool:
+        return self.ready
+
+    def signal_all(self, number: signal.Signals) -> None:
+        self.got.append(number)
+
+
+def test_what_still_compiles_stands_still_while_others_are_measured_and_goes_on_whatever_happens() -> None:
+    compiling, ready = StillCompiling(), StillCompiling(ready=True)
+
+    def measured() -> None:
+        assert compiling.got == [signal.SIGSTOP]
+        compiling.ready = True
+        raise OSError("no server")
+
+    with pytest.raises(OSError, match="no server"), versions.paused([compiling, ready]):  # type: ignore[list-item]
+        measured()
+    assert compiling.got == [signal.SIGSTOP, signal.SIGCONT]
+    assert ready.got == []
 
 
 def test_the_servers_get_just_the_versions_that_are_asked_for(tiny_models_root: Path, tmp_path: Path) -> None:
