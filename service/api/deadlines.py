@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from types import TracebackType
-from typing import cast
+from typing import Protocol, cast
 
 from starlette.requests import Request
 from starlette.types import Message, Scope
@@ -61,6 +61,34 @@ class deadline_after:  # noqa: N801  (reads as what it does, as asyncio.timeout)
 
 def deadline_error(milliseconds: float) -> DeadlinePassed:
     return DeadlinePassed(f"no answer within {milliseconds / 1000:g} s; the server is too busy")
+
+
+class Expiring(Protocol):
+    """What has a deadline. `expire` is called once it has passed."""
+
+    def expire(self) -> None: ...
+
+
+class CommonDeadlines(dict[Expiring, float]):
+    """Deadlines in the loop's clock, of many that all have the same time: who was put in first expires first.
+
+    Put in who has one, and call `watch` where nothing watches yet; take out who needs none any more. One timer serves
+    all. To start and cancel one for each takes longer: docs/tuning.md#deadlines
+    """
+
+    is_watched = False
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell those whose deadline has passed, and look again when the next one has."""
+        self.is_watched, now = False, loop.time()
+        while self:
+            one, deadline = next(iter(self.items()))
+            if deadline > now:
+                self.is_watched = True
+                loop.call_at(deadline, self.watch, loop)
+                return
+            del self[one]
+            one.expire()
 
 
 class while_present:  # noqa: N801

@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from service.api.deadlines import CommonDeadlines
 from service.api.traffic import Traffic
 from service.inference.catalog import Catalog
 from service.server.loop_lag import Lag
@@ -30,6 +31,12 @@ class ServerContext:
     lag: Lag = field(default_factory=Lag)
     listeners: Listeners = field(default_factory=Listeners)
     open_connections: OpenConnections = field(default_factory=OpenConnections)
+    deadlines: CommonDeadlines = field(
+        default_factory=CommonDeadlines
+    )  # of the requests that the connections answer themselves
+    keep_alive: CommonDeadlines = field(
+        default_factory=CommonDeadlines
+    )  # of the connections that wait for a next request
     most_connections: int = field(init=False)  # as set, or fewer where the system allows no more
     _apps: dict[uvicorn.Config, Any] = field(init=False, default_factory=dict)
 

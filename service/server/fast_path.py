@@ -139,7 +139,7 @@ class Exchange:
     __slots__ = (
         *("disconnected", "keep_alive", "response_complete"),  # uvicorn's
         *("_asked", "_began", "_bytes", "_classifier", "_connection", "_ids", "_reason", "_row"),
-        *("_scope", "_timer", "_traffic"),
+        *("_scope", "_traffic"),
     )
 
     def __init__(self, connection: FastPathProtocol, asked: Asked, classifier: Classifier) -> None:
@@ -157,18 +157,21 @@ class Exchange:
     def start(self, body: bytes) -> None:
         """Decode the image and queue it."""
         connection, traffic = self._connection, self._traffic
-        deadline = connection.loop.time() + traffic.settings.request_timeout_ms / 1000
+        deadlines, loop = connection.context.deadlines, connection.loop
+        deadline = deadlines[self] = loop.time() + traffic.settings.request_timeout_ms / 1000
         self._bytes = len(body)
         try:
             traffic.hold(self._bytes)
             row = self._classifier.classify_soon(body, deadline)
         except Exception as error:
+            del deadlines[self]
             traffic.let_go(self._bytes)
             self._fail(error)
             return
+        if not deadlines.is_watched:
+            deadlines.watch(loop)
         self._row = row
         row.add_done_callback(self._settle)
-        self._timer = connection.loop.call_at(deadline, self.expire)
         traffic.tasks.add(row)
         connection.hang_up_listeners.add(self.leave)
 
@@ -188,7 +191,7 @@ class Exchange:
 
     def _settle(self, row: asyncio.Future[Classified]) -> None:
         connection, traffic = self._connection, self._traffic
-        self._timer.cancel()
+        connection.context.deadlines.pop(self, None)
         traffic.tasks.discard(row)
         traffic.let_go(self._bytes)
         connection.hang_up_listeners.discard(self.leave)

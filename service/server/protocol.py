@@ -60,7 +60,6 @@ class ConnectionProtocol(HttpToolsProtocol):
         self.settings = context.settings
         self.app = context.app_of(config)
         self.access_log = False  # the middleware writes ours; uvicorn's costs time even when nobody reads it
-        self.timeout_keep_alive = self.settings.keep_alive_ms / 1000  # type: ignore[assignment]  # BentoML asks for 5 s
         self._idle = context.open_connections.idle
         self.hang_up_listeners: set[Callable[[], None]] = set()
         self._cors = context.traffic.cors
@@ -202,7 +201,7 @@ class ConnectionProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.transport.is_closing() or self.parser.should_upgrade():  # what else came in the same piece; see `_feed`
             return
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        hosts = [name for name, _ in self.headers].count(b"host")  # no generator: every request comes by here
         if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):  # RFC 9112, section 3.2
             self._stop(MalformedRequest(f"expected one Host header, got {hosts or 'none'}"))
         self._head_came()
@@ -231,7 +230,12 @@ class ConnectionProtocol(HttpToolsProtocol):
         self.cycle.transport = cast("asyncio.Transport", WholeResponses(self.transport, self.loop))
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:  # as uvicorn, but for a timer of each connection
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+            self._keep_alive()
         if self._ahead_bytes:
             self._let_go_ahead(sum(len(cycle.body) for cycle, _ in self.pipeline))
         if self.timeout_keep_alive_task is not None and not self._parsing:
@@ -262,9 +266,19 @@ class ConnectionProtocol(HttpToolsProtocol):
 
     def _keep_alive(self) -> None:
         if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            waiting = self.context.keep_alive
+            waiting[self] = self.loop.time() + self.settings.keep_alive_ms / 1000
+            if not waiting.is_watched:
+                waiting.watch(self.loop)
+            self.timeout_keep_alive_task = cast("asyncio.TimerHandle", self)
+
+    def cancel(self) -> None:
+        """What uvicorn calls when something comes: the wait for the next request is over."""
+        self.context.keep_alive.pop(self, None)
+
+    def expire(self) -> None:
+        """No next request came in time."""
+        self.timeout_keep_alive_handler()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 
-from service.api.deadlines import HANG_UP, deadline_after, time_for, while_present
+from service.api.deadlines import HANG_UP, CommonDeadlines, deadline_after, time_for, while_present
 from service.errors import CallerGone, DeadlinePassed, MalformedRequest
 from service.settings import Settings
 
@@ -148,3 +149,46 @@ async def test_an_error_of_the_block_stays_the_error() -> None:
     with pytest.raises(ValueError, match="mine"):
         async with deadline_after(10):
             raise ValueError("mine")
+
+
+class Work:
+    """Notes in `expired` that its deadline has passed."""
+
+    def __init__(self, name: str, expired: list[str]) -> None:
+        self.name, self._expired = name, expired
+
+    def expire(self) -> None:
+        self._expired.append(self.name)
+
+
+async def test_common_deadlines_pass_in_the_order_in_which_they_began() -> None:
+    expired: list[str] = []
+    loop, deadlines = asyncio.get_running_loop(), CommonDeadlines()
+    first, second, third = (Work(name, expired) for name in ("first", "second", "third"))
+    began = loop.time()
+    deadlines[first] = deadlines[second] = began + 0.05
+    deadlines[third] = began + 0.08
+    deadlines.watch(loop)
+    deadlines.pop(first)
+    await until(lambda: expired == ["second"])
+    assert loop.time() >= began + 0.05
+    assert deadlines.is_watched
+    await until(lambda: expired == ["second", "third"])
+    assert loop.time() >= began + 0.08
+    assert not deadlines
+
+
+async def test_common_deadlines_are_watched_until_none_is_left_and_may_be_again() -> None:
+    expired: list[str] = []
+    loop, deadlines = asyncio.get_running_loop(), CommonDeadlines()
+    only = Work("only", expired)
+    for times in (1, 2):
+        assert not deadlines.is_watched
+        deadlines[only] = loop.time() + 0.01
+        deadlines.watch(loop)
+        await until(lambda: len(expired) == times)  # noqa: B023
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110  (a plain list says so)
+        await asyncio.sleep(0.001)
