@@ -33,6 +33,7 @@ RECIPES = {
         few_images.CIFAR10,
         few_images.ASL,
         few_images.CIFAR10_FINETUNED,
+        few_images.CIFAR10_FINETUNED_128,
     )
 }
 
