@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end)
     found: dict[str, Any] = record.circumstances(LIBRARIES) | {"smoke": options.smoke, "gpu": _gpu()}
     found |= {"commit": options.commit} if options.commit else {}
-    found |= {"arguments": _told(arguments), "xla_flags": os.environ["XLA_FLAGS"]}
+    found |= {"arguments": without_file(arguments), "xla_flags": os.environ["XLA_FLAGS"]}
 
     def keep(part: str) -> None:
         found["seconds"] = found.get("seconds", {}) | {part: round(time.monotonic() - began, 1)}
@@ -117,7 +117,7 @@ def _choose_less(options: argparse.Namespace) -> None:
         options.seconds, options.generators = 0.5, 2
 
 
-def _told(arguments: Sequence[str]) -> list[str]:
+def without_file(arguments: Sequence[str]) -> list[str]:
     """Without what says where files lie."""
     pairs = zip(["", *arguments], arguments, strict=False)
     return [word for before, word in pairs if not {before, word} & {"--out", "--reference", "--commit"}]

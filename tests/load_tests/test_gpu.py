@@ -15,7 +15,7 @@ from classifier.card import Card
 from classifier.store import CARD, ModelStore
 from load_tests import record
 from load_tests.gpu import in_process, reference, versions
-from load_tests.gpu.__main__ import TOTAL_S, UNTIL, _told
+from load_tests.gpu.__main__ import TOTAL_S, UNTIL, without_file
 from load_tests.gpu.fake_server import FakeEngine
 from load_tests.gpu.over_http import over_http, served_store
 from load_tests.gpu.pack import OF_KERAS, locked
@@ -124,7 +124,7 @@ def test_the_parts_of_the_check_are_over_one_after_another_within_its_time() -> 
 
 
 def test_the_kept_arguments_say_how_it_ran_and_not_where_files_lie() -> None:
-    assert _told(["--smoke", "--out", "/a/file", "--servers", "1", "8"]) == ["--smoke", "--servers", "1", "8"]
+    assert without_file(["--smoke", "--out", "/a/file", "--servers", "1", "8"]) == ["--smoke", "--servers", "1", "8"]
 
 
 class StillCompiling:

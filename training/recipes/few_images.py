@@ -7,9 +7,11 @@ Run:     python -m training fit cifar-10-features --data cifar-10.zip
 Takes:   cifar-10-features  3.8 minutes on AMD EPYC, 2 cores
          asl-features       0.6 minutes on AMD EPYC, 2 cores
          cifar-10-finetuned 47.0 minutes on Intel(R) Xeon(R) Processor @ 2.50GHz, 2 cores
+         cifar-10-finetuned-128 5.7 minutes on AMD EPYC, 2 cores; NVIDIA H200, Intel(R) Xeon(R) Processor, 16 cores, JAX 0.11.2
 Reaches: cifar-10-features  test accuracy 0.7792, n=1
          asl-features       test accuracy 0.9992, n=1
          cifar-10-finetuned test accuracy 0.9104, n=1
+         cifar-10-finetuned-128 test accuracy 0.9298, n=1
 Article: states no figure
 
 Differences from the articles of these data sets: all but the images and, of the features, their splits. The images are
@@ -18,7 +20,7 @@ holds out the images that `cifar-10-fast` does. It trains all of the network but
 are unlike photos from the first edges on. Batch normalisation stays as it was
 (docs/tuning.md#batch-normalisation-while-fine-tuning). `cifar-10-finetuned-128` is for a GPU: larger images, five times
 the epochs, larger batches, in which batch normalisation learns too, a grey square over each image and smoothed labels.
-"""
+"""  # noqa: E501  (a machine's name)
 
 from __future__ import annotations
 
