@@ -18,7 +18,7 @@ import hmac
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from service.api.browsers.page import PATHS as PAGE
@@ -120,7 +120,6 @@ def _check_key(headers: Iterable[tuple[bytes, bytes]], digests: Sequence[bytes],
         raise Unauthorized(f"this is not {kind} of the server's", shown_as_bearer=is_bearer)
 
 
-@lru_cache(maxsize=64)  # each caller names one
 def host_without_port(host: bytes) -> bytes:
     """The name or address in a Host header, in lower case, IPv6 in brackets."""
     name, colon, port = host.rpartition(b":")

@@ -31,12 +31,8 @@ class ServerContext:
     lag: Lag = field(default_factory=Lag)
     listeners: Listeners = field(default_factory=Listeners)
     open_connections: OpenConnections = field(default_factory=OpenConnections)
-    deadlines: CommonDeadlines = field(
-        default_factory=CommonDeadlines
-    )  # of the requests that the connections answer themselves
-    keep_alive: CommonDeadlines = field(
-        default_factory=CommonDeadlines
-    )  # of the connections that wait for a next request
+    deadlines: CommonDeadlines = field(default_factory=CommonDeadlines)  # of the fast path
+    keep_alive: CommonDeadlines = field(default_factory=CommonDeadlines)  # of idle connections
     most_connections: int = field(init=False)  # as set, or fewer where the system allows no more
     _apps: dict[uvicorn.Config, Any] = field(init=False, default_factory=dict)
 
