@@ -18,8 +18,8 @@ Differences from the articles of these data sets: all but the images and, of the
 enlarged, and grey ones copied to three channels, because the pretrained network knows photos. `cifar-10-finetuned`
 holds out the images that `cifar-10-fast` does. It trains all of the network but its first block, since small pictures
 are unlike photos from the first edges on. Batch normalisation stays as it was
-(docs/tuning.md#batch-normalisation-while-fine-tuning). `cifar-10-finetuned-128` is for a GPU: larger images, five times
-the epochs, larger batches, in which batch normalisation learns too, a grey square over each image and smoothed labels.
+(docs/tuning.md#batch-normalisation-while-fine-tuning). `cifar-10-finetuned-128` is for a GPU: larger images, more
+epochs, larger batches, in which batch normalisation learns too, a grey square over each image and smoothed labels.
 """  # noqa: E501  (a machine's name)
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ASL = pretrained.features(
     side=128,
 )
 
-HEAD_EPOCHS, TUNED_EPOCHS, BATCH = 10, 5, 64
+HEAD_EPOCHS, TUNED_EPOCHS, BATCH = 10, 10, 64
 TRAINING_IMAGES = 45_000
 
 

@@ -142,7 +142,7 @@ class _Report:
             record.finished,
             record.machine,
             f"`{record.commit}`",
-            brief(record.dataset.name),
+            brief(record.dataset.name, record.dataset.fingerprint),
             self.link(folder / FOLDS, FOLDS),
         ]
 
@@ -208,8 +208,13 @@ def _glance(records: RecipeRecords) -> list[str]:
         *(figure(records.accuracies(split)) for split in SPLITS),
         NONE if records.difference is None else f"{records.difference:+.4f}",
         str(len(records.runs)),
-        brief(records.runs[0].card.training.dataset.name),
+        _copies(records),
     ]
+
+
+def _copies(records: RecipeRecords) -> str:
+    sets = [run.card.training.dataset for run in records.runs]
+    return several(brief(each.name, each.fingerprint) for each in sets)
 
 
 def _stated(recipe: Recipe) -> str:
@@ -267,7 +272,7 @@ def _gain(without: RecipeRecords, augmented: RecipeRecords, split: str) -> list[
         f"{figure(other)}, n={len(other)}",
         f"{mean(other) - mean(one):+.4f}" if one and other else NONE,
         NONE if stated is None else f"{stated:+.4f}",
-        brief(augmented.runs[0].card.training.dataset.name),
+        _copies(augmented),
     ]
 
 
@@ -287,7 +292,8 @@ def _data_set(name: str, ran: Sequence[RecipeRecords]) -> str:
     if copy is None:
         return f"**{name}.** How it differs from the article's is not known here."
     sets = [run.card.training.dataset for records in ran for run in records.runs if records.recipe.reader.name == name]
-    others = several(each.fingerprint[:12] for each in sets if each.fingerprint not in copy.fingerprints)
+    known = copy.fingerprints | copy.official
+    others = several(each.fingerprint[:12] for each in sets if each.fingerprint not in known)
     but = f" Some runs saw other pixels than these copies give: data sets {others} on their cards." if others else ""
     return f"**{name}.** {copy.differs}{but}"
 

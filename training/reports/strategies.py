@@ -122,6 +122,6 @@ def _images_row(points: Sequence[Point], counts: Sequence[int]) -> list[str]:
         *(figure(each) for each in accuracies),
         several(str(point.seed) for point in sorted(points, key=lambda point: point.seed)),
         _epochs(points),
-        f"{brief(recipe.reader.name)}; {points[0].test_images:,} test images",
+        f"{brief(recipe.reader.name, points[0].fingerprint)}; {points[0].test_images:,} test images",
         several(f"{point.machine}, {point.finished}, `{point.commit}`" for point in points),
     ]

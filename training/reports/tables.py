@@ -15,8 +15,9 @@ def linked(recipe: Recipe) -> str:
     return f"[{recipe.name}](#{recipe.name})"
 
 
-def brief(dataset: str) -> str:
-    return f"{dataset}: {COPIES[dataset].brief}" if dataset in COPIES else dataset
+def brief(dataset: str, fingerprint: str) -> str:
+    """Which copy of a data set a figure is of."""
+    return f"{dataset}: {COPIES[dataset].brief_of(fingerprint)}" if dataset in COPIES else dataset
 
 
 def figure(values: Sequence[float]) -> str:

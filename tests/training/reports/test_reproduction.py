@@ -347,6 +347,16 @@ def test_a_run_on_other_pixels_than_those_described_is_pointed_out(root: Path) -
     assert "other pixels than these copies give: data sets abababababab" in written(root)
 
 
+def test_a_run_on_the_data_as_they_are_published_is_told_from_one_on_the_copies(root: Path) -> None:
+    folder = save_record(root, RECIPES["cifar-10-fast"])
+    here, published = (min(each) for each in (COPIES["cifar-10"].fingerprints, COPIES["cifar-10"].official))
+    assert "cifar-10: JPEG copies, half of the test images |" in written(root)
+    (folder / "card.json").write_text((folder / "card.json").read_text().replace(here, published))
+    text = written(root)
+    assert "cifar-10: as published |" in text
+    assert "other pixels than these copies give" not in text
+
+
 def test_every_run_gives_its_machine_date_commit_and_raw_record(root: Path) -> None:
     save_record(root, BOOK, seed=7)
     row = next(line for line in written(root).splitlines() if line.startswith("| 7 |"))
