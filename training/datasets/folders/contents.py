@@ -15,6 +15,7 @@ from training.errors import DatasetError
 from training.progress import Progress
 
 SHOWN = 10  # contradictions that an error names
+EMPTY = "the file is empty"
 
 _STAYS_IN = ("test", "validation", "train", "all")  # a copy is kept in the first of these
 
@@ -35,9 +36,10 @@ def read_digests(
 
     def digest(file: PlacedFile) -> Digest | str:
         try:
-            return hashlib.sha256(archive.read(file.name)).digest()
+            content = archive.read(file.name)
         except DatasetError as error:
             return str(error).removeprefix(f"{archive.path}: {file.name} ")
+        return hashlib.sha256(content).digest() if content else EMPTY  # empty files are no copies of one image
 
     with ThreadPoolExecutor(4) as pool:  # waits for the disk, mostly
         for done, (file, found) in enumerate(zip(files, pool.map(digest, files), strict=True), start=1):

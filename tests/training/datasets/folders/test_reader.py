@@ -115,6 +115,12 @@ def test_what_cannot_be_used_is_left_out_and_named_with_the_reason(tmp_path: Pat
     assert reasons["lost.jpg"] == "lies in no class folder"
 
 
+def test_empty_files_are_left_out_and_are_no_image_under_two_labels(tmp_path: Path) -> None:
+    empty = {"cup/0.jpg": b"", "cup/1.jpg": b"", "plate/0.jpg": b""}
+    dataset = Folders().load(folder_of(tmp_path / "photos", photo_files(per_class=10) | empty), SPEC)
+    assert [(file.file, file.reason) for file in dataset.skipped] == [(name, "the file is empty") for name in empty]
+
+
 def test_a_copy_of_a_test_image_is_not_trained_on(tmp_path: Path) -> None:
     files = _parts({"train": 6, "val": 2, "test": 2})
     original = next(name for name in files if name.startswith("test/cup"))
