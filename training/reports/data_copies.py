@@ -44,9 +44,11 @@ COPIES = {
         differs=(
             "All 50,000 training images and 5,000 of the 10,000 test images (the first 500 files of each class), "
             "re-encoded by the source as JPEG of quality 75. The official download, which the article used, is "
-            "lossless; accuracy on these copies is a little lower. No lossless copy was at hand, so how much lower was "
-            "not measured. Of the 5,000 test images 237 are nearly the same as one of the training images, as "
-            "`sightline check` counts."
+            "lossless, and figures of it are marked *as published*. What the copies cost was measured with one recipe: "
+            "`cifar-10-fast` reaches 0.936 on the images as published and 0.905 on these copies. Of the 5,000 test "
+            "images 237 are nearly the same as one of the training images, as `sightline check` counts; of the 10,000 "
+            "as published 453. The images as published were taken from sheets in PNG, and have the means and the "
+            "deviation that are known of the official ones (125.3069, 122.9504, 113.8654; 64.1501)."
         ),
         fingerprints=frozenset(
             {
