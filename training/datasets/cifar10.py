@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from classifier.card import InputSpec
 from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
@@ -27,6 +29,7 @@ LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST_BATCH = "test_batch"
 BATCH_ROWS = 10_000  # of an official batch
+QUALITIES = range(60, 96)  # of JPEG, from which one is drawn for each image
 
 _IMAGE = re.compile(rf"{ONE_FOLDER_ON_TOP}(train|test)/([^/]+)/[^/]+\.(?:{'|'.join(e[1:] for e in IMAGE_ENDINGS)})")
 _BATCH = re.compile(rf"{ONE_FOLDER_ON_TOP}(data_batch_[1-5]|test_batch|batches\.meta)")
@@ -43,10 +46,14 @@ class Cifar10:
 
     Validation is a seeded random part of the training images; test is never touched. The two layouts hold the same
     pictures in another order, so the same seed holds out different ones.
+
+    The official pictures are without loss, and what is sent to a server seldom is. So `jpeg_share` of the training
+    images, 0..1, are encoded as JPEG once, as they are read: docs/tuning.md#what-jpeg-costs-pictures-of-32-pixels.
     """
 
     validation_fraction: float = 0.3
     split_seed: int = 777
+    jpeg_share: float = 0.0
 
     @property
     def name(self) -> str:
@@ -54,6 +61,8 @@ class Cifar10:
 
     def __post_init__(self) -> None:
         check_fraction("validation_fraction", self.validation_fraction)
+        if not 0.0 <= self.jpeg_share <= 1.0:
+            raise DatasetError(f"jpeg_share={self.jpeg_share}: expected a part from 0 to 1, as in 0.5")
 
     def recognises(self, path: Path) -> bool:
         names = names_in(path)
@@ -103,7 +112,8 @@ class Cifar10:
         train, test = _read_batches(archive)
         kept, held = hold_out(len(train.labels), self.validation_fraction, self.split_seed)
         everything = np.arange(len(test.labels))
-        parts = {"train": (train, kept), "validation": (train, held), "test": (test, everything)}
+        fitted = _with_jpegs(train, self.jpeg_share, self.split_seed)
+        parts = {"train": (fitted, kept), "validation": (train, held), "test": (test, everything)}
         images = sum(len(chosen) for _, chosen in parts.values()) if limit is None else 0
         return {name: _take(batch, chosen, spec, limit, images) for name, (batch, chosen) in parts.items()}, ()
 
@@ -161,6 +171,22 @@ def _read_batch(archive: Archive, name: str) -> _Batch:
     if not isinstance(labels, list) or len(labels) != len(rows) or not set(labels) <= set(range(len(LABELS))):
         raise DatasetError(f"{name}: expected b'labels' to be {len(rows)} numbers 0..9, got {_kind(labels)}")
     return _Batch(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.array(labels, np.int64))
+
+
+def _with_jpegs(batch: _Batch, share: float, seed: int) -> _Batch:
+    """A share of the images as JPEG shows them, each of a quality of its own; which ones follows from the seed."""
+    rng = np.random.default_rng(seed)
+    qualities = rng.choice(QUALITIES, len(batch.labels))
+    images = batch.images.copy() if share else batch.images
+    for i in np.flatnonzero(rng.random(len(batch.labels)) < share):
+        images[i] = _as_jpeg(images[i], int(qualities[i]))
+    return _Batch(images, batch.labels)
+
+
+def _as_jpeg(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "JPEG", quality=quality)
+    return np.asarray(Image.open(encoded))
 
 
 def _load(archive: Archive, name: str) -> dict[object, object]:

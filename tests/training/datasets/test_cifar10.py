@@ -76,6 +76,28 @@ def test_no_training_image_is_in_validation_and_the_seed_decides_which(tmp_path:
     assert images(777, "validation") == images(777, "validation") != images(1, "validation")
 
 
+def test_a_share_of_the_training_images_is_encoded_as_jpeg_and_no_other(tmp_path: Path) -> None:
+    path = cifar10_tar(tmp_path / "c.tar.gz", per_class=10)
+    published, half, all_of_them = (Cifar10(jpeg_share=share).load(path, SPEC).splits for share in (0.0, 0.5, 1.0))
+    changes = (all_of_them["train"].pixels[:] != published["train"].pixels[:]).any(axis=(1, 2, 3))
+    changed = (half["train"].pixels[:] != published["train"].pixels[:]).any(axis=(1, 2, 3))
+    assert changes.mean() > 0.5  # a picture of one colour may stay as it is
+    assert 0.35 < changed.sum() / changes.sum() < 0.65
+    assert np.array_equal(half["train"].pixels[changed], all_of_them["train"].pixels[changed])
+    assert (
+        np.abs(all_of_them["train"].pixels[:].astype(int) - published["train"].pixels[:]).mean() < 20
+    )  # of 255; their noise alone is 10
+    for name in ("validation", "test"):
+        assert np.array_equal(half[name].pixels[:], published[name].pixels[:])
+    again = Cifar10(jpeg_share=0.5).load(path, SPEC)
+    assert np.array_equal(again.splits["train"].pixels[:], half["train"].pixels[:])
+
+
+def test_a_share_that_is_none_is_refused() -> None:
+    with pytest.raises(DatasetError, match="jpeg_share=50"):
+        Cifar10(jpeg_share=50)
+
+
 @pytest.mark.parametrize("make", [cifar10_zip, cifar10_tar])
 def test_a_limit_is_spread_over_the_ten_classes(make: Callable[[Path], Path], tmp_path: Path) -> None:
     dataset = Cifar10().load(make(tmp_path / "c"), SPEC, limit=10)
