@@ -12,6 +12,7 @@ from statistics import mean
 from typing import Any
 
 from load_tests.reporting.tables import table
+from training.reports.data_copies import COPIES
 
 HERE = Path(__file__).parent
 PAGES = tuple(sorted((HERE / "articles").glob("*.md")))
@@ -32,7 +33,7 @@ def written(text: str) -> str:
 
 
 def _table(recipes: list[str]) -> str:
-    head = ("recipe", "the article", "validation", "test", "kept epochs", "n")
+    head = ("recipe", "the article", "validation", "test", "kept epochs", "n", "images")
     return "".join(f"{line}\n" for line in table(head, [_row(recipe) for recipe in recipes]))
 
 
@@ -42,7 +43,13 @@ def _row(recipe: str) -> tuple[str, ...]:
     stated = "no figure" if article["accuracy"] is None else f"{article['split']} {article['accuracy']:g}"
     kept = ", ".join(f"{card['training']['best_epoch']} of {card['training']['epochs_run']}" for card in cards)
     reached = [_accuracy(cards, split) for split in ("validation", "test")]
-    return f"[{recipe}](../reproduction.md#{recipe})", stated, *reached, kept, str(len(cards))
+    return f"[{recipe}](../reproduction.md#{recipe})", stated, *reached, kept, str(len(cards)), _images(cards)
+
+
+def _images(cards: list[dict[str, Any]]) -> str:
+    """Whether they were those that the article's data set is published with, or copies."""
+    sets = [card["training"]["dataset"] for card in cards]
+    return ", ".join(dict.fromkeys(COPIES[each["name"]].brief_of(each["fingerprint"]) for each in sets))
 
 
 def _accuracy(cards: list[dict[str, Any]], split: str) -> str:
