@@ -56,7 +56,12 @@ COPIES = {
                 "aa8b69dc81858c9ec36ada1315b5f9d4440474cb6fc73c08fce321e334916fcf",  # 10 % for validation
             }
         ),
-        official=frozenset({"78f3a4ee807a8c3faa29e0c724fc3463f57ec7d8b0669b5128e1425c3a1a6403"}),  # 10 % for validation
+        official=frozenset(
+            {
+                "78f3a4ee807a8c3faa29e0c724fc3463f57ec7d8b0669b5128e1425c3a1a6403",  # 10 % for validation
+                "7294f4618dc3cef781b151f4db1986c6fdce2b92444c532ed46dd70ebb8e68a9",  # and half of the rest as JPEG
+            }
+        ),
     ),
     "sign-mnist": Copy(
         brief="part of the official test file; near-duplicates flatter the figure",
