@@ -13,6 +13,7 @@ from typing import Any
 
 from load_tests.reporting.tables import table
 from training.reports.data_copies import COPIES
+from training.reports.tables import several
 
 HERE = Path(__file__).parent
 PAGES = tuple(sorted((HERE / "articles").glob("*.md")))
@@ -49,7 +50,7 @@ def _row(recipe: str) -> tuple[str, ...]:
 def _images(cards: list[dict[str, Any]]) -> str:
     """Whether they were those that the article's data set is published with, or copies."""
     sets = [card["training"]["dataset"] for card in cards]
-    return ", ".join(dict.fromkeys(COPIES[each["name"]].brief_of(each["fingerprint"]) for each in sets))
+    return several(COPIES[each["name"]].brief_of(each["fingerprint"]) for each in sets)
 
 
 def _accuracy(cards: list[dict[str, Any]], split: str) -> str:

@@ -175,9 +175,10 @@ def _read_batch(archive: Archive, name: str) -> _Batch:
 
 def _with_jpegs(batch: _Batch, share: float, seed: int) -> _Batch:
     """A share of the images as JPEG shows them, each of a quality of its own; which ones follows from the seed."""
-    rng = np.random.default_rng(seed)
+    if not share:
+        return batch
+    rng, images = np.random.default_rng(seed), batch.images.copy()
     qualities = rng.choice(QUALITIES, len(batch.labels))
-    images = batch.images.copy() if share else batch.images
     for i in np.flatnonzero(rng.random(len(batch.labels)) < share):
         images[i] = _as_jpeg(images[i], int(qualities[i]))
     return _Batch(images, batch.labels)

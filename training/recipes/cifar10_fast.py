@@ -79,6 +79,8 @@ def callbacks(steps: int, *, peak_rate: float = PEAK_RATE) -> Sequence[Any]:
     ]
 
 
+READER = Cifar10(validation_fraction=0.1, split_seed=777)
+
 FAST = Recipe(
     name="cifar-10-fast",
     model="cifar-10",
@@ -88,7 +90,7 @@ FAST = Recipe(
         split="test",
         accuracy=0.94,
     ),
-    reader=Cifar10(validation_fraction=0.1, split_seed=777),
+    reader=READER,
     input=InputSpec(height=32, width=32, channels=3),
     network=network,
     augmentation=Augmentation(shift=2 / 32, horizontal_flip=True, interpolation="nearest", by="alternating"),

@@ -30,8 +30,7 @@ from dataclasses import replace
 from typing import Any
 
 from classifier.card import Article
-from training.datasets.cifar10 import Cifar10
-from training.recipes import asl, cifar10, pretrained
+from training.recipes import asl, cifar10, cifar10_fast, pretrained
 from training.recipes.recipe import FineTuning, Optimizer
 
 CIFAR10 = pretrained.features(
@@ -68,7 +67,7 @@ CIFAR10_FINETUNED = replace(
         name="cifar-10-finetuned",
         model="cifar-10",
         article=Article(title="A pretrained network fine-tuned on the images of " + cifar10.AUGMENTED.article.title),
-        reader=Cifar10(validation_fraction=0.1, split_seed=777, jpeg_share=0.5),
+        reader=replace(cifar10_fast.READER, jpeg_share=0.5),
         classes=10,
         side=96,  # docs/tuning.md#side-of-fine-tuned-pictures
     ),
