@@ -2,8 +2,9 @@
 
     python -m training.renew cats-vs-dogs@1 --data cats-vs-dogs.zip --outliers cifar-10.zip --outliers sign-mnist.zip
 
-For versions that were fitted before Sightline did that. What is released keeps its number, so it answers differently
-from then on: the most probable label is the same for every image, its probability is not.
+For versions that were fitted before Sightline did that, or before it chose as it does now. What is released keeps its
+number, so it answers differently from then on: the most probable label is the same for every image, its probability may
+not be.
 """
 
 from __future__ import annotations
@@ -14,32 +15,40 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from classifier import store
 from classifier.card import NEWEST_FORMAT, Card
 from classifier.commands.parameters import path, reference
+from classifier.errors import SightlineError
 from classifier.store import file_record
-from training.errors import DatasetError
 from training.evaluation.images import read_fitted_on
 from training.progress import Counted, Progress, ProgressLines
+
+
+class NotRenewed(SightlineError):
+    """The version stays as it is. The message says why, and what to do instead."""
+
+    code = "not-renewed"
+    title = "The version was not renewed"
 
 
 def renew(models: store.ModelStore, card: Card, data: Path, outliers: Sequence[Path], progress: Progress) -> Card:
     """Write a version's networks, sample and card anew; the other files stay.
 
-    Raises DatasetError where `data` is not what it was fitted on, and BadExport as `save_version` does. Calibrating a
-    version that is calibrated already is refused with DatasetError too: its temperature would no longer be the whole.
+    What was done to it before is undone first. Raises DatasetError where `data` is not what it was fitted on, BadExport
+    as `save_version` does, and NotRenewed where it has an int8 file, which would no longer be of the same network.
     """
     from classifier.engines.keras_engine import load_network
     from training.export import checked, write_networks
     from training.honesty.honest import answers_function, answers_to
     from training.honesty.outliers.datasets import other_images
 
-    if card.calibration is not None:
-        raise DatasetError(f"{card.name} version {card.version} is calibrated already")
+    if store.INT8 in card.files:
+        raise NotRenewed(f"{card.name} version {card.version} is int8; renew what it was made from, and quantize that")
     dataset = read_fitted_on(data, card, progress)
     folder = models.folder(card.name, card.version)
-    network = load_network(folder / store.KERAS, models.read(card, store.KERAS))
+    network = _as_trained(load_network(folder / store.KERAS, models.read(card, store.KERAS)), card)
     asked = {name: split for name, split in dataset.splits.items() if name != "train"}
     counted, run = Counted(progress, "asking the network", sum(map(len, asked.values()))), answers_function(network)
     before = {name: answers_to(run, split, counted).probabilities for name, split in asked.items()}
@@ -58,6 +67,18 @@ def renew(models: store.ModelStore, card: Card, data: Path, outliers: Sequence[P
     renewed = renewed.model_copy(update={"files": card.files | files})
     models.update(renewed)
     return renewed
+
+
+def _as_trained(network: Any, card: Card) -> Any:
+    """The network without a second output, and at a temperature of 1."""
+    import keras
+
+    from training.honesty.temperature import divide_logits
+
+    trained = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    if card.calibration is not None:
+        divide_logits(trained, 1 / card.calibration.temperature)
+    return trained
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

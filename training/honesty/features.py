@@ -53,19 +53,45 @@ def stages(network: Any) -> tuple[str, ...]:
 def feature_sets(network: Any) -> dict[str, tuple[str, ...]]:
     """Choices of features by name. A feature is `last`, or `LAYER/mean` or `LAYER/deviation`.
 
-    What the last layer reads is left out where it is a whole picture.
+    What the last layer reads is left out where it is a whole picture. Where it is the last stage's mean, no set has
+    that twice.
     """
     found = stages(network)
     is_narrow = last_layer(network).input.shape[-1] <= WIDEST
-    sets: dict[str, tuple[str, ...]] = {"the last layer": (LAST,)} if is_narrow else {}
+    pooled = _pooled(network)
+    last = (LAST,) if is_narrow else ()
+    sets: dict[str, tuple[str, ...]] = {"the last layer": last}
     for count in sorted({depth for depth in (1, 2, len(found)) if depth <= len(found)}):
-        means = tuple(f"{name}/{MEAN}" for name in found[-count:])
+        means = tuple(LAST if name == pooled else f"{name}/{MEAN}" for name in found[-count:])
         deviations = tuple(f"{name}/{DEVIATION}" for name in found[-count:])
         of = f"the last {count} stages"
-        sets |= {f"means of {of}": means, f"means and deviations of {of}": means + deviations}
-        if is_narrow:
-            sets[f"all of {of} and the last layer"] = (*means, *deviations, LAST)
-    return sets
+        sets |= {f"means of {of}": means, f"means of {of} and the last layer": means + last}
+        sets |= {
+            f"means and deviations of {of}": means + deviations,
+            f"all of {of} and the last layer": means + deviations + last,
+        }
+    return _without_repetition(sets)
+
+
+def _pooled(network: Any) -> str | None:
+    """The layer whose picture's mean the last layer reads, or None."""
+    before = _before(last_layer(network))
+    while isinstance(before, keras.layers.Dropout):
+        before = _before(before)
+    return _before(before).name if isinstance(before, keras.layers.GlobalAveragePooling2D) else None
+
+
+def _before(layer: Any) -> Any:
+    return layer.input._keras_history.operation
+
+
+def _without_repetition(sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Each feature once in its set, and each set once."""
+    first_names: dict[tuple[str, ...], str] = {}
+    for name, features in sets.items():
+        if features:
+            first_names.setdefault(tuple(dict.fromkeys(features)), name)
+    return {name: features for features, name in first_names.items()}
 
 
 def cost(network: Any, features: Iterable[str], rank: int, classes: int) -> int:

@@ -103,8 +103,28 @@ def test_sets_of_features_reach_from_the_last_stage_to_all_of_them():
     first, last = stages(network)
     sets = list(feature_sets(network).values())
     assert sets[0] == (LAST,)
-    assert sets[1] == (f"{last}/{MEAN}",)
+    assert sets[1:3] == [(f"{last}/{MEAN}",), (f"{last}/{MEAN}", LAST)]
     assert sets[-1] == (f"{first}/{MEAN}", f"{last}/{MEAN}", f"{first}/{DEVIATION}", f"{last}/{DEVIATION}", LAST)
+
+
+@pytest.mark.parametrize("with_dropout", [False, True])
+def test_a_mean_that_the_last_layer_reads_is_in_no_set_twice(with_dropout: bool):
+    import keras
+    from keras import layers
+
+    from training.honesty.features import feature_sets
+
+    pixels = keras.Input((8, 8, 3), dtype="uint8")
+    large = layers.Conv2D(4, 3, padding="same", name="large")(layers.Rescaling(1 / 255)(pixels))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, strides=2, name="small")(large))
+    seen = layers.Dropout(0.5)(pooled) if with_dropout else pooled
+    network = keras.Model(pixels, layers.Dense(2)(seen))
+    assert list(feature_sets(network).values()) == [
+        ("last",),
+        ("last", "small/deviation"),
+        ("large/mean", "last"),
+        ("large/mean", "last", "large/deviation", "small/deviation"),
+    ]
 
 
 def test_a_networks_multiply_adds_are_those_of_its_convolutions_and_matrices():
