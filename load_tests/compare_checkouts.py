@@ -11,7 +11,7 @@ Each server runs in its checkout with this interpreter. It serves its own checko
 start. While one is measured the other is idle. Before that a sample of each one's answers is compared with this
 checkout's offline predictor. Where versions were renewed in between, `--renewed` holds each server to its own models.
 wrk posts in a closed loop, as in `make peers`. With `.` as the other checkout and `--other-precision float32` two
-precisions of one checkout are compared.
+precisions of one checkout are compared. Of a `--store` without those versions its newest ones are measured.
 """
 
 from __future__ import annotations

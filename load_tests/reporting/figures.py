@@ -54,6 +54,7 @@ class Results(NamedTuple):
     chaos: Raw | None = None
     int8: Raw | None = None
     gpu: Raw | None = None
+    int8_http: Raw | None = None
 
     @classmethod
     def read(cls, folder: Path = record.RESULTS) -> Results:

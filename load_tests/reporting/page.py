@@ -44,6 +44,8 @@ def performance(results: Results) -> list[str]:
             *served_table(results.int8),
             *parts_run({"the network": results.int8_network, "over HTTP": results.int8}),
             *_INT8,
+            *served_table(results.int8_http),
+            *parts_run({"over HTTP": results.int8_http}),
         ],
         "## On a GPU": gpu_section(results.gpu),
         "## At half of capacity": [*half_table(results.soak), *_AT_HALF],
@@ -262,7 +264,7 @@ other commands in [operating](operating.md).
 
 _INT8 = """
 That machine has no native bfloat16. On one that has both, int8 is 1.61 times as fast as bfloat16 in process
-([measured](tuning.md#int8)). Over HTTP decoding, the server and the load generator take part of both processors.
+([measured](tuning.md#int8)). Over HTTP, below, decoding, the server and the load generator take part of both processors.
 [Where the rest goes](tuning.md#int8).
 """.splitlines()
 
