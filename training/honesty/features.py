@@ -57,16 +57,16 @@ def feature_sets(network: Any) -> dict[str, tuple[str, ...]]:
     that twice.
     """
     found = stages(network)
-    is_narrow = last_layer(network).input.shape[-1] <= WIDEST
-    pooled = _pooled(network)
-    last = (LAST,) if is_narrow else ()
+    last = (LAST,) if last_layer(network).input.shape[-1] <= WIDEST else ()
+    pooled = _pooled(network) if last else None
     sets: dict[str, tuple[str, ...]] = {"the last layer": last}
     for count in sorted({depth for depth in (1, 2, len(found)) if depth <= len(found)}):
         means = tuple(LAST if name == pooled else f"{name}/{MEAN}" for name in found[-count:])
         deviations = tuple(f"{name}/{DEVIATION}" for name in found[-count:])
         of = f"the last {count} stages"
-        sets |= {f"means of {of}": means, f"means of {of} and the last layer": means + last}
         sets |= {
+            f"means of {of}": means,
+            f"means of {of} and the last layer": means + last,
             f"means and deviations of {of}": means + deviations,
             f"all of {of} and the last layer": means + deviations + last,
         }
@@ -75,14 +75,14 @@ def feature_sets(network: Any) -> dict[str, tuple[str, ...]]:
 
 def _pooled(network: Any) -> str | None:
     """The layer whose picture's mean the last layer reads, or None."""
-    before = _before(last_layer(network))
+    before = _before(network, last_layer(network))
     while isinstance(before, keras.layers.Dropout):
-        before = _before(before)
-    return _before(before).name if isinstance(before, keras.layers.GlobalAveragePooling2D) else None
+        before = _before(network, before)
+    return _before(network, before).name if isinstance(before, keras.layers.GlobalAveragePooling2D) else None
 
 
-def _before(layer: Any) -> Any:
-    return layer.input._keras_history.operation
+def _before(network: Any, layer: Any) -> Any:
+    return next(each for each in network.layers if each.output is layer.input)
 
 
 def _without_repetition(sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
