@@ -28,6 +28,7 @@ from classifier.errors import EngineUnavailable, OutOfMemory, UnusableNetwork
 # By this package OpenVINO reports every import to its makers, and writes an id below HOME; no setting stops that.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it fails
 import openvino as ov  # noqa: E402
+from openvino import opset13 as ops  # noqa: E402
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}  # of what a network leaves open
 _PRECISIONS: dict[str, Precision] = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
@@ -43,6 +44,8 @@ _LOOKED_THROUGH = 2_000_000  # bytes at a time: as long as it takes, no other th
 
 # Linux' names for products of 8-bit integers summed in 32 bits. Without them sums are cut off at 16 bits.
 _HAS_INT8 = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+
+_PIXEL = [2, 3]  # the axes of a picture's height and width
 
 _CLOSED = "the engine was closed; open the model again"
 
@@ -84,6 +87,8 @@ class OpenVinoEngine:
         precision = _precision(card, options)
         path = folder / store.onnx_file(precision)
         network = _read(path, read(path), card)
+        if precision == "bfloat16":
+            keep_familiarity_in_float32(network)
         together = _compile(network, path, precision, "THROUGHPUT", options)
         self.precision = "int8" if precision == "int8" else _precision_of(together)
         self.device = str(_core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
@@ -323,6 +328,32 @@ def _names_external_data(body: bytes) -> bool:
                 return True
             at = body.find(_LOCATION, at + 1, end)
     return False
+
+
+def keep_familiarity_in_float32(network: ov.Model) -> None:
+    """Compute the matrix products that only the second output needs as transposed convolutions of one pixel.
+
+    In bfloat16 a distance is not known well enough: it is a small difference of large numbers. OpenVINO 2026.4 has no
+    setting for a layer. Asked for bfloat16 it still takes float32 after the last convolution or matrix product, and a
+    transposed convolution does not count as one. docs/tuning.md#familiarity-in-bfloat16
+    """
+    first, *others = (_needed_by(output.get_node()) for output in network.outputs)
+    for name, node in {name: node for needed in others for name, node in needed.items()}.items():
+        if name not in first and node.get_type_name() == "MatMul":
+            pixels, filters = (ops.unsqueeze(node.input_value(i), _PIXEL) for i in range(2))
+            product = ops.convolution_backprop_data(pixels, filters, strides=[1, 1])
+            node.output(0).replace(ops.squeeze(product, _PIXEL).output(0))
+
+
+def _needed_by(result: Any) -> dict[str, Any]:
+    """The nodes that an output depends on, by name."""
+    waiting, found = [result], {}
+    while waiting:
+        node = waiting.pop()
+        if node.get_name() not in found:
+            found[node.get_name()] = node
+            waiting += [each.get_source_output().get_node() for each in node.inputs()]
+    return found
 
 
 def _compile_for_one(network: ov.Model, path: Path, precision: Precision) -> ov.CompiledModel:

@@ -10,6 +10,7 @@ import pytest
 
 from classifier import store
 from classifier.engines import EngineOptions, open_engine
+from classifier.engines.openvino import keep_familiarity_in_float32, supports_bfloat16
 from tests.tiny_models import familiarity_of, tiny_card, tiny_network
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,51 @@ def test_16_bits_leave_the_distance_alone(scored: tuple[Any, Any, Any], tmp_path
     expected = network(pixels)[1].numpy()[:, 0]
     assert np.abs(engine.answer(pixels).familiarity - expected).mean() < 0.1
     engine.close()
+
+
+@pytest.mark.skipif(not supports_bfloat16(), reason="this processor has no native bfloat16")
+def test_openvino_keeps_the_distance_in_float32_where_the_rest_is_in_bfloat16(
+    scored: tuple[Any, Any, Any], tmp_path: Path
+):
+    from training.export import export_onnx
+
+    network, _, _ = scored
+    export_onnx(network, tmp_path / store.ONNX)
+    pixels = np.concatenate([pictures(200), pictures(20, 0, 256)])
+    probabilities, familiarity = (output.numpy() for output in network(pixels))
+    engine = open_engine(tiny_card(**familiarity_of()), tmp_path, EngineOptions("openvino", "bfloat16"))
+    try:
+        found = engine.answer(pixels)
+    finally:
+        engine.close()
+    assert np.abs(found.probabilities - probabilities).max() > 1e-5
+    assert np.abs(found.familiarity - familiarity[:, 0]).mean() < 0.02
+
+
+def test_products_that_only_the_familiarity_needs_are_computed_otherwise_and_give_the_same(
+    scored: tuple[Any, Any, Any], tmp_path: Path
+):
+    import openvino as ov
+
+    from training.export import export_onnx
+
+    network, _, _ = scored
+    export_onnx(network, tmp_path / store.ONNX)
+    read = ov.Core().read_model(tmp_path / store.ONNX)
+    pixels = pictures(20)
+    expected = answers(read, pixels)
+    keep_familiarity_in_float32(read)
+    kinds = [node.get_type_name() for node in read.get_ops()]
+    assert (kinds.count("MatMul"), kinds.count("ConvolutionBackpropData")) == (1, 2)  # that of the logits stays
+    for found, wanted in zip(answers(read, pixels), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def answers(network: Any, pixels: np.ndarray) -> list[np.ndarray]:
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return [np.array(value) for value in compiled(pixels).values()]
 
 
 def test_the_stages_of_a_network_are_the_last_layers_of_each_size():
