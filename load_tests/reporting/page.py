@@ -264,7 +264,7 @@ other commands in [operating](operating.md).
 
 _INT8 = """
 That machine has no native bfloat16. On one that has both, int8 is 1.61 times as fast as bfloat16 in process
-([measured](tuning.md#int8)). Over HTTP, below, decoding, the server and the load generator take part of both processors.
+([measured](tuning.md#int8)). Over HTTP, below, decoding, server and load generator take part of both processors.
 [Where the rest goes](tuning.md#int8).
 """.splitlines()
 
