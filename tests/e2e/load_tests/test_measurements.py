@@ -22,7 +22,7 @@ from load_tests.peers import OURS, PEERS, measure
 from load_tests.pictures import Picture
 from load_tests.workload import Pictures
 from tests.e2e.servers import ROOT, Server
-from tests.tiny_models import COLOUR, save_tiny_model
+from tests.tiny_models import COLOUR, passed_check, save_tiny_model
 
 pytestmark = pytest.mark.e2e
 
@@ -101,7 +101,9 @@ def test_checkouts_with_other_answers_are_compared_only_where_versions_were_rene
     other.mkdir()
     for room in ("service", "classifier"):
         (other / room).symlink_to(ROOT / room)
-    save_tiny_model(ModelStore(other / "models"), "asl", shape=(28, 28, 1), contrast="stretch", seed=7)
+    models = ModelStore(other / "models")
+    card = save_tiny_model(models, "asl", shape=(28, 28, 1), contrast="stretch", seed=7)
+    models.update(card.model_copy(update={"checks": (passed_check("openvino", "bfloat16"),)}))  # as ours, which has it
     ours = tmp_path / "ours"
     command = ["load_tests.compare_checkouts", str(other), "--models", "asl", "--out", str(ours)]
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False, capture_output=True, text=True)
