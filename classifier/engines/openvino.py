@@ -337,21 +337,21 @@ def keep_familiarity_in_float32(network: ov.Model) -> None:
     setting for a layer. Asked for bfloat16 it still takes float32 after the last convolution or matrix product, and a
     transposed convolution does not count as one. docs/tuning.md#familiarity-in-bfloat16
     """
-    first, *others = (_needed_by(output.get_node()) for output in network.outputs)
-    for name, node in {name: node for needed in others for name, node in needed.items()}.items():
-        if name not in first and node.get_type_name() == "MatMul":
+    first = _needed_by(network.outputs[0].get_node())
+    for node in network.get_ops():
+        if node.get_type_name() == "MatMul" and node.get_name() not in first:
             pixels, filters = (ops.unsqueeze(node.input_value(i), _PIXEL) for i in range(2))
             product = ops.convolution_backprop_data(pixels, filters, strides=[1, 1])
             node.output(0).replace(ops.squeeze(product, _PIXEL).output(0))
 
 
-def _needed_by(result: Any) -> dict[str, Any]:
-    """The nodes that an output depends on, by name."""
-    waiting, found = [result], {}
+def _needed_by(result: Any) -> set[str]:
+    """The names of the nodes that an output depends on."""
+    waiting, found = [result], set()
     while waiting:
         node = waiting.pop()
         if node.get_name() not in found:
-            found[node.get_name()] = node
+            found.add(node.get_name())
             waiting += [each.get_source_output().get_node() for each in node.inputs()]
     return found
 
