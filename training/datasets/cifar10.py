@@ -6,7 +6,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,13 +47,14 @@ class Cifar10:
     Validation is a seeded random part of the training images; test is never touched. The two layouts hold the same
     pictures in another order, so the same seed holds out different ones.
 
-    The official pictures are without loss, and what is sent to a server seldom is. So `jpeg_share` of the training
-    images, 0..1, are encoded as JPEG once, as they are read: docs/tuning.md#what-jpeg-costs-pictures-of-32-pixels.
+    The official pictures are without loss, and what is sent to a server seldom is. So with `jpegs` the training images
+    are encoded as JPEG too, each once: docs/tuning.md#what-jpeg-costs-pictures-of-32-pixels. A fit sees each image as
+    it is published and as JPEG by turns. The folders of images are JPEG files already, and stay as they are.
     """
 
     validation_fraction: float = 0.3
     split_seed: int = 777
-    jpeg_share: float = 0.0
+    jpegs: bool = False
 
     @property
     def name(self) -> str:
@@ -61,8 +62,6 @@ class Cifar10:
 
     def __post_init__(self) -> None:
         check_fraction("validation_fraction", self.validation_fraction)
-        if not 0.0 <= self.jpeg_share <= 1.0:
-            raise DatasetError(f"jpeg_share={self.jpeg_share}: expected a part from 0 to 1, as in 0.5")
 
     def recognises(self, path: Path) -> bool:
         names = names_in(path)
@@ -112,10 +111,13 @@ class Cifar10:
         train, test = _read_batches(archive)
         kept, held = hold_out(len(train.labels), self.validation_fraction, self.split_seed)
         everything = np.arange(len(test.labels))
-        fitted = _with_jpegs(train, self.jpeg_share, self.split_seed)
-        parts = {"train": (fitted, kept), "validation": (train, held), "test": (test, everything)}
+        parts = {"train": (train, kept), "validation": (train, held), "test": (test, everything)}
         images = sum(len(chosen) for _, chosen in parts.values()) if limit is None else 0
-        return {name: _take(batch, chosen, spec, limit, images) for name, (batch, chosen) in parts.items()}, ()
+        splits = {name: _take(batch, chosen, spec, limit, images) for name, (batch, chosen) in parts.items()}
+        if self.jpegs:
+            encoded = _take(_Batch(_as_jpegs(train.images, self.split_seed), train.labels), kept, spec, limit, images)
+            splits["train"] = replace(splits["train"], as_jpeg=encoded.pixels)
+        return splits, ()
 
 
 def _row_name(split: str, row: int) -> str:
@@ -173,15 +175,10 @@ def _read_batch(archive: Archive, name: str) -> _Batch:
     return _Batch(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.array(labels, np.int64))
 
 
-def _with_jpegs(batch: _Batch, share: float, seed: int) -> _Batch:
-    """A share of the images as JPEG shows them, each of a quality of its own; which ones follows from the seed."""
-    if not share:
-        return batch
-    rng, images = np.random.default_rng(seed), batch.images.copy()
-    qualities = rng.choice(QUALITIES, len(batch.labels))
-    for i in np.flatnonzero(rng.random(len(batch.labels)) < share):
-        images[i] = _as_jpeg(images[i], int(qualities[i]))
-    return _Batch(images, batch.labels)
+def _as_jpegs(images: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint8]:
+    """The images as JPEG shows them, each of a quality of its own, which follows from the seed."""
+    qualities = np.random.default_rng(seed).choice(QUALITIES, len(images))
+    return np.stack([_as_jpeg(image, int(quality)) for image, quality in zip(images, qualities, strict=True)])
 
 
 def _as_jpeg(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:

@@ -27,15 +27,19 @@ class Split:
 
     Pixels that are too many for memory are in a file; slices and indices give arrays all the same.
     `files` are the images' names in the folder or archive, where the reader keeps them: of anybody's own photos.
+    `as_jpeg` are the same images as JPEG shows them, where a fit is to see them so in every other pass.
     """
 
     pixels: PixelBlock
     labels: npt.NDArray[np.int64]
     files: tuple[str, ...] | None = None
+    as_jpeg: PixelBlock | None = None
 
     def __post_init__(self) -> None:
         if len(self.pixels) != len(self.labels):
             raise DatasetError(f"{len(self.pixels)} images but {len(self.labels)} labels")
+        if self.as_jpeg is not None and self.as_jpeg.shape != self.pixels.shape:
+            raise DatasetError(f"images {self.pixels.shape}, but as JPEG {self.as_jpeg.shape}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,7 +52,8 @@ class Split:
     def take(self, chosen: npt.NDArray[np.int64]) -> Split:
         """The images of these indices, in this order."""
         files = self.files and tuple(self.files[i] for i in chosen)
-        return Split(taken(self.pixels, chosen), self.labels[chosen], files)
+        as_jpeg = None if self.as_jpeg is None else taken(self.as_jpeg, chosen)
+        return Split(taken(self.pixels, chosen), self.labels[chosen], files, as_jpeg)
 
 
 def gathered(splits: Iterable[Split], files: Sequence[str]) -> Split:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.datasets.dataset import Examples
+from training.datasets.dataset import Examples, Split
 
 
 class InOrder(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
@@ -43,7 +43,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
     again, from a state that a resumed run does not have.
 
     With `alternating_flip` a half of the images, drawn from the seed, is mirrored in every even pass, and the other
-    half in every odd one.
+    half in every odd one. Where a split has its images as JPEG too, these replace them in the same way.
 
     Several `replicas` share each batch, so a last batch of fewer images than replicas is left out of its pass.
     """
@@ -69,9 +69,17 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         self.steps = steps or self.per_pass
         self._pass = -1
         self._order: npt.NDArray[np.int64] = np.arange(0)
-        self._begin_mirrored: npt.NDArray[np.bool_] | None = None
-        if alternating_flip:
-            self._begin_mirrored = np.random.default_rng((seed, 0, 1)).random(len(split)) < 0.5
+        self._as_jpeg = split.as_jpeg if isinstance(split, Split) else None
+        self._begin_mirrored = self._half(1) if alternating_flip else None
+        self._begin_as_jpeg = None if self._as_jpeg is None else self._half(2)
+
+    def _half(self, number: int) -> npt.NDArray[np.bool_]:
+        """Whether each image is in a half that is drawn from the seed, one for each number."""
+        return np.random.default_rng((self.seed, 0, number)).random(len(self.split)) < 0.5
+
+    def _now(self, begin: npt.NDArray[np.bool_] | None, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_] | None:
+        """Which images of a batch are of that half in an even pass, and of the other in an odd one."""
+        return None if begin is None else begin[chosen] ^ (self._pass % 2 == 1)
 
     def __len__(self) -> int:
         return self.steps
@@ -93,7 +101,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
     def _images(self, chosen: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Images of the present pass."""
         inputs = self.split.inputs[chosen]
-        if self._begin_mirrored is not None:
-            mirrored = self._begin_mirrored[chosen] ^ (self._pass % 2 == 1)
+        if self._as_jpeg is not None and (encoded := self._now(self._begin_as_jpeg, chosen)) is not None:
+            inputs[encoded] = self._as_jpeg[chosen[encoded]]
+        if (mirrored := self._now(self._begin_mirrored, chosen)) is not None:
             inputs[mirrored] = inputs[mirrored][:, :, ::-1]
         return inputs, self.split.labels[chosen]

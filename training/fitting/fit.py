@@ -191,12 +191,21 @@ class _Fitting:
         """The whole network after its epochs, `after` + 1 to `until`, which begin from the head's best."""
         tuning, splits = self.recipe.fine_tuning, self.dataset.splits
         assert tuning is not None  # noqa: S101  (without it all epochs are the head's)
-        begun = self.run.epochs > after
-        network = self.untrained() if begun else self.with_head_of(head, best_epoch(self.run.history).epoch)
         batches = Batches(splits["train"], tuning.batch_size, seed=self.options.seed, steps=self.recipe.steps_per_epoch)
         callbacks = tuning.callbacks((until - after) * len(batches), after) if tuning.callbacks else ()
-        self.train(network, batches, splits["validation"], after=after, until=until, callbacks=callbacks)
-        return network
+
+        def tuned(last: int, side: int | None = None) -> Any:
+            begun = self.run.epochs > after
+            best = best_epoch(self.run.history).epoch
+            network = self.untrained(side) if begun else self.with_head_of(head, best, side)
+            self.train(network, batches, splits["validation"], after=after, until=last, callbacks=callbacks)
+            return network
+
+        if tuning.reduced and self.run.epochs < (last := tuning.reduced.last_epoch(after, until)):
+            network = tuned(last, tuning.reduced.side)
+            if self.run.epochs < last:  # the time was over
+                return network
+        return tuned(until)
 
     def train(
         self,
@@ -223,19 +232,19 @@ class _Fitting:
             replicas=self.replicas,
         )
 
-    def with_head_of(self, head: Any, epoch: int) -> Any:
+    def with_head_of(self, head: Any, epoch: int, side: int | None) -> Any:
         """Backbone and head as one network, the head as it was after an epoch."""
         self.run.restore(head, epoch)
-        network = self.untrained()
+        network = self.untrained(side)
         copy_head(head, network)
         return network
 
-    def untrained(self) -> Any:
-        """The network as it is before its first epoch; a backbone is pretrained."""
+    def untrained(self, side: int | None = None) -> Any:
+        """The network as it is before its first epoch; a backbone is pretrained. See `training_network`."""
         if self.replicas is None:
-            return training_network(self.recipe, self.classes, self.statistics, self.precision)
+            return training_network(self.recipe, self.classes, self.statistics, self.precision, side=side)
         with self.replicas.scope():
-            network = training_network(self.recipe, self.classes, self.statistics, self.precision)
+            network = training_network(self.recipe, self.classes, self.statistics, self.precision, side=side)
             network.optimizer.build(network.trainable_variables)
         return network
 

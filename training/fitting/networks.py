@@ -15,17 +15,21 @@ from training.recipes.recipe import FineTuning, Optimizer, Recipe, Statistics
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def training_network(recipe: Recipe, classes: int, statistics: Statistics, precision: Precision) -> Any:
+def training_network(
+    recipe: Recipe, classes: int, statistics: Statistics, precision: Precision, *, side: int | None = None
+) -> Any:
     """The compiled network: uint8 pixels, augmentation, the article's layers, its loss and optimiser.
 
     Augmentation acts only while fitting. The first layer that scales and the last that gives probabilities compute in
     float32 whatever the precision. A backbone has its pretrained weights, and of its layers only those are trained
-    that the recipe's fine-tuning names.
+    that the recipe's fine-tuning names. With a `side` it sees the images reduced to so many pixels; its weights are
+    those of the network at full size.
     """
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:
         pixels = keras.Input(recipe.input.shape, dtype="uint8", name="pixels")
-        answer = _built(recipe, classes, statistics, _apply(recipe.augmentation.layers(), pixels), pretrained=True)
+        seen = _apply([*_reduction(side), *recipe.augmentation.layers()], pixels)
+        answer = _built(recipe, classes, statistics, seen, pretrained=True)
         network = keras.Model(pixels, answer)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -101,6 +105,10 @@ def _built(recipe: Recipe, classes: int, statistics: Statistics, value: Any, *, 
     if recipe.backbone is not None:
         value = recipe.backbone.build(value, pretrained)
     return _apply(recipe.network(classes, statistics), value)
+
+
+def _reduction(side: int | None) -> list[Any]:
+    return [] if side is None else [keras.layers.Resizing(side, side, antialias=True, dtype="float32", name="reduced")]
 
 
 def _columns(answer: Any) -> Any:

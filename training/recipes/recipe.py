@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,20 @@ class Statistics:
 NO_AUGMENTATION = Augmentation()  # the images as they are
 
 
+class Reduced(NamedTuple):
+    """The first `part` of some epochs, 0..1, see the images at `side` x `side` pixels; the others at full size.
+
+    A network learns most of what it needs from small images, in less time (Tan and Le, 2021, arXiv:2104.00298).
+    """
+
+    part: float
+    side: int
+
+    def last_epoch(self, after: int, until: int) -> int:
+        """The last of the epochs `after` + 1 to `until` that sees small images."""
+        return after + int((until - after) * self.part)
+
+
 @dataclass(frozen=True)
 class FineTuning:
     """What follows the head's epochs: the backbone's layers from its `tops[-parts]` on are trained with the head.
@@ -51,6 +65,7 @@ class FineTuning:
     Batch normalisation stays as it was on ImageNet, but where `normalisation` says that it learns too. `after` is the
     number of the head's epochs. `callbacks(steps, after)` are Keras callbacks of so many steps, which begin after the
     epoch `after`; as those of a recipe, they hold nothing between epochs that does not follow from the weights.
+    `reduced` says which of the epochs see smaller images.
     """
 
     after: int
@@ -59,6 +74,7 @@ class FineTuning:
     batch_size: int
     normalisation: bool = False
     callbacks: Callable[[int, int], Sequence[Any]] | None = None
+    reduced: Reduced | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +164,8 @@ class Recipe:
     @property
     def has_schedule(self) -> bool:
         """Whether what happens in an epoch depends on how many there are to be."""
-        return bool(self.callbacks or (self.fine_tuning and self.fine_tuning.callbacks))
+        tuning = self.fine_tuning
+        return bool(self.callbacks or (tuning and (tuning.callbacks or tuning.reduced)))
 
     @property
     def augments(self) -> bool:

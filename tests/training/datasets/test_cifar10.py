@@ -76,25 +76,30 @@ def test_no_training_image_is_in_validation_and_the_seed_decides_which(tmp_path:
     assert images(777, "validation") == images(777, "validation") != images(1, "validation")
 
 
-def test_a_share_of_the_training_images_is_encoded_as_jpeg_and_no_other(tmp_path: Path) -> None:
+def test_the_training_images_are_there_as_jpeg_too_and_no_others(tmp_path: Path) -> None:
     path = cifar10_tar(tmp_path / "c.tar.gz", per_class=10)
-    published, half, all_of_them = (Cifar10(jpeg_share=share).load(path, SPEC).splits for share in (0.0, 0.5, 1.0))
-    changes = (all_of_them["train"].pixels[:] != published["train"].pixels[:]).any(axis=(1, 2, 3))
-    changed = (half["train"].pixels[:] != published["train"].pixels[:]).any(axis=(1, 2, 3))
-    assert changes.mean() > 0.5  # a picture of one colour may stay as it is
-    assert 0.35 < changed.sum() / changes.sum() < 0.65
-    assert np.array_equal(half["train"].pixels[changed], all_of_them["train"].pixels[changed])
-    differences = np.abs(all_of_them["train"].pixels[:].astype(int) - published["train"].pixels[:])
+    published, both = (Cifar10(jpegs=jpegs).load(path, SPEC) for jpegs in (False, True))
+    assert both.fingerprint == published.fingerprint
+    train = both.splits["train"]
+    assert train.as_jpeg is not None
+    assert (train.as_jpeg[:] != train.pixels[:]).any(axis=(1, 2, 3)).mean() > 0.5  # one of one colour may stay
+    differences = np.abs(train.as_jpeg[:].astype(int) - train.pixels[:])
     assert differences.mean() < 20  # of 255; the pictures' noise alone is 10
-    for name in ("validation", "test"):
-        assert np.array_equal(half[name].pixels[:], published[name].pixels[:])
-    again = Cifar10(jpeg_share=0.5).load(path, SPEC)
-    assert np.array_equal(again.splits["train"].pixels[:], half["train"].pixels[:])
+    assert all(both.splits[name].as_jpeg is None for name in ("validation", "test"))
+    assert all(split.as_jpeg is None for split in published.splits.values())
+    again = Cifar10(jpegs=True).load(path, SPEC).splits["train"].as_jpeg
+    assert again is not None
+    assert np.array_equal(again[:], train.as_jpeg[:])
 
 
-def test_a_share_that_is_none_is_refused() -> None:
-    with pytest.raises(DatasetError, match="jpeg_share=50"):
-        Cifar10(jpeg_share=50)
+def test_the_jpegs_of_limited_images_are_of_these_images(tmp_path: Path) -> None:
+    path = cifar10_tar(tmp_path / "c.tar.gz", per_class=10)
+    whole, few = (Cifar10(jpegs=True).load(path, SPEC, limit=limit).splits["train"] for limit in (None, 10))
+    assert whole.as_jpeg is not None
+    assert few.as_jpeg is not None
+    for image, encoded in zip(few.pixels[:], few.as_jpeg[:], strict=True):
+        (at,) = np.flatnonzero((whole.pixels[:] == image).all(axis=(1, 2, 3)))
+        assert np.array_equal(whole.as_jpeg[at], encoded)
 
 
 @pytest.mark.parametrize("make", [cifar10_zip, cifar10_tar])

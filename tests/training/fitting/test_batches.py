@@ -67,6 +67,26 @@ def test_with_an_alternating_flip_each_image_is_mirrored_every_other_epoch():
     assert seen_of(Batches(Split(pixels, np.arange(40)), 8, seed=0, alternating_flip=True), 1) == epochs[1]
 
 
+def test_each_image_is_seen_as_jpeg_every_other_epoch():
+    pixels = np.random.default_rng(0).integers(0, 100, (40, 1, 3, 1), np.uint8)
+    images = Split(pixels, np.arange(40), as_jpeg=pixels + 100)
+    epochs = [seen_of(Batches(images, 8, seed=0), epoch) for epoch in range(3)]
+    for image, row in enumerate(pixels.reshape(40, 3).tolist()):
+        encoded = [value + 100 for value in row]
+        assert sorted([epochs[0][image], epochs[1][image]]) == sorted([row, encoded])
+        assert epochs[2][image] == epochs[0][image]
+    assert 10 <= sum(row[0] >= 100 for row in epochs[0].values()) <= 30  # about half of them begin so
+
+
+def test_an_image_as_jpeg_is_mirrored_in_its_turn():
+    pixels = np.random.default_rng(0).integers(0, 100, (40, 1, 3, 1), np.uint8)
+    images = Split(pixels, np.arange(40), as_jpeg=pixels + 100)
+    flipped, plain = (seen_of(Batches(images, 8, seed=0, alternating_flip=flip), 0) for flip in (True, False))
+    mirrored = [image for image in range(40) if flipped[image] != plain[image]]
+    assert all(flipped[image] == plain[image][::-1] for image in mirrored)
+    assert 0 < sum(plain[image][0] >= 100 for image in mirrored) < len(mirrored)  # not the same half
+
+
 def test_pixels_stay_with_their_labels():
     pixels, labels = Batches(split(), 4, seed=3)[1]
     np.testing.assert_array_equal(pixels.ravel(), labels)

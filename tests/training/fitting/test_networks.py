@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from classifier.engines.openvino import supports_bfloat16
+from tests.training.tiny_backbone import on_tiny
 from training.fitting.networks import training_network
 from training.recipes import RECIPES
 from training.recipes.recipe import Statistics
@@ -26,6 +27,19 @@ def test_in_mixed_precision_scaling_augmentation_and_the_last_layer_stay_in_floa
 def test_weights_are_kept_in_float32_whatever_the_precision():
     network = training_network(RECIPES["asl-augmented"], 24, Statistics((0.0,), (1.0,)), "bfloat16")
     assert {weight.dtype for weight in network.trainable_weights} == {"float32"}
+
+
+def test_a_network_of_reduced_images_has_the_weights_of_the_one_at_full_size():
+    recipe = on_tiny("finetuned")
+    whole, reduced = (training_network(recipe, 3, Statistics((0.0,), (1.0,)), "float32", side=s) for s in (None, 10))
+    assert [layer.output.shape[1:3] for layer in reduced.layers if layer.name == "reduced"] == [(10, 10)]
+    assert reduced.input_shape == whole.input_shape
+    reduced.set_weights(whole.get_weights())
+    flat = np.full((2, *recipe.input.shape), 90, np.uint8)
+    small = replace(recipe, input=recipe.input.model_copy(update={"height": 10, "width": 10}))
+    at_that_size = training_network(small, 3, Statistics((0.0,), (1.0,)), "float32")
+    at_that_size.set_weights(whole.get_weights())
+    np.testing.assert_allclose(reduced(flat), at_that_size(flat[:, :10, :10]), atol=1e-6)
 
 
 def test_building_a_network_leaves_keras_default_precision_alone():

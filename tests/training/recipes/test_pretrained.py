@@ -15,7 +15,8 @@ from classifier.store import ModelStore
 from tests.archives import photo_folders
 from tests.training.tiny_backbone import SPEC, TINY, on_tiny
 from training.__main__ import main
-from training.backbones import FEATURES, efficientnet_lite0
+from training.backbones import FEATURES
+from training.backbones.efficientnet_lite import LITE0, backbone_of
 from training.datasets.dataset import Dataset
 from training.datasets.folders import Folders
 from training.fitting.fit import fit
@@ -25,7 +26,7 @@ from training.fitting.options import FitOptions
 from training.fitting.run import Epoch
 from training.recipes import FOR_ANY_IMAGES, RECIPES
 from training.recipes.airbench.optimisation import Triangle
-from training.recipes.recipe import Recipe, RecipeError, Statistics
+from training.recipes.recipe import Recipe, RecipeError, Reduced, Statistics
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +118,56 @@ def _stop_after(epoch: int) -> Callable[[Epoch], None]:
             raise KeyboardInterrupt
 
     return heard
+
+
+def reduced_at_first(part: float = 0.5) -> Recipe:
+    """Four epochs of fine-tuning, of which that part sees images of half the side."""
+    recipe = on_tiny("finetuned")
+    assert recipe.fine_tuning is not None
+    tuning = replace(recipe.fine_tuning, reduced=Reduced(part, side=12))
+    return replace(recipe, epochs=HEAD_EPOCHS + 4, fine_tuning=tuning)
+
+
+@pytest.fixture
+def sides(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """The side that each network was built for, in order."""
+    built: list[int | None] = []
+
+    def noted(*given: Any, side: int | None = None) -> Any:
+        built.append(side)
+        return training_network(*given, side=side)
+
+    monkeypatch.setattr("training.fitting.fit.training_network", noted)
+    return built
+
+
+def test_the_first_epochs_of_fine_tuning_see_smaller_images(data: Dataset, sides: list[int | None], tmp_path: Path):
+    reduced = fitted(reduced_at_first(), data, tmp_path / "reduced")
+    assert sides == [12, None]
+    assert [row.epoch for row in reduced.history] == [1, 2, 3, 4, 5, 6]
+    whole = fitted(reduced_at_first(part=0.0), data, tmp_path / "whole").history
+    assert sides == [12, None, None]
+    assert not np.allclose(courses(whole)[2], courses(reduced.history)[2], atol=1e-4)
+    assert np.asarray(reduced.network(data.splits["test"].pixels)).shape == (len(data.splits["test"]), 3)
+
+
+@pytest.mark.parametrize("stopped", [3, 4, 5], ids=["among smaller ones", "after them", "at full size"])
+def test_a_fit_that_began_with_smaller_images_is_resumed_at_the_size_it_was_at(
+    stopped: int, data: Dataset, sides: list[int | None], tmp_path: Path
+):
+    whole = fitted(reduced_at_first(), data, tmp_path / "whole").history
+    with pytest.raises(KeyboardInterrupt):
+        fitted(reduced_at_first(), data, tmp_path, heard=_stop_after(stopped))
+    sides.clear()
+    resumed = fitted(reduced_at_first(), data, tmp_path, resume=True).history
+    assert sides == ([12, None] if stopped == 3 else [None])
+    np.testing.assert_allclose(courses(resumed), courses(whole), atol=1e-5)
+
+
+def test_a_fit_whose_time_ends_among_smaller_images_ends_there(data: Dataset, sides: list[int | None], tmp_path: Path):
+    result = fitted(reduced_at_first(), data, tmp_path, deadline=0.0)
+    assert sides == [12]
+    assert len(result.history) == HEAD_EPOCHS + 1
 
 
 def test_only_fine_tuning_sees_augmented_images_and_the_shipped_network_none():
@@ -240,7 +291,8 @@ def test_ones_own_photos_become_a_version_that_is_served(
 def test_without_the_weights_package_fit_says_what_to_install(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(efficientnet_lite0, "PACKAGE", "a_package_that_is_missing")
+    without = backbone_of(LITE0._replace(package="a_package_that_is_missing"))
+    monkeypatch.setitem(FOR_ANY_IMAGES, "features", replace(FOR_ANY_IMAGES["features"], backbone=without))
     assert main(["fit", "features", "--data", str(photos), "--runs", str(tmp_path)]) == 1
     assert "pip install -e .[transfer]" in capsys.readouterr().err
 
@@ -254,7 +306,7 @@ def test_a_recipe_from_scratch_takes_no_backbone(photos: Path, capsys: pytest.Ca
 def test_an_unknown_backbone_is_refused_naming_those_there_are(photos: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["fit", "features", "--data", str(photos), "--backbone", "vgg-16"]) == 1
     said = capsys.readouterr().err
-    for name in ("efficientnet-lite0", "mobilenet-v2", "efficientnet-v2-b0"):
+    for name in ("efficientnet-lite0", "efficientnet-lite1", "mobilenet-v2", "efficientnet-v2-b0"):
         assert name in said
 
 

