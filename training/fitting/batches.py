@@ -69,17 +69,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         self.steps = steps or self.per_pass
         self._pass = -1
         self._order: npt.NDArray[np.int64] = np.arange(0)
+        self.alternating_flip = alternating_flip
         self._as_jpeg = split.as_jpeg if isinstance(split, Split) else None
-        self._begin_mirrored = self._half(1) if alternating_flip else None
-        self._begin_as_jpeg = None if self._as_jpeg is None else self._half(2)
-
-    def _half(self, number: int) -> npt.NDArray[np.bool_]:
-        """Whether each image is in a half that is drawn from the seed, one for each number."""
-        return np.random.default_rng((self.seed, 0, number)).random(len(self.split)) < 0.5
-
-    def _now(self, begin: npt.NDArray[np.bool_] | None, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_] | None:
-        """Which images of a batch are of that half in an even pass, and of the other in an odd one."""
-        return None if begin is None else begin[chosen] ^ (self._pass % 2 == 1)
+        self._begin_mirrored, self._begin_as_jpeg = (
+            np.random.default_rng((seed, 0, number)).random(len(split)) < 0.5 for number in (1, 2)
+        )
 
     def __len__(self) -> int:
         return self.steps
@@ -101,8 +95,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
     def _images(self, chosen: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Images of the present pass."""
         inputs = self.split.inputs[chosen]
-        if self._as_jpeg is not None and (encoded := self._now(self._begin_as_jpeg, chosen)) is not None:
+        odd = self._pass % 2 == 1
+        if self._as_jpeg is not None:
+            encoded = self._begin_as_jpeg[chosen] ^ odd
             inputs[encoded] = self._as_jpeg[chosen[encoded]]
-        if (mirrored := self._now(self._begin_mirrored, chosen)) is not None:
+        if self.alternating_flip:
+            mirrored = self._begin_mirrored[chosen] ^ odd
             inputs[mirrored] = inputs[mirrored][:, :, ::-1]
         return inputs, self.split.labels[chosen]
