@@ -35,7 +35,7 @@ from training.datasets.dataset import Dataset, Split
 from training.evaluation.fitted_images import write_fitted_images
 from training.evaluation.scores import Evaluation
 from training.fitting.fitted import LIBRARIES, Fitted
-from training.fitting.run import best_epoch, write_history
+from training.fitting.run import write_history
 from training.honesty.honest import answers_to, honesty_of, make_honest
 from training.onnx_folding import fold_scale, name_outputs
 from training.progress import Counted, Progress, silent
@@ -69,7 +69,7 @@ def _fill(folder: Path, fitted: Fitted) -> Card:
         folder, fitted.network, dataset, fitted.recipe.input, fitted.answers, held_out, fitted.progress
     )
     title = f"{fitted.recipe.name}, seed {fitted.seed}"
-    draw_curves(fitted.history, folder / "curves.png", title)
+    draw_curves(fitted.history, fitted.kept, folder / "curves.png", title)
     draw_confusion(parts.held_out.confusion, dataset.labels, folder / "confusion.png", f"{title}: {held_out}")
     write_history(fitted.history, folder / store.HISTORY)
     write_fitted_images(dataset, folder / store.FITTED_ON)
@@ -264,7 +264,7 @@ def _card(fitted: Fitted, written: Written) -> Card:
             seed=fitted.seed,
             epochs_planned=recipe.epochs,
             epochs_run=len(fitted.history),
-            best_epoch=best_epoch(fitted.history).epoch,
+            best_epoch=fitted.kept.epoch,
             batch_size=recipe.batch_size,
             precision=fitted.precision,
             seconds=round(sum(row.seconds for row in fitted.history), 1),

@@ -20,7 +20,7 @@ from training.errors import DatasetError
 from training.evaluation.folds import FoldRecord
 from training.evaluation.scores import evaluate
 from training.fitting.options import FitOptions
-from training.fitting.run import Epoch, best_epoch
+from training.fitting.run import Epoch
 from training.progress import Counted, Progress, silent
 from training.recipes.recipe import Recipe
 
@@ -96,7 +96,7 @@ def fit_folds(
         record = FoldRecord(
             images={name: len(split) for name, split in fold.splits.items()},
             metrics={name: evaluate(run, fold.splits[name]).metrics() for name in held_out},
-            best_epoch=best_epoch(fitted.history).epoch,
+            best_epoch=fitted.kept.epoch,
             epochs_run=len(fitted.history),
             seconds=round(sum(row.seconds for row in fitted.history), 1),
         )

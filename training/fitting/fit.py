@@ -1,4 +1,4 @@
-"""Fit a recipe: train, keep the epoch with the lowest validation loss, and hand over what is to be saved."""
+"""Fit a recipe: train, keep the epoch that the recipe says, and hand over what is to be saved."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from training.fitting.networks import copy_head, head_network, inference_network
 from training.fitting.on_features.flip_check import without_harmful_flip
 from training.fitting.on_features.l2_path import train_along
 from training.fitting.options import FitOptions, chosen_precision
-from training.fitting.run import Epoch, FollowedRun, Run, best_epoch
+from training.fitting.run import Epoch, FollowedRun, Run, best_epoch, kept_epoch
 from training.recipes.recipe import Recipe, Statistics, statistics_of
 
 
 def fit(recipe: Recipe, dataset: Dataset, options: FitOptions, replicas: Replicas | None = None) -> Fitted:
-    """Train to the last epoch, resuming if asked, and return the best epoch as an inference network.
+    """Train to the last epoch, resuming if asked, and return the kept epoch as an inference network.
 
     With patience the last epoch is the one that ends it. With `replicas` several devices share every batch, and the
     other workers call `assist` meanwhile.
@@ -124,10 +124,15 @@ class _Fitting:
     def classes(self) -> int:
         return len(self.dataset.labels)
 
+    @property
+    def kept(self) -> int:
+        """The number of the epoch that is kept, of those there are."""
+        return kept_epoch(self.run.history, keeps_last=self.recipe.keeps_last).epoch
+
     def from_scratch(self, epochs: int) -> Any:
-        """The inference network of the best epoch of a network whose weights were random."""
+        """The inference network of the kept epoch of a network whose weights were random."""
         network = self.trained(epochs)
-        self.run.restore(network, best_epoch(self.run.history).epoch)
+        self.run.restore(network, self.kept)
         return inference_network(self.recipe, self.classes, self.statistics, network)
 
     def trained(self, epochs: int) -> Any:
@@ -150,15 +155,14 @@ class _Fitting:
         return network
 
     def on_backbone(self, seen: FeatureSet, epochs: int) -> Any:
-        """The inference network of the best epoch of a head on a backbone, whichever stage the epoch belongs to."""
+        """The inference network of the kept epoch of a head on a backbone, whichever stage the epoch belongs to."""
         planned = self.recipe.head_epochs(epochs)
         head, after = self.head(seen, planned)
         network = self.fine_tuned(head, after, after + epochs - planned) if epochs > planned else None
-        best = best_epoch(self.run.history).epoch
-        if network is None or best <= after:
-            self.run.restore(head, best)
+        if network is None or self.kept <= after:
+            self.run.restore(head, self.kept)
             return self.frozen_with(head, seen)
-        self.run.restore(network, best)
+        self.run.restore(network, self.kept)
         return inference_network(self.recipe, self.classes, self.statistics, network)
 
     def frozen_with(self, head: Any, seen: FeatureSet) -> Any:

@@ -14,7 +14,7 @@ from classifier.card import BackboneRecord, DataCheckRecord, Precision
 from classifier.engines import Probabilities
 from training.datasets.dataset import Dataset, Examples, in_parts
 from training.fitting.class_weights import Weights
-from training.fitting.run import Epoch
+from training.fitting.run import Epoch, kept_epoch
 from training.progress import Counted, Progress, silent
 from training.recipes.recipe import Recipe
 
@@ -69,6 +69,11 @@ class Fitted:
         asked = {name: split for name, split in self.dataset.splits.items() if name != "train"}
         counted = Counted(self.progress, "checking the network", sum(map(len, asked.values())))
         return {name: in_batches(self.infer, split, counted=counted) for name, split in asked.items()}
+
+    @property
+    def kept(self) -> Epoch:
+        """The epoch whose weights the network has."""
+        return kept_epoch(self.history, keeps_last=self.recipe.keeps_last)
 
     @property
     def held_out(self) -> str:

@@ -54,8 +54,13 @@ def write_history(history: Sequence[Epoch], path: Path) -> None:
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:
-    """The epoch that is kept: lowest validation loss, the earliest of equals."""
+    """The epoch with the lowest validation loss, the earliest of equals."""
     return min(history, key=lambda row: row.val_loss)
+
+
+def kept_epoch(history: Sequence[Epoch], *, keeps_last: bool) -> Epoch:
+    """The epoch whose weights become a version; see `Recipe`."""
+    return history[-1] if keeps_last else best_epoch(history)
 
 
 def last_epoch(history: Sequence[Epoch], after: int, until: int, patience: int | None) -> int:

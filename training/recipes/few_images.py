@@ -19,8 +19,8 @@ enlarged, and grey ones copied to three channels, because the pretrained network
 holds out the images that `cifar-10-fast` does. Its network is EfficientNet-Lite1, of which it trains all but the first
 block, since small pictures are unlike photos from the first edges on. It sees each image as it is published and as JPEG
 by turns (docs/tuning.md#what-jpeg-costs-pictures-of-32-pixels), with a grey square over it; in the first ten of its 18
-epochs at 64x64, which takes less than half the time. Batch normalisation stays as it was
-(docs/tuning.md#batch-normalisation-while-fine-tuning). `cifar-10-finetuned-128` is for a GPU: EfficientNet-Lite0, larger
+epochs at 64x64, which takes less than half the time. The last epoch is kept, where the rate comes to nothing. Batch
+normalisation stays as it was (docs/tuning.md#batch-normalisation-while-fine-tuning). `cifar-10-finetuned-128` is for a GPU: EfficientNet-Lite0, larger
 images, more epochs, larger batches, in which batch normalisation learns too, and smoothed labels.
 """  # noqa: E501  (a machine's name)
 
@@ -75,6 +75,7 @@ CIFAR10_FINETUNED = replace(
         side=112,  # docs/tuning.md#side-of-fine-tuned-pictures
     ),
     epochs=HEAD_EPOCHS + TUNED_EPOCHS,
+    keeps_last=True,
     parameters=LITE1_PARAMETERS + (pretrained.WIDTH + 1) * 10,
     augmentation=replace(pretrained.AUGMENTATION, cutout=0.25),
     backbone=LITE1,
@@ -112,6 +113,7 @@ CIFAR10_FINETUNED_128 = replace(
     parameters=CIFAR10.parameters,
     input=CIFAR10_FINETUNED.input.model_copy(update={"height": 128, "width": 128}),
     epochs=LONG_HEAD_EPOCHS + LONG_EPOCHS,
+    keeps_last=False,
     batch_size=LONG_BATCH,
     label_smoothing=0.1,
     fine_tuning=FineTuning(

@@ -106,6 +106,9 @@ class Recipe:
     these see augmented images. With `l2` the head's epochs are the strengths of that path, instead of passes over the
     features with `optimizer`.
 
+    Of all epochs the one with the lowest validation loss is kept, or with `keeps_last` the last one: that of a rate
+    that falls to nothing, whose loss a temperature lowers afterwards.
+
     `patience` ends the head's epochs, and those of fine-tuning, once so many in turn have not lowered the validation
     loss; None trains to the last, as the articles do.
 
@@ -133,6 +136,7 @@ class Recipe:
     fine_tuning: FineTuning | None = None
     l2: L2Path | None = None
     patience: int | None = None
+    keeps_last: bool = False
     label_smoothing: float = 0.0
     initialise: Callable[[Any, PixelBlock], None] | None = None
     callbacks: Callable[[int], Sequence[Any]] | None = None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from training.evaluation.points import Point
 from training.evaluation.scores import CalibrationBin
-from training.fitting.run import Epoch, best_epoch, most_accurate_epoch
+from training.fitting.run import Epoch, most_accurate_epoch
 from training.reports.fonts import drawable, fonts_for
 
 mpl.use("Agg")
@@ -24,10 +24,9 @@ SHEET_COLUMNS, CAPTION_LENGTH = 5, 40  # images in a row, characters that fit ab
 _TRAINING, _VALIDATION, _KEPT = "#6b7280", "#2563eb", "#dc2626"
 
 
-def draw_curves(history: Sequence[Epoch], path: Path, title: str) -> None:
+def draw_curves(history: Sequence[Epoch], kept: Epoch, path: Path, title: str) -> None:
     """Loss and accuracy over the epochs, training and validation, marking the kept and the most accurate epoch."""
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    kept = best_epoch(history)
     top = most_accurate_epoch(history)
     epochs = [row.epoch for row in history]
     for panel, quantity in zip(panels, ("loss", "accuracy"), strict=True):

@@ -17,7 +17,7 @@ from classifier.card import Card, read_card
 from classifier.store import HISTORY
 from training.evaluation.folds import FOLDS, FoldsRecord, read_folds
 from training.evaluation.rates import RATES, RatesRecord, read_rates
-from training.fitting.run import Epoch, best_epoch, most_accurate_epoch, read_history
+from training.fitting.run import Epoch, most_accurate_epoch, read_history
 from training.recipes import RECIPES
 from training.recipes.recipe import Recipe, RecipeError
 
@@ -39,7 +39,7 @@ class RunRecord:
 
     @property
     def kept(self) -> Epoch:
-        return best_epoch(self.history)
+        return next(row for row in self.history if row.epoch == self.card.training.best_epoch)
 
     @property
     def most_accurate(self) -> Epoch:

@@ -26,17 +26,18 @@ _HEAD = """\
 
 Written by `python -m training report` from the [records of the runs]({records}) and from nothing else; do not edit it.
 
-Accuracies are those of the kept epoch, the one with the lowest validation loss, measured in float32 with the network
-that is saved. Test images were used neither to train nor to choose an epoch. n runs are from n seeds and given as
-their mean (lowest to highest). Seconds are wall-clock time spent in the epochs, on machines that may have had other
-work to do. Each run's machine, date, commit and raw record stand below, in the section of its recipe."""
+Accuracies are those of the kept epoch, measured in float32 with the network that is saved. Test images were used
+neither to train nor to choose an epoch. n runs are from n seeds and given as their mean (lowest to highest). Seconds
+are wall-clock time spent in the epochs, on machines that may have had other work to do. Each run's machine, date,
+commit and raw record stand below, in the section of its recipe."""
 
 _AT_A_GLANCE = """\
 The difference is the mean here less the article's figure, on the split that the article states."""
 
 _TOOK = """\
-Kept is the epoch with the lowest validation loss. The one with the highest validation accuracy, as the training network
-measured it, stands beside it. Of several runs each has its own, in the order of seeds; seconds are their mean."""
+Kept is the epoch with the lowest validation loss, or the last where the recipe says so. The one with the highest
+validation accuracy, as the training network measured it, stands beside it. Of several runs each has its own, in the
+order of seeds; seconds are their mean."""
 
 _AUGMENTATION = """\
 The accuracy with augmentation less that without; else both runs are the same, but for what the article changes with it
@@ -62,7 +63,7 @@ def write_report(records: Path, out: Path) -> Path:
         models = {recipe.name: recipe.model for recipe in RECIPES.values()}
         draw_images_per_class(points, models, records / PICTURE)
     for run in (run for recipe in found for run in recipe.runs):
-        draw_curves(run.history, run.folder / "curves.png", f"{run.card.recipe}, seed {run.seed}")
+        draw_curves(run.history, run.kept, run.folder / "curves.png", f"{run.card.recipe}, seed {run.seed}")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(_Report(records, out.parent).text(found, points, speed), encoding="utf-8", newline="\n")
     return out

@@ -170,6 +170,18 @@ def test_a_fit_whose_time_ends_among_smaller_images_ends_there(data: Dataset, si
     assert len(result.history) == HEAD_EPOCHS + 1
 
 
+@pytest.mark.parametrize("keeps_last", [True, False], ids=["the last", "the best"])
+def test_the_epoch_is_kept_that_the_recipe_says(keeps_last: bool, data: Dataset, tmp_path: Path):
+    recipe = on_tiny("finetuned")
+    assert recipe.fine_tuning is not None
+    worse = replace(recipe.fine_tuning, optimizer=lambda: _sgd(30.0))  # each epoch is worse than the head
+    result = fitted(replace(recipe, fine_tuning=worse, keeps_last=keeps_last), data, tmp_path)
+    assert (result.kept.epoch == len(result.history)) is keeps_last
+    validation = data.splits["validation"]
+    right = np.asarray(result.network(validation.pixels)).argmax(axis=1) == validation.labels
+    assert right.mean() == pytest.approx(result.kept.val_accuracy, abs=1e-6)
+
+
 def test_only_fine_tuning_sees_augmented_images_and_the_shipped_network_none():
     kinds = {
         type(layer).__name__ for layer in training_network(on_tiny("finetuned"), 3, NOTHING_KNOWN, "float32").layers
