@@ -21,7 +21,7 @@ from load_tests.gpu import reference
 from load_tests.record import Findings
 
 PRECISIONS = ("bfloat16", "float32")
-MEASURED = ("cats-vs-dogs@3", "cifar-10@5", "asl@1")
+MEASURED = ("cats-vs-dogs@3", "cifar-10@7", "asl@1")
 MEASURED_ON_TORCH = ("cats-vs-dogs@3", "asl@1")
 TORCH_BATCHES, TORCH_IMAGES = (64, 1024, 1), 960  # whole batches only: PyTorch compiles each size for itself
 MOST_SERVED = 64  # images of a batch, where the servers measure how many pay
