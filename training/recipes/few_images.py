@@ -20,8 +20,9 @@ holds out the images that `cifar-10-fast` does. Its network is EfficientNet-Lite
 block, since small pictures are unlike photos from the first edges on. It sees each image as it is published and as JPEG
 by turns (docs/tuning.md#what-jpeg-costs-pictures-of-32-pixels), with a grey square over it; in the first ten of its 18
 epochs at 64x64, which takes less than half the time. The last epoch is kept, where the rate comes to nothing. Batch
-normalisation stays as it was (docs/tuning.md#batch-normalisation-while-fine-tuning). `cifar-10-finetuned-128` is for a GPU: EfficientNet-Lite0, larger
-images, more epochs, larger batches, in which batch normalisation learns too, and smoothed labels.
+normalisation stays as it was (docs/tuning.md#batch-normalisation-while-fine-tuning). `cifar-10-finetuned-128` is for a
+GPU: EfficientNet-Lite0, larger images, more epochs, larger batches, in which batch normalisation learns too, and
+smoothed labels.
 """  # noqa: E501  (a machine's name)
 
 from __future__ import annotations

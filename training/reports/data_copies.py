@@ -58,8 +58,8 @@ COPIES = {
         ),
         official=frozenset(
             {
-                "78f3a4ee807a8c3faa29e0c724fc3463f57ec7d8b0669b5128e1425c3a1a6403",  # 10 % for validation
-                "7294f4618dc3cef781b151f4db1986c6fdce2b92444c532ed46dd70ebb8e68a9",  # and half of the rest as JPEG
+                "78f3a4ee807a8c3faa29e0c724fc3463f57ec7d8b0669b5128e1425c3a1a6403",  # 10 % for validation, 32x32
+                "d70d2e66a5af133557813046bcd3c92ebf06839a1d9fa27036041114e72683e1",  # the same, 112x112
             }
         ),
     ),
