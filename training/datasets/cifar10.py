@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from training.datasets.archive import ONE_FOLDER_ON_TOP, Archive, names_in
 from training.datasets.dataset import Dataset, Skipped, Split
 from training.datasets.decoding import IMAGE_ENDINGS, LabelledFile, decode_splits, prepare_arrays
 from training.datasets.listing import Listed, Listing
+from training.datasets.pixel_block import PixelBlock
 from training.datasets.restricted_pickle import loads
 from training.datasets.sampling import Indices, check_fraction, hold_out, spread
 from training.errors import DatasetError
@@ -115,8 +117,8 @@ class Cifar10:
         images = sum(len(chosen) for _, chosen in parts.values()) if limit is None else 0
         splits = {name: _take(batch, chosen, spec, limit, images) for name, (batch, chosen) in parts.items()}
         if self.jpegs:
-            encoded = _take(_Batch(_as_jpegs(train.images, self.split_seed), train.labels), kept, spec, limit, images)
-            splits["train"] = replace(splits["train"], as_jpeg=encoded.pixels)
+            as_jpeg = partial(_take_as_jpeg, train, kept, spec, limit, images, self.split_seed)
+            splits["train"] = replace(splits["train"], as_jpeg=as_jpeg)
         return splits, ()
 
 
@@ -175,12 +177,6 @@ def _read_batch(archive: Archive, name: str) -> _Batch:
     return _Batch(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.array(labels, np.int64))
 
 
-def _as_jpegs(images: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint8]:
-    """The images as JPEG shows them, each of a quality of its own, which follows from the seed."""
-    qualities = np.random.default_rng(seed).choice(QUALITIES, len(images))
-    return np.stack([_as_jpeg(image, int(quality)) for image, quality in zip(images, qualities, strict=True)])
-
-
 def _as_jpeg(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
     encoded = io.BytesIO()
     Image.fromarray(image).save(encoded, "JPEG", quality=quality)
@@ -203,6 +199,16 @@ def _take(batch: _Batch, chosen: Indices, spec: InputSpec, limit: int | None, be
     chosen = chosen[spread(batch.labels[chosen], limit)]
     images = (batch.images[i] for i in chosen)
     return Split(prepare_arrays(images, len(chosen), spec, beside=beside - len(chosen)), batch.labels[chosen])
+
+
+def _take_as_jpeg(
+    batch: _Batch, chosen: Indices, spec: InputSpec, limit: int | None, beside: int, seed: int
+) -> PixelBlock:
+    """The images that `_take` gives as JPEG shows them, each of a quality of its own, which follows from the seed."""
+    qualities = np.random.default_rng(seed).choice(QUALITIES, len(batch.labels))
+    chosen = chosen[spread(batch.labels[chosen], limit)]
+    images = (_as_jpeg(batch.images[i], int(qualities[i])) for i in chosen)
+    return prepare_arrays(images, len(chosen), spec, beside=beside - len(chosen))
 
 
 def _kind(value: object) -> str:

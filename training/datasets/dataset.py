@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,19 +27,17 @@ class Split:
 
     Pixels that are too many for memory are in a file; slices and indices give arrays all the same.
     `files` are the images' names in the folder or archive, where the reader keeps them: of anybody's own photos.
-    `as_jpeg` are the same images as JPEG shows them, where a fit is to see them so in every other pass.
+    `as_jpeg` makes the same images as JPEG shows them, where a fit is to see them so in every other pass.
     """
 
     pixels: PixelBlock
     labels: npt.NDArray[np.int64]
     files: tuple[str, ...] | None = None
-    as_jpeg: PixelBlock | None = None
+    as_jpeg: Callable[[], PixelBlock] | None = None
 
     def __post_init__(self) -> None:
         if len(self.pixels) != len(self.labels):
             raise DatasetError(f"{len(self.pixels)} images but {len(self.labels)} labels")
-        if self.as_jpeg is not None and self.as_jpeg.shape != self.pixels.shape:
-            raise DatasetError(f"images {self.pixels.shape}, but as JPEG {self.as_jpeg.shape}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,11 +47,22 @@ class Split:
         """What a network takes of them: the pixels."""
         return self.pixels
 
+    def jpegs(self) -> PixelBlock | None:
+        """The images as JPEG shows them, of the shape of the pixels; None where no fit is to see them so.
+
+        They are made at each call, since only a fit needs them.
+        """
+        made = self.as_jpeg and self.as_jpeg()
+        if made is not None and made.shape != self.pixels.shape:
+            raise DatasetError(f"images {self.pixels.shape}, but as JPEG {made.shape}")
+        return made
+
     def take(self, chosen: npt.NDArray[np.int64]) -> Split:
         """The images of these indices, in this order."""
         files = self.files and tuple(self.files[i] for i in chosen)
-        as_jpeg = None if self.as_jpeg is None else taken(self.as_jpeg, chosen)
-        return Split(taken(self.pixels, chosen), self.labels[chosen], files, as_jpeg)
+        as_jpeg = self.as_jpeg
+        of_chosen = as_jpeg and (lambda: taken(as_jpeg(), chosen))
+        return Split(taken(self.pixels, chosen), self.labels[chosen], files, of_chosen)
 
 
 def gathered(splits: Iterable[Split], files: Sequence[str]) -> Split:

@@ -70,7 +70,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         self._pass = -1
         self._order: npt.NDArray[np.int64] = np.arange(0)
         self.alternating_flip = alternating_flip
-        self._as_jpeg = split.as_jpeg if isinstance(split, Split) else None
+        self._as_jpeg = split.jpegs() if isinstance(split, Split) else None
         self._begin_mirrored, self._begin_as_jpeg = (
             np.random.default_rng((seed, 0, number)).random(len(split)) < 0.5 for number in (1, 2)
         )

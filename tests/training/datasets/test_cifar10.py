@@ -81,25 +81,27 @@ def test_the_training_images_are_there_as_jpeg_too_and_no_others(tmp_path: Path)
     published, both = (Cifar10(jpegs=jpegs).load(path, SPEC) for jpegs in (False, True))
     assert both.fingerprint == published.fingerprint
     train = both.splits["train"]
-    assert train.as_jpeg is not None
-    assert (train.as_jpeg[:] != train.pixels[:]).any(axis=(1, 2, 3)).mean() > 0.5  # one of one colour may stay
-    differences = np.abs(train.as_jpeg[:].astype(int) - train.pixels[:])
+    encoded = train.jpegs()
+    assert encoded is not None
+    assert (encoded[:] != train.pixels[:]).any(axis=(1, 2, 3)).mean() > 0.5  # one of one colour may stay
+    differences = np.abs(encoded[:].astype(int) - train.pixels[:])
     assert differences.mean() < 20  # of 255; the pictures' noise alone is 10
-    assert all(both.splits[name].as_jpeg is None for name in ("validation", "test"))
-    assert all(split.as_jpeg is None for split in published.splits.values())
-    again = Cifar10(jpegs=True).load(path, SPEC).splits["train"].as_jpeg
+    assert all(both.splits[name].jpegs() is None for name in ("validation", "test"))
+    assert all(split.jpegs() is None for split in published.splits.values())
+    again = Cifar10(jpegs=True).load(path, SPEC).splits["train"].jpegs()
     assert again is not None
-    assert np.array_equal(again[:], train.as_jpeg[:])
+    assert np.array_equal(again[:], encoded[:])
 
 
 def test_the_jpegs_of_limited_images_are_of_these_images(tmp_path: Path) -> None:
     path = cifar10_tar(tmp_path / "c.tar.gz", per_class=10)
     whole, few = (Cifar10(jpegs=True).load(path, SPEC, limit=limit).splits["train"] for limit in (None, 10))
-    assert whole.as_jpeg is not None
-    assert few.as_jpeg is not None
-    for image, encoded in zip(few.pixels[:], few.as_jpeg[:], strict=True):
+    of_whole, of_few = whole.jpegs(), few.jpegs()
+    assert of_whole is not None
+    assert of_few is not None
+    for image, encoded in zip(few.pixels[:], of_few[:], strict=True):
         (at,) = np.flatnonzero((whole.pixels[:] == image).all(axis=(1, 2, 3)))
-        assert np.array_equal(whole.as_jpeg[at], encoded)
+        assert np.array_equal(of_whole[at], encoded)
 
 
 @pytest.mark.parametrize("make", [cifar10_zip, cifar10_tar])

@@ -20,11 +20,12 @@ def test_images_without_labels_are_refused() -> None:
 
 def test_images_as_jpeg_go_with_their_images() -> None:
     pixels = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
-    split = Split(pixels, np.arange(3), as_jpeg=pixels + 10).take(np.array([2, 0]))
-    assert split.as_jpeg is not None
-    assert split.as_jpeg[:].ravel().tolist() == [12, 10]
+    split = Split(pixels, np.arange(3), as_jpeg=lambda: pixels + 10).take(np.array([2, 0]))
+    made = split.jpegs()
+    assert made is not None
+    assert made[:].ravel().tolist() == [12, 10]
     with pytest.raises(DatasetError, match=r"images \(3, 1, 1, 1\), but as JPEG \(2, 1, 1, 1\)"):
-        Split(pixels, np.arange(3), as_jpeg=pixels[:2])
+        Split(pixels, np.arange(3), as_jpeg=lambda: pixels[:2]).jpegs()
 
 
 def test_a_split_without_one_of_the_classes_is_refused_by_name() -> None:

@@ -69,7 +69,7 @@ def test_with_an_alternating_flip_each_image_is_mirrored_every_other_epoch():
 
 def test_each_image_is_seen_as_jpeg_every_other_epoch():
     pixels = np.random.default_rng(0).integers(0, 100, (40, 1, 3, 1), np.uint8)
-    images = Split(pixels, np.arange(40), as_jpeg=pixels + 100)
+    images = Split(pixels, np.arange(40), as_jpeg=lambda: pixels + 100)
     epochs = [seen_of(Batches(images, 8, seed=0), epoch) for epoch in range(3)]
     for image, row in enumerate(pixels.reshape(40, 3).tolist()):
         encoded = [value + 100 for value in row]
@@ -80,7 +80,7 @@ def test_each_image_is_seen_as_jpeg_every_other_epoch():
 
 def test_an_image_as_jpeg_is_mirrored_in_its_turn():
     pixels = np.random.default_rng(0).integers(0, 100, (40, 1, 3, 1), np.uint8)
-    images = Split(pixels, np.arange(40), as_jpeg=pixels + 100)
+    images = Split(pixels, np.arange(40), as_jpeg=lambda: pixels + 100)
     flipped, plain = (seen_of(Batches(images, 8, seed=0, alternating_flip=flip), 0) for flip in (True, False))
     mirrored = [image for image in range(40) if flipped[image] != plain[image]]
     assert all(flipped[image] == plain[image][::-1] for image in mirrored)
